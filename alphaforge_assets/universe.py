@@ -1,0 +1,276 @@
+"""WHAT we keep: venues, instruments, intervals and the start of history. Start reading here.
+
+The universe is a value, read from one YAML file and never changed while the program runs. This module knows no venue's
+wire format, no table and no Dagster noun; it turns a file into `Universe` or into one message that says which line to mend.
+"""
+
+import datetime as dt
+import difflib
+import fnmatch
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from alphaforge_assets.errors import BadInput
+
+Interval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
+VenueName = Literal["binance_spot", "okx_spot", "bybit_spot", "binance_perp", "okx_perp"]
+
+INTERVAL_MS: dict[str, int] = {
+    "1m": 60_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "1h": 3_600_000,
+    "4h": 14_400_000,
+    "1d": 86_400_000,
+}
+
+DEFAULT_FILE = Path(__file__).with_name("universe.yaml")
+FILE_BYTES_MAX = 1_000_000
+SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
+
+
+@dataclass(frozen=True, order=True)
+class Instrument:
+    """One symbol on one venue; the second partition dimension.
+
+    `symbol` is BASE/QUOTE also for perpetuals (whose ccxt symbol is BASE/QUOTE:QUOTE). `listed_from` is the first day we
+    ask for, `listed_until` the first day we no longer ask for (None: still listed).
+    """
+
+    venue: str
+    symbol: str
+    listed_from: dt.date
+    listed_until: dt.date | None = None
+
+    @property
+    def key(self) -> str:
+        """`binance_spot.BTC-USDT`: the name used in partitions, the command line and Python."""
+        return f"{self.venue}.{self.symbol.replace('/', '-')}"
+
+    @property
+    def instrument_id(self) -> int:
+        """UInt32 derived from the key: ClickHouse's `CRC32('binance_spot.BTC-USDT')`."""
+        return zlib.crc32(self.key.encode())
+
+    @property
+    def is_perpetual(self) -> bool:
+        return self.venue.endswith("_perp")
+
+    @property
+    def base(self) -> str:
+        return self.symbol.split("/")[0]
+
+    @property
+    def quote(self) -> str:
+        return self.symbol.split("/")[1]
+
+    @property
+    def ccxt_symbol(self) -> str:
+        """ccxt's unified symbol: `BTC/USDT`, for a linear perpetual `BTC/USDT:USDT`."""
+        return f"{self.symbol}:{self.quote}" if self.is_perpetual else self.symbol
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class InstrumentEntry(_Strict):
+    """An instrument in the file: a bare symbol, or a mapping when it has dates of its own."""
+
+    symbol: str
+    listed_from: dt.date | None = None
+    listed_until: dt.date | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _bare_symbol(cls, entry: Any) -> Any:
+        return {"symbol": entry} if isinstance(entry, str) else entry
+
+    @pydantic.field_validator("symbol")
+    @classmethod
+    def _symbol_is_unified(cls, symbol: str) -> str:
+        if not SYMBOL.fullmatch(symbol):
+            raise ValueError("write BASE/QUOTE in capitals, such as BTC/USDT (perpetuals too)")
+        return symbol
+
+    @pydantic.model_validator(mode="after")
+    def _dates_in_order(self) -> "InstrumentEntry":
+        if self.listed_from and self.listed_until and self.listed_until <= self.listed_from:
+            raise ValueError("listed_until must be a later day than listed_from")
+        return self
+
+
+class VenueEntry(_Strict):
+    """A venue in the file."""
+
+    instruments: list[InstrumentEntry] = pydantic.Field(min_length=1)
+
+
+class Universe(_Strict):
+    """The whole file. `instruments` is ordered by venue as written, so a venue's partitions are contiguous."""
+
+    history_start: dt.date
+    intervals: list[Interval] = pydantic.Field(min_length=1)
+    venues: dict[VenueName, VenueEntry] = pydantic.Field(min_length=1)
+
+    @pydantic.field_validator("intervals")
+    @classmethod
+    def _intervals_once(cls, intervals: list[Interval]) -> list[Interval]:
+        if len(set(intervals)) != len(intervals):
+            raise ValueError("an interval is named twice; name each once")
+        return intervals
+
+    @cached_property
+    def instruments(self) -> tuple[Instrument, ...]:
+        return tuple(
+            Instrument(venue, e.symbol, max(self.history_start, e.listed_from or self.history_start), e.listed_until)
+            for venue, entry in self.venues.items()
+            for e in entry.instruments
+        )
+
+    @cached_property
+    def by_key(self) -> dict[str, Instrument]:
+        return {i.key: i for i in self.instruments}
+
+    def instrument(self, key: str) -> Instrument:
+        """The instrument named `key`. Raises BadInput with the nearest names if there is none."""
+        if key not in self.by_key:
+            near = difflib.get_close_matches(key, self.by_key, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else "`alphaforge universe` lists what there is"
+            raise BadInput(f"instrument {key!r} is not in the universe: {hint}")
+        return self.by_key[key]
+
+    def select(self, patterns: Iterable[str]) -> tuple[Instrument, ...]:
+        """Instruments whose key matches any of the globs, in universe order.
+
+        Raises BadInput for a pattern that matches none, so that a typo never means "nothing to do".
+        """
+        chosen: set[str] = set()
+        for pattern in patterns:
+            hits = fnmatch.filter(self.by_key, pattern)
+            if not hits:
+                self.instrument(pattern)  # no glob matched: the error names the nearest keys
+            chosen.update(hits)
+        return tuple(i for i in self.instruments if i.key in chosen)
+
+
+def load_universe(path: Path = DEFAULT_FILE) -> Universe:
+    """Read and check a universe file.
+
+    Raises BadInput with every fault on a line of its own, each as `file:line: field: what is wrong; how to mend it`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInput(f"universe {path}: {reason}. ALPHAFORGE_UNIVERSE must name a readable YAML file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"universe {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    if len(text) > FILE_BYTES_MAX:
+        raise BadInput(f"universe {path}: larger than {FILE_BYTES_MAX} bytes; is it the right file?")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadInput(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise BadInput(f"{path}:1: not valid YAML: {error}") from error
+    faults = list(_repeated_keys(root, path))
+    universe = None
+    if not faults:
+        try:
+            universe = Universe.model_validate(document)
+        except pydantic.ValidationError as error:
+            faults = [_fault(path, root, e) for e in error.errors()]
+    if universe is not None:
+        faults = list(_conflicts(universe, path, root))
+        if not faults:
+            return universe
+    raise BadInput("\n".join(faults))
+
+
+def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterator[str]:
+    """Faults that show only in the whole: duplicates, id collisions, an end before the start of history."""
+    seen: dict[int, Instrument] = {}
+    for venue, entry in universe.venues.items():
+        for n, e in enumerate(entry.instruments):
+            instrument = Instrument(venue, e.symbol, universe.history_start)
+            loc = ("venues", venue, "instruments", n)
+            where = f"{path}:{_line(root, loc)}: {_dotted(loc)}"
+            other = seen.setdefault(instrument.instrument_id, instrument)
+            if other is not instrument and other.key == instrument.key:
+                yield f"{where}: {e.symbol} is listed twice; remove one"
+            elif other is not instrument:
+                yield f"{where}: {instrument.key} and {other.key} share the id {other.instrument_id}; drop one of them"
+            if e.listed_until and e.listed_until <= universe.history_start:
+                yield f"{where}: listed_until {e.listed_until} is not after history_start {universe.history_start}"
+
+
+def _repeated_keys(node: yaml.Node | None, path: Path) -> Iterator[str]:
+    """YAML silently keeps the last of two equal keys; we do not."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield f"{path}:{key.start_mark.line + 1}: {key.value}: named twice; remove or merge one"
+            seen.add(key.value)
+            yield from _repeated_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated_keys(value, path)
+
+
+def _fault(path: Path, root: yaml.Node | None, error: Any) -> str:
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    name = str(loc[-1]) if loc else ""
+    match error["type"]:
+        case "extra_forbidden":
+            known = [*Universe.model_fields, *VenueEntry.model_fields, *InstrumentEntry.model_fields]
+            near = difflib.get_close_matches(name, known, n=1)
+            problem = f"unknown field; did you mean {near[0]}?" if near else "unknown field; remove it"
+        case "missing":
+            problem = "is missing; add it"
+        case "literal_error":
+            near = difflib.get_close_matches(str(error["input"]), VenueName.__args__, n=1)  # type: ignore[attr-defined]
+            expected = error["ctx"]["expected"]
+            problem = f"{error['input']!r} is not known; " + (f"did you mean {near[0]}?" if near else f"use {expected}")
+        case "value_error":
+            problem = f"{_shown(error['input'])}: {error['ctx']['error']}"
+        case _:
+            problem = f"{_shown(error['input'])}: {error['msg'].lower()}"
+    return f"{path}:{_line(root, loc)}: {_dotted(loc) or 'file'}: {problem}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value.get("symbol", value)) if isinstance(value, dict) else repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _dotted(loc: tuple[str | int, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
+def _line(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
+    """1-based line of the deepest node on the way to `loc`."""
+    line = node.start_mark.line if node else 0
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            hit = next(((k, v) for k, v in node.value if k.value == part), None)
+            if hit is None:
+                break
+            line, node = hit[0].start_mark.line, hit[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
