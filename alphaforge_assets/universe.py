@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 import yaml
@@ -22,6 +22,7 @@ from alphaforge_assets.errors import BadInput
 
 Interval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
 VenueName = Literal["binance_spot", "okx_spot", "bybit_spot", "binance_perp", "okx_perp"]
+VENUES: tuple[str, ...] = get_args(VenueName)
 
 INTERVAL_MS: dict[str, int] = {
     "1m": 60_000,
@@ -240,7 +241,7 @@ def _fault(path: Path, root: yaml.Node | None, error: Any) -> str:
         case "missing":
             problem = "is missing; add it"
         case "literal_error":
-            near = difflib.get_close_matches(str(error["input"]), VenueName.__args__, n=1)  # type: ignore[attr-defined]
+            near = difflib.get_close_matches(str(error["input"]), VENUES, n=1)
             expected = error["ctx"]["expected"]
             problem = f"{error['input']!r} is not known; " + (f"did you mean {near[0]}?" if near else f"use {expected}")
         case "value_error":

@@ -1,0 +1,109 @@
+"""The data-quality rules: each one SQL file in sql/checks that selects the offending rows, and the decision how grave they are.
+
+A check passes when its statement returns nothing. It never catches an exception: a broken check is not bad data. ERROR is for
+what can only be a bug of ours or lost data, WARN for what a venue may really have done. Blocking stops the mart, so it is kept
+for bugs that would publish something false.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.partitions import Rectangle, rectangle
+from alphaforge_assets.universe import Universe
+from alphaforge_assets.warehouse import statements
+
+OFFENDERS_SHOWN_MAX = 50
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A sentence about an asset. `why` is the reason for its severity."""
+
+    asset: str
+    name: str
+    severity: dg.AssetCheckSeverity
+    why: str
+    blocking: bool = False
+
+    @property
+    def statement(self) -> str:
+        return f"checks/{self.asset}/{self.name}"
+
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+RULES = (
+    Rule("landing_bars", "rows_are_inside_the_day", ERROR, "a row outside the window asked for answers another question", blocking=True),
+    Rule("staging_bars", "landing_is_accounted_for", ERROR, "landing = staging + rejected + superseded, or we lost rows", blocking=True),
+    Rule("staging_bars", "no_rows_are_rejected", WARN, "a venue did send such rows; they are kept in rejected_rows, not published"),
+    Rule("bars", "key_is_unique", ERROR, "researchers join on the key; two rows of one key can only be our bug"),
+    Rule("bars", "ohlc_is_sane", ERROR, "staging rejects such bars, so a published one is our bug"),
+    Rule("bars", "prices_are_positive", ERROR, "staging rejects such bars, so a published one is our bug"),
+    Rule("bars", "volume_is_not_negative", ERROR, "staging rejects a negative volume, so a published one is our bug"),
+    Rule("bars", "required_columns_are_not_null", ERROR, "every venue sends them, so an empty one means a field was renamed and missed"),
+    Rule("bars", "minutes_are_complete", WARN, "outages are real and never filled; each missing range is named"),
+)  # fmt: skip
+
+
+def asset_checks() -> list[dg.AssetChecksDefinition]:
+    """One checks definition an asset, so that a run pays for one step and not for one a rule."""
+    return [_checks_of(asset) for asset in dict.fromkeys(r.asset for r in RULES)]
+
+
+def _checks_of(asset: str) -> dg.AssetChecksDefinition:
+    rules = [r for r in RULES if r.asset == asset]
+    specs = [dg.AssetCheckSpec(r.name, asset=asset, description=_description(r), blocking=r.blocking) for r in rules]
+
+    @dg.multi_asset_check(name=f"{asset}_checks", specs=specs, can_subset=True)
+    def checks(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
+    ) -> Iterator[dg.AssetCheckResult]:
+        covered = _covered(context, universe)
+        selected = {key.name for key in context.selected_asset_check_keys}
+        for rule in rules:
+            if rule.name in selected:
+                offenders = statements.rows(warehouse, rule.statement, **covered)
+                yield _result(rule, offenders)
+
+    return checks
+
+
+def _covered(context: dg.AssetCheckExecutionContext, universe: Universe) -> dict[str, Any]:
+    """The rectangle of the run; everything, when the checks are run on their own from the UI."""
+    if context.has_partition_key or context.has_partition_key_range:
+        covered = rectangle(context.partition_keys, universe)
+    else:
+        tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+        covered = Rectangle(universe.instruments, universe.history_start, tomorrow)
+    return {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
+
+
+def _result(rule: Rule, offenders: list[dict[str, Any]]) -> dg.AssetCheckResult:
+    shown = [_record(row) for row in offenders[:OFFENDERS_SHOWN_MAX]]
+    metadata: dict[str, Any] = {"offending_rows": sum(row["rows"] for row in offenders)}
+    if shown:
+        metadata["offenders"] = dg.MetadataValue.table(shown)
+        metadata["offenders_not_shown"] = len(offenders) - len(shown)
+    description = f"{metadata['offending_rows']} rows in {len(offenders)} ranges" if offenders else None
+    return dg.AssetCheckResult(
+        check_name=rule.name,
+        asset_key=rule.asset,
+        passed=not offenders,
+        severity=rule.severity,
+        metadata=metadata,
+        description=description,
+    )
+
+
+def _record(row: dict[str, Any]) -> dg.TableRecord:
+    return dg.TableRecord({k: v.isoformat() if isinstance(v, dt.datetime) else v for k, v in row.items()})
+
+
+def _description(rule: Rule) -> str:
+    first_comment = statements.text(rule.statement).split("\nSELECT")[0].replace("-- ", "").replace("\n", " ")
+    return f"{first_comment} {rule.severity.value}: {rule.why}."

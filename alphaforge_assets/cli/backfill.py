@@ -1,0 +1,171 @@
+"""Backfills from the command line: what is left of a range, as few runs as it takes, one failed instrument at a time.
+
+Runs are Dagster's own, executed in this process and recorded in the instance of the home, so the UI shows them.
+"""
+
+import datetime as dt
+import time
+import uuid
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.cli.instance import executor_tag
+from alphaforge_assets.definitions import build
+from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
+from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.sensors import split
+from alphaforge_assets.settings import Settings
+from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.batches import Window, unanswered
+
+CHAINS = {"bars": ("landing_bars", "staging_bars", "bars")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backfill will do: its runs, and the windows that will be asked for in them."""
+
+    runs: tuple[Rectangle, ...]
+    left: tuple[Window, ...]
+
+    @property
+    def bars(self) -> int:
+        """Bars to expect if the venues have them all."""
+        return sum(int((w.end - w.start).total_seconds() * 1000) // INTERVAL_MS[w.interval] for w in self.left)
+
+
+@dataclass
+class Outcome:
+    """What a backfill did."""
+
+    runs: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # instrument key -> why
+    seconds: float = 0.0
+
+
+def plan(
+    client: Client,
+    instance: dg.DagsterInstance,
+    universe: Universe,
+    instruments: Sequence[Instrument],
+    start: dt.date,
+    end: dt.date,
+    *,
+    refetch: bool,
+) -> Plan:
+    """What is left of [start, end) × instruments: days that no complete batch answers, or that are not materialized.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    whole = Rectangle(tuple(instruments), start, end)
+    wanted = whole.windows(universe.intervals, dt.datetime.now(dt.UTC))
+    if refetch:
+        return Plan(tuple(rectangles(instruments, start, end, universe)), tuple(wanted))
+    left = unanswered(client, "bars", wanted)
+    done = instance.get_materialized_partitions(dg.AssetKey("bars"))
+    days: dict[Instrument, set[dt.date]] = defaultdict(set)
+    for window in left:
+        days[window.instrument].update(_days(window))
+    for instrument in instruments:
+        keys = {start + dt.timedelta(days=n): partition_key(start + dt.timedelta(days=n), instrument) for n in range(whole.days)}
+        days[instrument].update(day for day, key in keys.items() if key not in done)
+    return Plan(tuple(_runs(days, universe)), tuple(left))
+
+
+def execute(
+    client: Client,
+    instance: dg.DagsterInstance,
+    universe: Universe,
+    settings: Settings,
+    runs: Iterable[Rectangle],
+    *,
+    refetch: bool = False,
+    on_run: Callable[[str, Rectangle], None] = lambda run_id, covered: None,
+) -> Outcome:
+    """Execute runs one after the other. A run that fails over several instruments is done again one instrument at a time.
+
+    Never raises for a failed run: its instruments and reasons are in the outcome.
+    """
+    resources = {"warehouse": client, "exchanges": Exchanges(settings), "universe": universe}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # source links: they look better in the UI than in a terminal
+        job = build(universe, resources).resolve_implicit_global_asset_job_def()
+    outcome = Outcome()
+    began = time.monotonic()
+    waiting = list(runs)
+    while waiting:
+        covered = waiting.pop(0)
+        run_id = str(uuid.uuid4())
+        on_run(run_id, covered)
+        result = job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            asset_selection=[dg.AssetKey(name) for name in CHAINS["bars"]],
+            tags=covered.tags() | executor_tag() | {"alphaforge/trigger": "cli"},
+            run_config={
+                "ops": {"landing_bars": {"config": {"refetch": refetch}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            raise_on_error=False,
+        )
+        outcome.runs.append(run_id)
+        if not result.success:
+            parts = split(covered)
+            waiting = parts + waiting
+            if not parts:
+                outcome.failed[covered.instruments[0].key] = _reason(result)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            if failure.error:
+                cause = failure.error.cause or failure.error
+                return cause.message.strip()
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if check.blocking and not check.passed:
+                return f"check {check.check_name} on {check.asset_key.to_user_string()} found {check.description}"
+    return "see the run in the Dagster UI"
+
+
+def _runs(days: dict[Instrument, set[dt.date]], universe: Universe) -> list[Rectangle]:
+    """Days by instrument -> rectangles: neighbours with the same span of days share a run."""
+    spans: dict[tuple[dt.date, dt.date], list[Instrument]] = defaultdict(list)
+    for instrument, its in days.items():
+        for span in _spans(sorted(its)):
+            spans[span].append(instrument)
+    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, universe)]
+
+
+def _spans(days: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:
+    spans: list[tuple[dt.date, dt.date]] = []
+    for day in days:
+        after = day + dt.timedelta(days=1)
+        if spans and spans[-1][1] == day:
+            spans[-1] = (spans[-1][0], after)
+        else:
+            spans.append((day, after))
+    return spans
+
+
+def _days(window: Window) -> list[dt.date]:
+    first, last = window.start.date(), (window.end - dt.timedelta(milliseconds=1)).date()
+    return [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def progress(client: Client, runs: Sequence[str]) -> dict[str, int]:
+    """rows, requests, weight and bars_answered of some runs so far."""
+    (row,) = statements.rows(client, "reads/progress", runs=list(runs))
+    return {k: int(v) for k, v in row.items()}

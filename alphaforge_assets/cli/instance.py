@@ -1,0 +1,85 @@
+"""The Dagster instance of a home: its one configuration file, opened in the right order, and rid of runs nobody executes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from filelock import FileLock
+
+from alphaforge_assets.warehouse.statements import SQL
+
+CONFIG = SQL.parent / "dagster.yaml"
+# Who executes a run, so that one whose process died with the machine can be told from one at work.
+EXECUTOR_TAG = "alphaforge/executor"
+_LOCATIONS = ("storage", "local_artifact_storage", "compute_logs")
+
+
+def prepare(dagster_home: Path) -> None:
+    """Create or migrate the instance's databases, one process at a time.
+
+    Several processes that first open an SQLite instance at once corrupt it (`alembic_version has more than one head`).
+    """
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    with FileLock(dagster_home / "prepare.lock"):
+        # Without the locations everything falls below DAGSTER_HOME, the same place in the default home.
+        config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}
+        written = dagster_home / "dagster.yaml"
+        text = "# Written by alphaforge from the project's dagster.yaml; edit that one.\n" + yaml.safe_dump(config)
+        if not written.exists() or written.read_text() != text:
+            partial = written.with_suffix(".partial")
+            partial.write_text(text)
+            partial.replace(written)
+        with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+            instance.get_runs_count()
+            instance.fetch_materializations(dg.AssetKey("bars"), limit=1)
+            instance.all_instigator_state()
+            reap(instance)
+
+
+@contextmanager
+def opened(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
+    """The prepared instance of a home."""
+    prepare(dagster_home)
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        yield instance
+
+
+def executor_tag() -> dict[str, str]:
+    """Names this process so that it cannot be mistaken for a later one of the same pid."""
+    return {EXECUTOR_TAG: _identity(os.getpid()) or ""}
+
+
+def reap(instance: dg.DagsterInstance) -> list[str]:
+    """Mark as failed the runs whose executing process is gone; Dagster would leave them STARTED for hours. Returns run ids."""
+    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    reaped = []
+    for run in instance.get_runs(under_way):
+        identity = run.tags.get(EXECUTOR_TAG)
+        if identity and _identity(int(identity.split(":")[1])) != identity:
+            instance.report_run_failed(run, "the process that executed this run is gone; run it again")
+            reaped.append(run.run_id)
+    return reaped
+
+
+def _identity(pid: int) -> str | None:
+    """`<boot>:<pid>:<start time in ticks>` of a living process, None if there is none (proc(5))."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return _identity_without_proc(pid)
+    return f"{boot}:{pid}:{started}"
+
+
+def _identity_without_proc(pid: int) -> str | None:
+    """Where there is no /proc: the pid alone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return f"-:{pid}:-"

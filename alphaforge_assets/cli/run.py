@@ -1,0 +1,143 @@
+"""`alphaforge backfill` and `refresh`: checks the question, plans, shows progress, sums up."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from clickhouse_connect.driver.client import Client
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from alphaforge_assets import dimensions
+from alphaforge_assets.cli import backfill, instance, schema
+from alphaforge_assets.cli.screen import count, screen
+from alphaforge_assets.errors import BadInput, VenueUnavailable
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.settings import Settings, settings_from_environment
+from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.warehouse.batches import refuse_mixing
+from alphaforge_assets.warehouse.client import open_warehouse
+
+POLL_S = 0.5
+FAILURES_SHOWN_MAX = 20
+
+
+def run_backfill(
+    patterns: Sequence[str], start: dt.date, end: dt.date, *, refetch: bool = False, dry_run: bool = False, settings: Settings | None = None
+) -> dict[str, str]:
+    """Backfill bars of [start, end). Returns instrument -> reason for what failed.
+
+    Raises BadInput before anything is touched if the question cannot be; WarehouseDown, WarehouseRefused, MigrationRefused.
+    """
+    settings = settings or settings_from_environment()
+    universe = load_universe(settings.universe_file)
+    instruments = universe.select(patterns)
+    _check_range(universe, start, end)
+    with open_warehouse(settings.home, settings.clickhouse_url) as client, instance.opened(settings.dagster_home) as dagster:
+        schema.ensure(client, settings)
+        refuse_mixing(client, settings.origin)
+        plan = backfill.plan(client, dagster, universe, instruments, start, end, refetch=refetch)
+        _print_plan(plan, instruments, start, end, settings)
+        if dry_run or not plan.runs:
+            return {}
+        run_ids: list[str] = []
+        with _progress(client, plan, run_ids) as on_run:
+            outcome = backfill.execute(client, dagster, universe, settings, plan.runs, refetch=refetch, on_run=on_run)
+        _print_outcome(client, outcome)
+        return outcome.failed
+
+
+def refresh_dimensions() -> None:
+    settings = settings_from_environment()
+    universe = load_universe(settings.universe_file)
+    with open_warehouse(settings.home, settings.clickhouse_url) as client:
+        schema.ensure(client, settings)
+        refuse_mixing(client, settings.origin)
+        added, errors = dimensions.refresh(client, Exchanges(settings), universe)
+    for venue, versions in added.items():
+        screen.print(f"{venue}: {count(versions)} new or changed instruments")
+    if errors:
+        raise VenueUnavailable("; ".join(f"{venue}: {error}" for venue, error in errors.items()))
+
+
+def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    if end <= start:
+        raise BadInput(f"--to {end} is not after --from {start}: --to is the day after the last one wanted")
+    if start < universe.history_start:
+        raise BadInput(f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go further back")
+    if start > today:
+        raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")
+    if end > today + dt.timedelta(days=1):
+        raise BadInput(f"--to {end}: later than tomorrow, {today + dt.timedelta(days=1)} UTC")
+
+
+def _print_plan(plan: backfill.Plan, instruments: Sequence[object], start: dt.date, end: dt.date, settings: Settings) -> None:
+    days = (end - start).days
+    who = settings.venues_url or "the live venues"
+    screen.print(f"[bold]{len(instruments)} instruments × {days} days[/bold] from {start} to {end} (exclusive), asking {who}")
+    if not plan.runs:
+        screen.print("everything is there already: nothing to do")
+        return
+    table = Table("Run", "Instruments", "From", "To", box=None, pad_edge=False)
+    for n, run in enumerate(plan.runs, 1):
+        table.add_row(str(n), _named(run), str(run.start), str(run.end))
+    screen.print(table)
+    screen.print(f"{count(plan.bars)} bars to ask for in {len(plan.left)} windows")
+
+
+def _named(run: Rectangle) -> str:
+    first, last = run.instruments[0].key, run.instruments[-1].key
+    return first if first == last else f"{first} … {last} ({len(run.instruments)})"
+
+
+class _RowsPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{count(task.speed or 0)} bars/s", style="progress.data.speed")
+
+
+@contextmanager
+def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterator[Callable[[str, Rectangle], None]]:
+    """A bar that follows the ledger, so it tells the truth whoever executes the runs."""
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+        _RowsPerSecond(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=screen, transient=not screen.is_terminal,
+    )  # fmt: skip
+    done = threading.Event()
+    task = bar.add_task("starting", total=max(plan.bars, 1))
+
+    def on_run(run_id: str, covered: Rectangle) -> None:
+        run_ids.append(run_id)
+        bar.update(task, description=f"run {len(run_ids)}: {_named(covered)}")
+
+    def follow() -> None:
+        while not done.wait(POLL_S):
+            if run_ids:
+                bar.update(task, completed=backfill.progress(client, run_ids)["bars_answered"])
+
+    follower = threading.Thread(target=follow, name="progress", daemon=True)
+    with bar:
+        follower.start()
+        try:
+            yield on_run
+        finally:
+            done.set()
+            follower.join()
+            if run_ids:
+                bar.update(task, completed=backfill.progress(client, run_ids)["bars_answered"])
+
+
+def _print_outcome(client: Client, outcome: backfill.Outcome) -> None:
+    did = backfill.progress(client, outcome.runs)
+    per_s = did["rows"] / outcome.seconds if outcome.seconds else 0
+    screen.print(
+        f"[bold]{count(did['rows'])} bars[/bold] in {outcome.seconds:.1f} s ({count(per_s)} bars/s, Dagster included),"
+        f" {count(did['requests'])} requests, {len(outcome.runs)} runs"
+    )
+    for key, reason in list(outcome.failed.items())[:FAILURES_SHOWN_MAX]:
+        screen.print(f"[red]failed[/red] {key}: {reason}")
+    if outcome.failed:
+        screen.print(f"[red]{len(outcome.failed)} instruments failed[/red]; the same command again does what is left")

@@ -1,0 +1,79 @@
+"""What there is, as a table for people or JSON for programs."""
+
+import datetime as dt
+import json
+from typing import Any
+
+import click
+from clickhouse_connect.driver.client import Client
+from rich.table import Table
+
+from alphaforge_assets.cli import schema
+from alphaforge_assets.cli.screen import age, count, minute, screen
+from alphaforge_assets.settings import settings_from_environment
+from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.client import open_warehouse
+
+
+def show_universe(as_json: bool) -> None:
+    settings = settings_from_environment()
+    kept = load_universe(settings.universe_file)
+    if as_json:
+        rows = [{"instrument": i.key, "instrument_id": i.instrument_id, "ccxt_symbol": i.ccxt_symbol,
+                 "listed_from": i.listed_from.isoformat(),
+                 "listed_until": i.listed_until.isoformat() if i.listed_until else None} for i in kept.instruments]  # fmt: skip
+        click.echo(json.dumps({"history_start": kept.history_start.isoformat(), "intervals": kept.intervals, "instruments": rows}))
+        return
+    table = Table("Venue", "Instruments", title=f"{len(kept.instruments)} instruments from {kept.history_start}, {', '.join(kept.intervals)}")
+    for venue in kept.venues:
+        table.add_row(venue, ", ".join(i.symbol for i in kept.instruments if i.venue == venue))
+    screen.print(table)
+    screen.print(f"[dim]{settings.universe_file}[/dim]")
+
+
+def show_status(as_json: bool) -> None:
+    settings = settings_from_environment()
+    kept = load_universe(settings.universe_file)
+    with open_warehouse(settings.home, settings.clickhouse_url) as client:
+        schema.ensure(client, settings)
+        rows = status_rows(client, kept)
+    if as_json:
+        click.echo(json.dumps(rows, default=lambda moment: moment.isoformat()))
+        return
+    print_status(rows)
+
+
+def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
+    """One dict per instrument and interval that was ever asked for, ordered by venue, symbol, interval."""
+    names = {(i.venue, i.symbol): i.key for i in kept.instruments}
+    found = statements.rows(
+        client, "reads/status", instruments=[i.instrument_id for i in kept.instruments], now=dt.datetime.now(dt.UTC)
+    )
+    rows = []
+    for row in found:
+        has_rows = row["rows"] > 0
+        moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
+        rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
+    return rows
+
+
+def print_status(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        screen.print("nothing was fetched yet: try `alphaforge backfill --help` or `alphaforge demo`")
+        return
+    table = Table("Instrument", "Bar", "First", "Last", box=None, pad_edge=False)
+    for name in ("Rows", "Missing", "Rejected", "Age"):
+        table.add_column(name, justify="right")
+    before = None
+    for row in rows:
+        missing = f"[yellow]{count(row['missing'])}[/yellow]" if row["missing"] else "0"
+        rejected = f"[yellow]{count(row['rejected'])}[/yellow]" if row["rejected"] else "0"
+        name = row["instrument"] if row["instrument"] != before else ""
+        before = row["instrument"]
+        table.add_row(name, row["interval"], minute(row["first"]), minute(row["last"]), count(row["rows"]), missing, rejected, age(row["age_s"]))
+    screen.print(table)
+    screen.print(
+        f"[dim]{count(sum(r['rows'] for r in rows))} bars. Missing: asked for and not served, never filled."
+        " Age: since the end of what was asked for.[/dim]"
+    )

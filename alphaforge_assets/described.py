@@ -1,0 +1,111 @@
+"""What the UI shows of each asset: description, owner, kinds, tags, table name and column schema, from one place.
+
+Column names, types and comments are read from sql/migrations: the COMMENTs are the data dictionary (a test holds them against
+the database's own).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.warehouse import statements
+
+OWNER = "team:market-data"
+
+_OBJECT = re.compile(
+    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?analytics\.(\w+)\s*\n\((.*?)\n\)(.*?);\s*$",
+    re.DOTALL | re.MULTILINE,
+)
+_COLUMN = re.compile(r"^ {4}(\w+) (.+?) COMMENT '((?:[^']|'')*)'", re.MULTILINE)
+_COMMENT = re.compile(r"COMMENT '((?:[^']|'')*)'\s*$")
+_TYPE = re.compile(r"(?:DEFAULT|MATERIALIZED|ALIAS|CODEC)\b")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A table or view as its migration describes it."""
+
+    comment: str
+    columns: tuple[tuple[str, str, str], ...]  # name, type, comment
+
+
+@cache
+def dictionary() -> Mapping[str, Described]:
+    """Every table and view of sql/migrations by name, later files winning."""
+    found: dict[str, Described] = {}
+    for file in sorted(statements.MIGRATIONS.glob("*.sql"), key=lambda f: (f.name[0] != "V", f.name)):
+        for name, body, rest in _OBJECT.findall(file.read_text(encoding="utf-8")):
+            columns = tuple((c, _TYPE.split(kind)[0].strip(), text) for c, kind, text in _COLUMN.findall(body))
+            comment = _COMMENT.search(rest)
+            found[name] = Described(comment.group(1) if comment else "", columns)
+    return found
+
+
+def column_schema(name: str) -> dg.TableSchema:
+    """Columns of a table or view for the UI."""
+    return dg.TableSchema([dg.TableColumn(c, type=kind, description=text) for c, kind, text in dictionary()[name].columns])
+
+
+def described(name: str) -> dict[str, Any]:
+    """Arguments of `dg.asset` or `dg.AssetSpec` for the table or view `name`."""
+    layer = _layer(name)
+    return {
+        "group_name": layer,
+        "description": dictionary()[name].comment,
+        "owners": [OWNER],
+        "kinds": {"clickhouse", "view" if layer == "research" else "table"},
+        "tags": {"layer": layer},
+        "metadata": {
+            "dagster/table_name": f"analytics.{name}",
+            "dagster/column_schema": column_schema(name),
+        },
+    }
+
+
+def column_lineage(name: str, upstream: str) -> dg.TableColumnLineage:
+    """Columns of `name` that carry the column of the same name of `upstream`."""
+    there = {c for c, _, _ in dictionary()[upstream].columns}
+    return dg.TableColumnLineage(
+        {
+            c: [dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=c)]
+            for c, _, _ in dictionary()[name].columns
+            if c in there
+        }
+    )
+
+
+def row_counts(client: Client, table: str, covered: Rectangle) -> dict[str, dg.MetadataValue]:
+    """`dagster/row_count` is the whole table's; `rows_in_range` those of the partitions of this run."""
+    (counts,) = statements.rows(
+        client,
+        "reads/row_counts",
+        database="analytics",
+        table=table,
+        instruments=covered.instrument_ids,
+        start=covered.start_time,
+        end=covered.end_time,
+    )
+    return {
+        "dagster/row_count": dg.MetadataValue.int(counts["total"]),
+        "rows_in_range": dg.MetadataValue.int(counts["in_range"]),
+    }
+
+
+def record_beside(context: dg.AssetExecutionContext, name: str, metadata: Mapping[str, dg.MetadataValue]) -> None:
+    """Note that a run also wrote the table `name`: one event a run, where a partitioned asset would cost one a partition."""
+    context.log_event(dg.AssetMaterialization(asset_key=name, metadata=metadata))
+
+
+def _layer(name: str) -> str:
+    if name.startswith("v_"):
+        return "research"
+    if name in ("venues", "instruments", "ingest_batches"):
+        return "dimensions"
+    prefix, _, _ = name.partition("_")
+    return prefix if prefix in ("landing", "staging") else "mart"

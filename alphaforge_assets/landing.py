@@ -1,0 +1,253 @@
+"""What the venues said: fetch what no complete batch answers, and append it to landing with its ledger rows.
+
+Nothing is judged here. A venue that fails does not stop another, nor one instrument the next.
+"""
+
+import datetime as dt
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
+from alphaforge_assets.described import described, record_beside, row_counts
+from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
+from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.venues.connection import Connection
+from alphaforge_assets.warehouse.batches import (
+    Answer,
+    Failure,
+    Window,
+    append,
+    following,
+    record_failures,
+    refuse_mixing,
+    unanswered,
+)
+from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
+
+# Venues revise a bar for a moment after it closes; what closed later than this is left for the next run.
+SETTLE = dt.timedelta(seconds=5)
+
+# Windows in flight a venue: enough to keep its connections busy while rows are written, few enough to bound memory.
+WINDOWS_IN_FLIGHT_MAX = 16
+ROWS_PER_FLUSH = 250_000
+
+
+class Fetch(dg.Config):
+    """How to fetch."""
+
+    refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
+
+
+@dataclass
+class Landed:
+    """What one call of `land_bars` did."""
+
+    rows: int = 0
+    requests: int = 0
+    weight: int = 0
+    retries: int = 0
+    waited_s: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, other: "Landed") -> None:
+        self.rows += other.rows
+        self.requests += other.requests
+        self.weight += other.weight
+        self.retries += other.retries
+        self.waited_s += other.waited_s
+        self.failures += other.failures
+
+
+def land_bars(
+    client: Client, exchanges: Exchanges, covered: Rectangle, intervals: Sequence[str], *, run_id: str, refetch: bool = False
+) -> Landed:
+    """Fetch the bars of a rectangle that landing does not have, all venues at once, and append them.
+
+    Venue trouble is returned as failures (and in the ledger), never raised. Raises Permanent if the warehouse is fed by the
+    other kind of venues, WarehouseDown, WarehouseRefused.
+    """
+    refuse_mixing(client, exchanges.origin)
+    venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
+    total = Landed()
+    with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
+        parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
+        for landed in pool.map(lambda part: _land_venue(client, exchanges, part, intervals, run_id, refetch), parts):
+            total.add(landed)
+    return total
+
+
+def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `landing_bars`."""
+
+    @dg.asset(partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["instruments"], **described("landing_bars"))
+    def landing_bars(
+        context: dg.AssetExecutionContext,
+        config: Fetch,
+        warehouse: dg.ResourceParam[Client],
+        exchanges: dg.ResourceParam[Exchanges],
+        universe: dg.ResourceParam[Universe],
+    ) -> dg.MaterializeResult[None]:
+        covered = rectangle(context.partition_keys, universe)
+        landed = land_bars(
+            warehouse, exchanges, covered, universe.intervals, run_id=context.run_id, refetch=config.refetch
+        )
+        record_beside(context, "ingest_batches", _metadata(landed))
+        if landed.failures:
+            _report_failures(context, covered, landed)
+        return dg.MaterializeResult(metadata=_metadata(landed) | row_counts(warehouse, "landing_bars", covered))
+
+    return landing_bars
+
+
+def specs() -> list[dg.AssetSpec]:
+    """The ledger, written with landing_bars and shown in the lineage."""
+    return [dg.AssetSpec("ingest_batches", deps=["landing_bars"], **described("ingest_batches"))]
+
+
+def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, landed: Landed) -> None:
+    """Record the partitions that are whole, then fail naming the others: Dagster would otherwise drop them all."""
+    bad = {(f.window.instrument, day) for f in landed.failures for day in _days(f.window)}
+    for instrument in covered.instruments:
+        for key in covered.keys(instrument):
+            day = dt.date.fromisoformat(key.keys_by_dimension["date"])
+            if (instrument, day) not in bad:
+                context.log_event(dg.AssetMaterialization(asset_key=context.asset_key, partition=key))
+    reasons = {f.window.instrument.key: f.error for f in landed.failures}
+    named = "; ".join(f"{key}: {reason}" for key, reason in sorted(reasons.items()))
+    raise dg.Failure(
+        description=f"{len(reasons)} of {len(covered.instruments)} instruments were not fetched completely. {named}",
+        metadata=_metadata(landed) | {"failed_instruments": sorted(reasons)},
+        allow_retries=False,
+    )
+
+
+def _days(window: Window) -> list[dt.date]:
+    last = (window.end - dt.timedelta(milliseconds=1)).date()
+    return [window.start.date() + dt.timedelta(days=n) for n in range((last - window.start.date()).days + 1)]
+
+
+def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
+    return {
+        "rows_fetched": dg.MetadataValue.int(landed.rows),
+        "requests": dg.MetadataValue.int(landed.requests),
+        "weight": dg.MetadataValue.int(landed.weight),
+        "retries": dg.MetadataValue.int(landed.retries),
+        "waited_s": dg.MetadataValue.float(round(landed.waited_s, 3)),
+    }
+
+
+def _land_venue(
+    client: Client, exchanges: Exchanges, part: Rectangle, intervals: Sequence[str], run_id: str, refetch: bool
+) -> Landed:
+    """One venue's share of a rectangle."""
+    wanted = part.windows(intervals, dt.datetime.max.replace(tzinfo=dt.UTC))
+    left = wanted if refetch else unanswered(client, "bars", wanted)
+    if not left:
+        return Landed()  # the venue is not even asked for its clock
+    with exchanges.open(part.instruments[0].venue) as connection:
+        try:
+            closed_before = connection.fetch_server_time() - SETTLE
+            names = _names(client, connection, part.instruments)
+        except AlphaForgeError as error:
+            failures = [_failure(w, error) for w in left]
+            record_failures(client, "bars", failures, origin=exchanges.origin, run_id=run_id)
+            return Landed(failures=failures)
+        closed = [w for i in intervals for w in part.windows([i], _floor(closed_before, i))]
+        plan = following(client, "bars", closed) if refetch else unanswered(client, "bars", closed)
+        landed = Landed()
+        for answers, failures in _slices(_ask(connection, plan, names, closed_before)):
+            append(client, "bars", answers, origin=exchanges.origin, source="rest", run_id=run_id)
+            record_failures(client, "bars", failures, origin=exchanges.origin, run_id=run_id)
+            landed.add(_summed(answers, failures))
+        return landed
+
+
+def _names(client: Client, connection: Connection, instruments: Iterable[Instrument]) -> dict[tuple[str, str], str]:
+    """The venue's own names. Listings are read from the venue when the warehouse has not seen one of the instruments."""
+    venue = connection.venue.name
+    names = venue_symbols(client, [venue])
+    if any((i.venue, i.symbol) not in names for i in instruments):
+        publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
+        names = venue_symbols(client, [venue])
+    return names
+
+
+def _ask(
+    connection: Connection, plan: Sequence[Window], names: dict[tuple[str, str], str], closed_before: dt.datetime
+) -> Iterator[Answer | Failure]:
+    """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead."""
+    ahead = deque[tuple[Window, object]]()
+    windows = iter(plan)
+    while True:
+        while len(ahead) < WINDOWS_IN_FLIGHT_MAX and (w := next(windows, None)):
+            name = names.get((w.instrument.venue, w.instrument.symbol))
+            if name is None:
+                error = UnknownSymbol(f"{w.instrument.venue} does not list {w.instrument.symbol}: remove it from the universe")
+                yield _failure(w, error)
+            else:
+                ahead.append((w, connection.submit_bars(name, w.interval, w.start, w.end, closed_before)))
+        if not ahead:
+            return
+        w, pending = ahead.popleft()
+        try:
+            fetched = pending.result()
+        except AlphaForgeError as error:
+            yield _failure(w, error)
+        else:
+            yield Answer(
+                w,
+                fetched.table,
+                dt.datetime.now(dt.UTC),
+                fetched.requests,
+                fetched.weight,
+                fetched.retries,
+                fetched.waited_s,
+            )
+
+
+def _slices(outcomes: Iterable[Answer | Failure]) -> Iterator[tuple[list[Answer], list[Failure]]]:
+    """Outcomes in portions worth an insert: a new one when the month changes or ROWS_PER_FLUSH are waiting."""
+    answers: list[Answer] = []
+    failures: list[Failure] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            continue
+        full = sum(a.rows.num_rows for a in answers) >= ROWS_PER_FLUSH
+        if answers and (full or _month(outcome.window) != _month(answers[-1].window)):
+            yield answers, failures
+            answers, failures = [], []
+        answers.append(outcome)
+    if answers or failures:
+        yield answers, failures
+
+
+def _month(window: Window) -> tuple[int, int]:
+    return window.start.year, window.start.month
+
+
+def _failure(window: Window, error: AlphaForgeError) -> Failure:
+    evidence = error.evidence if isinstance(error, VenueUnavailable) else ""
+    return Failure(window, dt.datetime.now(dt.UTC), f"{type(error).__name__}: {error}", evidence)
+
+
+def _summed(answers: Sequence[Answer], failures: list[Failure]) -> Landed:
+    return Landed(
+        rows=sum(a.rows.num_rows for a in answers),
+        requests=sum(a.requests for a in answers),
+        weight=sum(a.weight for a in answers),
+        retries=sum(a.retries for a in answers),
+        waited_s=sum(a.waited_s for a in answers),
+        failures=failures,
+    )
+
+
+def _floor(moment: dt.datetime, interval: str) -> dt.datetime:
+    step = INTERVAL_MS[interval]
+    return dt.datetime.fromtimestamp(int(moment.timestamp() * 1000) // step * step / 1000, dt.UTC)

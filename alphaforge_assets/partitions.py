@@ -1,0 +1,143 @@
+"""How assets are cut: days × instruments, and the rectangle of them that one run covers.
+
+Keys spell `2026-08-01|binance_spot.BTC-USDT`. Slicing of orchestration belongs here; tables are partitioned by month elsewhere.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.warehouse.batches import Window
+
+# One run takes an instrument-year: its start costs seconds, and a run that fails takes its whole range with it.
+PARTITIONS_PER_RUN_MAX = 366
+
+# Every asset of a chain shares it, so that landing, staging and mart of a range share a run.
+BACKFILL_POLICY = dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN_MAX)
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Instruments × days: what one run covers. `start` is the first day, `end` the day after the last."""
+
+    instruments: tuple[Instrument, ...]
+    start: dt.date
+    end: dt.date
+
+    @property
+    def instrument_ids(self) -> list[int]:
+        return [i.instrument_id for i in self.instruments]
+
+    @property
+    def days(self) -> int:
+        return (self.end - self.start).days
+
+    @property
+    def start_time(self) -> dt.datetime:
+        return _midnight(self.start)
+
+    @property
+    def end_time(self) -> dt.datetime:
+        return _midnight(self.end)
+
+    def windows(self, intervals: Iterable[str], until: dt.datetime) -> list[Window]:
+        """What may be asked of each instrument for this rectangle: while listed, and not later than `until`."""
+        wanted = []
+        for instrument in self.instruments:
+            start = _midnight(max(self.start, instrument.listed_from))
+            last = min(self.end, instrument.listed_until) if instrument.listed_until else self.end
+            end = min(_midnight(last), until)
+            if start < end:
+                wanted += [Window(instrument, interval, start, end) for interval in intervals]
+        return wanted
+
+    def months(self) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+        """[start, end) of each month it touches: one statement a month keeps every insert in one table partition."""
+        start = self.start
+        while start < self.end:
+            end = min(self.end, (start.replace(day=1) + dt.timedelta(days=32)).replace(day=1))
+            yield _midnight(start), _midnight(end)
+            start = end
+
+    def keys(self, instrument: Instrument) -> list[dg.MultiPartitionKey]:
+        """Partition keys of one of its instruments."""
+        return [partition_key(self.start + dt.timedelta(days=n), instrument) for n in range(self.days)]
+
+    def tags(self) -> dict[str, str]:
+        """Run tags that make one run cover exactly this rectangle. Its instruments must be neighbours in the universe."""
+        last = self.end - dt.timedelta(days=1)
+        return {
+            RANGE_START_TAG: partition_key(self.start, self.instruments[0]),
+            RANGE_END_TAG: partition_key(last, self.instruments[-1]),
+        }
+
+
+def day_by_instrument(universe: Universe) -> dg.MultiPartitionsDefinition:
+    """Days from the start of history to today × instruments of the universe, ordered by venue."""
+    return dg.MultiPartitionsDefinition(
+        {
+            "date": dg.DailyPartitionsDefinition(start_date=universe.history_start.isoformat(), end_offset=1),
+            "instrument": dg.StaticPartitionsDefinition([i.key for i in universe.instruments]),
+        }
+    )
+
+
+def partition_key(day: dt.date, instrument: Instrument) -> dg.MultiPartitionKey:
+    """`2026-08-01|binance_spot.BTC-USDT`."""
+    return dg.MultiPartitionKey({"date": day.isoformat(), "instrument": instrument.key})
+
+
+def rectangle(keys: Sequence[str], universe: Universe) -> Rectangle:
+    """The rectangle that a run's partition keys make up."""
+    days, names = set(), set()
+    for key in keys:
+        day, _, name = key.partition("|")
+        days.add(dt.date.fromisoformat(day))
+        names.add(name)
+    if len(days) * len(names) != len(set(keys)) or (max(days) - min(days)).days + 1 != len(days):
+        raise ValueError(f"{len(keys)} partition keys from {min(keys)} to {max(keys)} are not whole days × instruments")
+    instruments = tuple(i for i in universe.instruments if i.key in names)
+    return Rectangle(instruments, min(days), max(days) + dt.timedelta(days=1))
+
+
+def rectangle_of_tags(tags: Mapping[str, str], universe: Universe) -> Rectangle:
+    """The rectangle of a run by its range tags: the way back from `Rectangle.tags`."""
+    first_day, _, first = tags[RANGE_START_TAG].partition("|")
+    last_day, _, last = tags[RANGE_END_TAG].partition("|")
+    names = [i.key for i in universe.instruments]
+    instruments = universe.instruments[names.index(first) : names.index(last) + 1]
+    return Rectangle(instruments, dt.date.fromisoformat(first_day), dt.date.fromisoformat(last_day) + dt.timedelta(days=1))
+
+
+def rectangles(instruments: Sequence[Instrument], start: dt.date, end: dt.date, universe: Universe) -> list[Rectangle]:
+    """[start, end) × `instruments` as few rectangles, each at most PARTITIONS_PER_RUN_MAX keys and one run's worth.
+
+    A run's instruments must be neighbours in the universe, because a run is tagged with its first and last key only.
+    """
+    chosen = set(instruments)
+    groups: list[list[Instrument]] = []
+    for before, instrument in zip((None, *universe.instruments), universe.instruments, strict=False):
+        if instrument not in chosen:
+            continue
+        if before in chosen and groups and len(groups[-1]) < PARTITIONS_PER_RUN_MAX:
+            groups[-1].append(instrument)
+        else:
+            groups.append([instrument])
+    cut = []
+    for group in groups:
+        step = dt.timedelta(days=max(1, PARTITIONS_PER_RUN_MAX // len(group)))
+        first = start
+        while first < end:
+            cut.append(Rectangle(tuple(group), first, min(end, first + step)))
+            first += step
+    return cut
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)

@@ -1,0 +1,66 @@
+"""Reading for people: bars into a DataFrame. No Dagster here, so a notebook pays for nothing but the warehouse client."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import pandas as pd
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.errors import BadInput
+from alphaforge_assets.settings import settings_from_environment
+from alphaforge_assets.universe import INTERVAL_MS, Universe, load_universe
+from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.client import keep_open
+
+Moment = str | dt.date | dt.datetime
+
+
+def connect(url: str | None = None) -> "Research":
+    """A reader of the warehouse: of `url`, else CLICKHOUSE_URL, else the embedded one of ALPHAFORGE_HOME.
+
+    Starts the embedded warehouse if it is not running, for as long as this process lives. Raises BadInput, WarehouseDown.
+    """
+    settings = settings_from_environment()
+    universe = load_universe(settings.universe_file)
+    return Research(keep_open(settings.home, url or settings.clickhouse_url), universe)
+
+
+@dataclass(frozen=True)
+class Research:
+    """What researchers read. Made by `connect`."""
+
+    client: Client
+    universe: Universe
+
+    def bars(self, instrument: str, interval: str, start: Moment, end: Moment) -> pd.DataFrame:
+        """Closed bars of `instrument` with [start, end) of their open times.
+
+        Returns one row a bar, indexed by `timestamp` (UTC, ascending), with columns open, high, low, close (float64, quote),
+        volume (float64, base), quote_volume (float64), trade_count (Int64), taker_buy_base_volume, taker_buy_quote_volume
+        (float64), source (str). Bars the venue never had are absent; nothing is filled.
+
+        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        """
+        known = self.universe.instrument(instrument)
+        if interval not in INTERVAL_MS:
+            raise BadInput(f"interval {interval!r}: use one of {', '.join(INTERVAL_MS)}")
+        first, last = _utc("start", start), _utc("end", end)
+        if last <= first:
+            raise BadInput(f"end {end} is not after start {start}: the range is [start, end)")
+        found = statements.table(
+            self.client, "reads/bars", instrument_id=known.instrument_id, interval=interval, start=first, end=last
+        )
+        frame = found.to_pandas(date_as_object=False)
+        frame["trade_count"] = frame["trade_count"].astype("Int64")
+        return frame.set_index("timestamp")
+
+
+def _utc(name: str, moment: Moment) -> dt.datetime:
+    try:
+        stamp = pd.Timestamp(moment)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{name} {moment!r}: write a date or time such as 2025-05-01 or 2025-05-01T12:00Z") from error
+    if stamp is pd.NaT:
+        raise BadInput(f"{name} is empty: write a date or time such as 2025-05-01")
+    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+    return stamp.to_pydatetime()

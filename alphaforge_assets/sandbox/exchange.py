@@ -1,0 +1,123 @@
+"""The sandbox's state: one clock, what is listed, where its bars come from, and the pages it has rendered."""
+
+import datetime as dt
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from alphaforge_assets.errors import BadInput
+from alphaforge_assets.sandbox.bars import REVISABLE, Interval, Series
+from alphaforge_assets.sandbox.listings import VENUES, Listing, default_listings, venue_symbol
+from alphaforge_assets.sandbox.pages import Layout, Pages, Span
+from alphaforge_assets.sandbox.prices import Generated, Market
+from alphaforge_assets.sandbox.recordings import Recordings
+from alphaforge_assets.universe import INTERVAL_MS
+
+
+@dataclass
+class Clock:
+    """The venues' time. `fixed_ms` None is the machine's clock."""
+
+    fixed_ms: int | None = None
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 if self.fixed_ms is None else self.fixed_ms
+
+    def set(self, iso: str | None) -> None:
+        """Fix the clock at an ISO instant, or let it run (None). Raises BadInput."""
+        if iso is None:
+            self.fixed_ms = None
+            return
+        try:
+            instant = dt.datetime.fromisoformat(iso)
+        except ValueError as error:
+            raise BadInput(f"now {iso!r}: not an ISO instant; write it like 2026-01-01T00:00:00Z") from error
+        self.fixed_ms = milliseconds(instant)
+
+
+def milliseconds(instant: dt.datetime) -> int:
+    """Milliseconds since the epoch; a naive instant is UTC."""
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
+    return int(aware.timestamp() * 1000)
+
+
+@dataclass
+class Exchange:
+    """Everything the venue modules answer from."""
+
+    clock: Clock
+    seed: int
+    recordings: Recordings | None
+    listings: dict[tuple[str, str], Listing]
+    okx_history_limit: int = 300
+    market: Market = field(init=False)
+    pages: Pages = field(default_factory=Pages)
+    revised: dict[tuple[str, str], dict[tuple[int, int], dict[str, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.market = Market(self.seed)
+
+    def of_venue(self, *venues: str) -> Iterable[Listing]:
+        return (listing for listing in self.listings.values() if listing.venue in venues)
+
+    def series(self, listing: Listing, interval: Interval) -> Series | None:
+        """The bars of a listing; None where a recording has nothing fine enough."""
+        if self.recordings:
+            return self.recordings.series(*listing.key, interval)
+        return Generated(self.market, listing, interval, self.revised.get(listing.key, {}))
+
+    def page(self, listing: Listing, interval: Interval, series: Series, layout: Layout, part: Span) -> bytes:
+        """Rows of a page, comma separated."""
+        key = (*listing.key, interval.offset_ms)
+        return self.pages.page(key, series, interval.ms, layout, part, self.clock.now_ms())
+
+    def revise(self, venue: str, symbol: str, interval: str, open_time: int, columns: dict[str, str]) -> None:
+        """Change one bar at the source, as a venue that corrects itself; the values are not checked for sense.
+
+        Raises BadInput if there is no such bar, or a column or number that is none.
+        """
+        if venue not in VENUES:
+            raise BadInput(f"venue {venue!r}: not one of {', '.join(VENUES)}")
+        if "/" in symbol:
+            symbol = venue_symbol(venue, *symbol.split("/", 1))
+        listing = self.listings.get((venue, symbol))
+        if listing is None:
+            raise BadInput(f"symbol {symbol!r}: {venue} does not list it; see its instrument list")
+        if interval not in INTERVAL_MS:
+            raise BadInput(f"interval {interval!r}: not one of {', '.join(INTERVAL_MS)}")
+        grid = Interval(INTERVAL_MS[interval])
+        series = self.series(listing, grid)
+        index = series.first_at_or_after(open_time) if series else 0
+        if series is None or not (found := series.bars(index, index + 1)) or int(found.open_time[0]) != open_time:
+            raise BadInput(f"open_time {open_time}: {venue} {symbol} has no {interval} bar that opens then")
+        units = {name: _units(name, text, series.scales.of(name)) for name, text in columns.items()}
+        if self.recordings:
+            self.recordings.revise(venue, symbol, grid.ms, open_time, units)
+        else:
+            revised = self.revised.setdefault(listing.key, {})
+            revised.setdefault((grid.ms, open_time), {}).update(units)
+        self.pages.clear()
+
+
+def _units(name: str, text: str, decimals: int) -> int:
+    if name not in REVISABLE:
+        raise BadInput(f"{name}: not a column of a bar; use {', '.join(REVISABLE)}")
+    try:
+        scaled = Decimal(str(text)).scaleb(decimals)
+    except InvalidOperation as error:
+        raise BadInput(f"{name} {text!r}: not a number") from error
+    if scaled != scaled.to_integral_value() or abs(scaled) >= 2**62:
+        raise BadInput(f"{name} {text!r}: this series has {decimals} decimals; use no more")
+    return int(scaled)
+
+
+def open_exchange(
+    recordings: Path | None, now: dt.datetime | None, seed: int, okx_history_limit: int = 300
+) -> Exchange:
+    """An exchange ready to answer. Raises BadInput if `recordings` holds nothing to play."""
+    played = Recordings(recordings) if recordings else None
+    listed = played.listings if played else default_listings()
+    clock = Clock(None if now is None else milliseconds(now))
+    return Exchange(clock, seed, played, {one.key: one for one in listed}, okx_history_limit)

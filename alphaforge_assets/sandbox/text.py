@@ -1,0 +1,101 @@
+"""Columns of integers to rows of JSON text, without a Python loop over rows.
+
+Every row is laid out as fixed-width digits in one byte matrix; a mask then drops the leading zeros (and, where a venue
+does, the trailing ones), and what is left is the text. About 1 µs a row of eleven fields.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaforge_assets.sandbox.bars import Ints
+
+_DIGITS = 19
+_POWERS = 10 ** np.arange(_DIGITS, dtype=np.int64)
+_FOUR = np.frombuffer(
+    b"".join(b"%04d" % n for n in range(10_000)), dtype=np.uint32
+)  # "0000" .. "9999" as one word each
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers to print: `values` of `decimals`; `shown` pads zeros to that many, `plain` drops trailing zeros."""
+
+    values: Ints
+    decimals: int = 0
+    shown: int = 0
+    plain: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """n rows of text: row i is `data[offsets[i]:offsets[i+1]]`."""
+
+    data: memoryview
+    offsets: Ints
+
+    def rows(self, start: int, stop: int) -> memoryview:
+        return self.data[self.offsets[start] : self.offsets[stop]]
+
+
+def render(columns: Sequence[Column], separators: Sequence[bytes]) -> Text:
+    """Rows `sep[0] col[0] sep[1] col[1] … sep[-1]`; needs len(columns) + 1 separators."""
+    n = len(columns[0].values)
+    pieces: list[npt.NDArray[np.uint8]] = [_literal(separators[0])]
+    masks: list[npt.NDArray[np.bool_] | None] = [None]
+    for column, separator in zip(columns, separators[1:], strict=True):
+        digits, kept = _number(column)
+        pieces += [digits, _literal(b"0" * max(0, column.shown - column.decimals) + separator)]
+        masks += [kept, None]
+    width = sum(piece.shape[-1] for piece in pieces)
+    matrix = np.empty((n, width), np.uint8)
+    keep = np.ones((n, width), np.bool_)
+    at = 0
+    for piece, mask in zip(pieces, masks, strict=True):
+        matrix[:, at : at + piece.shape[-1]] = piece
+        if mask is not None:
+            keep[:, at : at + piece.shape[-1]] = mask
+        at += piece.shape[-1]
+    offsets = np.zeros(n + 1, np.int64)
+    np.cumsum(keep.sum(axis=1), out=offsets[1:])
+    return Text(memoryview(matrix[keep].tobytes()), offsets)
+
+
+def _literal(text: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(text, np.uint8)
+
+
+def _number(column: Column) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Bytes (n, width) of sign, digits and point, and which of them to keep."""
+    values, decimals = column.values, column.decimals
+    if column.shown > 0 and decimals == 0:  # an integer shown with decimals still needs its point
+        values, decimals = values * 10, 1
+        column = Column(values, decimals, column.shown, column.plain)
+    magnitude = np.abs(values)
+    count = np.maximum(np.searchsorted(_POWERS, magnitude, side="right"), decimals + 1)
+    groups = -(-int(count.max(initial=1)) // 4)
+    words = np.empty((len(values), groups), np.uint32)
+    rest = magnitude
+    for position in range(groups - 1, -1, -1):
+        rest, low = np.divmod(rest, 10_000)
+        words[:, position] = _FOUR[low]
+    digits = words.view(np.uint8)
+    width = groups * 4
+    kept = np.arange(width) >= (width - count)[:, None]
+    whole = width - decimals
+    sign = np.full((len(values), 1), ord("-"), np.uint8)
+    negative = (values < 0)[:, None]
+    if not decimals:
+        return np.hstack([sign, digits]), np.hstack([negative, kept])
+    point = np.full((len(values), 1), ord("."), np.uint8)
+    fraction = kept[:, whole:]
+    if column.plain:
+        nonzero = digits[:, whole:] != ord("0")
+        fraction = np.logical_or.accumulate(nonzero[:, ::-1], axis=1)[:, ::-1]
+    has_point = fraction[:, :1] if column.plain else np.ones((len(values), 1), np.bool_)
+    return (
+        np.hstack([sign, digits[:, :whole], point, digits[:, whole:]]),
+        np.hstack([negative, kept[:, :whole], has_point, fraction]),
+    )

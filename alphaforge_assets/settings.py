@@ -1,0 +1,52 @@
+"""The environment, read once. No other module looks at it; everything else is told."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from alphaforge_assets.errors import BadInput
+from alphaforge_assets.universe import DEFAULT_FILE, VENUES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are. `venues_url` is None for the real venues, else the sandbox's base URL."""
+
+    home: Path
+    clickhouse_url: str | None
+    venues_url: str | None
+    universe_file: Path
+    governor_file: Path
+    keys: dict[str, SecretStr]  # by venue; never needed for public data
+
+    @property
+    def origin(self) -> str:
+        """Who answers for the venues: `live` or `sandbox`. Every batch carries it."""
+        return "sandbox" if self.venues_url else "live"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+
+def settings_from_environment() -> Settings:
+    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE and ALPHAFORGE_<VENUE>_KEY.
+
+    Raises BadInput for a malformed value.
+    """
+    venues = os.environ.get("ALPHAFORGE_VENUES") or "live"
+    if venues != "live" and not venues.startswith(("http://", "https://")):
+        raise BadInput(f"ALPHAFORGE_VENUES={venues!r}: write live, or the sandbox's base URL such as http://127.0.0.1:8900")
+    # The venues limit an address, not a project: every home of this user draws on the same budgets.
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
+    return Settings(
+        home=Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute(),
+        clickhouse_url=os.environ.get("CLICKHOUSE_URL") or None,
+        venues_url=None if venues == "live" else venues.rstrip("/"),
+        universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
+        governor_file=state / "alphaforge" / "governor.sqlite3",
+        keys={venue: SecretStr(key) for venue, key in keys.items() if key},
+    )

@@ -1,0 +1,108 @@
+"""Binance: spot (api/v3) and USDⓈ-M perpetuals (fapi/v1).
+
+Rows of twelve, ascending, prices as texts, `closeTime` the bar's last millisecond, a twelfth field called "ignore" that
+is "0" but was not always. Weights and limits: Binance's rest-api docs, "Limits" and "Kline/Candlestick data"; per IP
+and minute.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms
+
+SPOT_WEIGHT = Budget("binance.spot", limit=6000, window_s=60, burst=300)
+FUTURES_WEIGHT = Budget("binance.fapi", limit=2400, window_s=60, burst=120)
+
+# What perpetuals have for a delivery date.
+NEVER_MS = 4_133_404_800_000
+
+KLINE = Layout(
+    fields=(
+        "timestamp",
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+        "close_time",
+        "quote_volume",
+        "trade_count",
+        "taker_buy_base_volume",
+        "taker_buy_quote_volume",
+        "ignore",
+    ),
+    usual={"ignore": "0"},
+)
+
+
+def ask_spot_bars(page: BarPage) -> Call:
+    return Call("publicGetKlines", _params(page), SPOT_WEIGHT, 2)
+
+
+def ask_futures_bars(page: BarPage) -> Call:
+    """Weight by limit: [1,100) 1, [100,500) 2, [500,1000] 5; 499 rows for 2 is the most a unit of weight buys."""
+    weight = 1 if page.rows < 100 else 2 if page.rows < 500 else 5
+    return Call("fapiPublicGetKlines", _params(page), FUTURES_WEIGHT, weight)
+
+
+def _params(page: BarPage) -> dict[str, Any]:
+    return {
+        "symbol": page.venue_symbol,
+        "interval": page.interval,
+        "startTime": page.cursor_ms,
+        "limit": page.rows,
+    }
+
+
+def rows(answer: Any) -> Any:
+    return answer
+
+
+def time_ms(answer: Any) -> Any:
+    return answer["serverTime"]
+
+
+def marks(info: Mapping[str, Any]) -> Marks:
+    delisted_ms = optional_ms(info.get("deliveryDate"))
+    return Marks(
+        status=str(info.get("status", info.get("contractStatus", ""))),
+        listed_ms=optional_ms(info.get("onboardDate")),  # perpetuals only; spot does not say
+        delisted_ms=None if delisted_ms == NEVER_MS else delisted_ms,
+    )
+
+
+SPOT = Venue(
+    name="binance_spot",
+    exchange="binance",
+    concurrency=12,
+    ascending=True,
+    rows_max=1000,
+    ask_bars=ask_spot_bars,
+    bar_rows=rows,
+    bar_layout=KLINE,
+    ask_time=Call("publicGetTime", {}, SPOT_WEIGHT, 1),
+    time_ms=time_ms,
+    market_types=("spot",),
+    markets_budget=SPOT_WEIGHT,
+    markets_weight=20,
+    marks=marks,
+)
+
+PERP = Venue(
+    name="binance_perp",
+    exchange="binance",
+    concurrency=8,
+    ascending=True,
+    rows_max=499,
+    ask_bars=ask_futures_bars,
+    bar_rows=rows,
+    bar_layout=KLINE,
+    ask_time=Call("fapiPublicGetTime", {}, FUTURES_WEIGHT, 1),
+    time_ms=time_ms,
+    market_types=("linear",),
+    markets_budget=FUTURES_WEIGHT,
+    markets_weight=1,
+    marks=marks,
+)

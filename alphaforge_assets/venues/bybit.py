@@ -1,0 +1,64 @@
+"""Bybit: spot (v5/market).
+
+Rows of seven texts, descending, no flag for a final bar: it is over when its interval is. `end` is the latest open time
+wanted, inclusive; `start` is not sent, because the venue answers with the candle that contains it. Limit: 600 requests
+in 5 s an IP (docs v5/rate-limit); a breach is HTTP 403 for at least ten minutes, so we stay well below.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms
+
+REQUESTS = Budget("bybit.http", limit=600, window_s=5, burst=50)
+
+INTERVAL = {"1m": "1", "5m": "5", "15m": "15", "1h": "60", "4h": "240", "1d": "D"}
+
+KLINE = Layout(fields=("timestamp", "open", "high", "low", "close", "volume", "quote_volume"), usual={})
+
+
+def ask_bars(page: BarPage) -> Call:
+    params = {
+        "category": "spot",
+        "symbol": page.venue_symbol,
+        "interval": INTERVAL[page.interval],
+        "end": page.cursor_ms - 1,
+        "limit": page.rows,
+    }
+    return Call("publicGetV5MarketKline", params, REQUESTS, 1)
+
+
+def rows(answer: Any) -> Any:
+    return answer["result"]["list"]
+
+
+def time_ms(answer: Any) -> Any:
+    return answer["time"]
+
+
+def marks(info: Mapping[str, Any]) -> Marks:
+    return Marks(
+        status=str(info.get("status", "")),
+        listed_ms=optional_ms(info.get("launchTime")),  # derivatives only; spot does not say
+        delisted_ms=optional_ms(info.get("deliveryTime")),
+    )
+
+
+SPOT = Venue(
+    name="bybit_spot",
+    exchange="bybit",
+    concurrency=16,
+    ascending=False,
+    rows_max=1000,
+    ask_bars=ask_bars,
+    bar_rows=rows,
+    bar_layout=KLINE,
+    ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
+    time_ms=time_ms,
+    market_types=("spot",),
+    markets_budget=REQUESTS,
+    markets_weight=1,
+    marks=marks,
+)

@@ -1,0 +1,402 @@
+"""The guard around ccxt's HTTP, and the one table that says what a venue's refusal means.
+
+ccxt builds the URL, reads the venue's error codes and parses its markets. It does not get to send: left alone it takes
+a truncated body, an HTML page or NaN for data, follows redirects, lets a body trickle for ever and unpacks any gzip
+bomb (25 wire faults measured on ccxt 4.5.90). `guarded` gives a ccxt class whose `fetch` goes through `send`, which
+either returns a JSON object or array that came whole, in time and within its size, or raises one of errors.py.
+
+Nothing here retries, waits or knows a venue's endpoints.
+"""
+
+import email.utils
+import http.client
+import io
+import json
+import re
+import socket
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+import certifi
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from alphaforge_assets.errors import (
+    AlphaForgeError,
+    BadInput,
+    UnknownSymbol,
+    VenueLimited,
+    VenueRefused,
+    VenueUnavailable,
+)
+
+CONNECT_S_MAX = 10.0
+CHUNK_BYTES = 65_536
+EVIDENCE_CHARS = 4096
+QUOTED_CHARS = 300
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP answer, unpacked. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Meaning(NamedTuple):
+    """One line of MEANINGS: an answer that fits every field that is set means `error`."""
+
+    error: type[AlphaForgeError]
+    exchange: str | None = None  # ccxt's class id
+    status: int | range | None = None  # of HTTP
+    code: str | None = None  # of the venue; "" means that there is none
+    text: str | None = None  # found in the body, ignoring case
+    ccxt: str | None = None  # a ccxt exception, or one it descends from
+    hold_s: float | None = None  # how long to keep away when the venue does not say
+
+
+# What a refusal means; the first line that fits decides. ccxt's own classes come last, because they do not tell whether
+# trying again would help: ban and rate limit are the same class to it, a firewall and a geo-block look transient, a cut
+# body permanent. Sources: Binance's errors.md and rest-api/limits, OKX's error code list, Bybit's v5/error and
+# v5/rate-limit, and what ccxt 4.5.90 maps.
+MEANINGS = (
+    Meaning(VenueLimited, exchange="binance", status=418, hold_s=120),  # banned: two minutes to three days
+    Meaning(VenueLimited, exchange="bybit", status=403, text="access too frequent", hold_s=600),
+    Meaning(VenueLimited, status=429),
+    Meaning(VenueLimited, exchange="binance", code="-1003"),
+    Meaning(VenueLimited, exchange="okx", code="50011"),
+    Meaning(VenueLimited, exchange="okx", code="50061"),
+    Meaning(VenueLimited, exchange="bybit", code="10006"),
+    Meaning(VenueLimited, exchange="bybit", code="10018", hold_s=600),  # by IP: Bybit asks for ten minutes
+    Meaning(VenueRefused, status=403),  # firewall, geo-block
+    Meaning(VenueRefused, status=451),  # geo-block
+    Meaning(VenueRefused, status=401),
+    Meaning(VenueRefused, status=range(300, 400)),  # we never follow
+    Meaning(VenueRefused, exchange="bybit", code="10009"),  # IP banned by hand
+    Meaning(VenueRefused, exchange="bybit", code="10024"),  # compliance
+    Meaning(UnknownSymbol, exchange="binance", code="-1121"),
+    Meaning(UnknownSymbol, exchange="binance", code="-1122"),  # symbol status
+    Meaning(UnknownSymbol, exchange="okx", code="51001"),
+    Meaning(UnknownSymbol, exchange="okx", code="51000", text="instid"),
+    Meaning(UnknownSymbol, exchange="bybit", code="10001", text="symbol"),  # 10001 is any bad parameter
+    Meaning(UnknownSymbol, exchange="bybit", code="10029"),
+    Meaning(VenueUnavailable, exchange="binance", code="-1000"),
+    Meaning(VenueUnavailable, exchange="binance", code="-1001"),
+    Meaning(VenueUnavailable, exchange="binance", code="-1006"),
+    Meaning(VenueUnavailable, exchange="binance", code="-1007"),
+    Meaning(VenueUnavailable, exchange="binance", code="-1008"),
+    Meaning(VenueUnavailable, exchange="okx", code="50001"),  # maintenance
+    Meaning(VenueUnavailable, exchange="okx", code="50004"),
+    Meaning(VenueUnavailable, exchange="okx", code="50005"),
+    Meaning(VenueUnavailable, exchange="okx", code="50013"),
+    Meaning(VenueUnavailable, exchange="okx", code="50026"),
+    Meaning(VenueUnavailable, exchange="bybit", code="10000"),  # server timeout
+    Meaning(VenueUnavailable, exchange="bybit", code="10016"),
+    Meaning(VenueUnavailable, exchange="bybit", code="5004"),
+    Meaning(VenueUnavailable, status=range(500, 600)),
+    Meaning(VenueUnavailable, status=408),
+    Meaning(VenueUnavailable, status=425),
+    Meaning(VenueUnavailable, status=range(200, 300), code=""),  # an error that names no code: garbage
+    Meaning(VenueLimited, ccxt="RateLimitExceeded"),
+    Meaning(VenueLimited, ccxt="DDoSProtection"),
+    Meaning(UnknownSymbol, ccxt="BadSymbol"),
+    Meaning(VenueUnavailable, ccxt="OperationFailed"),
+    Meaning(VenueRefused),
+)
+
+HINTS: dict[type[AlphaForgeError], str] = {
+    VenueLimited: "every process keeps away until the time is over",
+    VenueRefused: "it would be refused again: check that the venue serves this address and country, and the request",
+    UnknownSymbol: "the venue does not list it: remove it from universe.yaml, or give it a listed_until",
+    VenueUnavailable: "later it may answer",
+}
+
+
+def meaning(exchange: str, answer: Answer, error: Exception | None) -> Meaning:
+    """The line of MEANINGS for a refusal. `error` is what ccxt made of it, if anything."""
+    code, text = venue_code(answer.body), answer.body.decode("utf-8", "replace").lower()
+    lineage = {c.__name__ for c in type(error).__mro__} if error else set()
+    for line in MEANINGS:
+        status = line.status
+        if (
+            line.exchange in (None, exchange)
+            and (status is None or (answer.status in status if isinstance(status, range) else answer.status == status))
+            and line.code in (None, code)
+            and (line.text is None or line.text in text)
+            and (line.ccxt is None or line.ccxt in lineage)
+        ):
+            return line
+    raise AssertionError("the last line of MEANINGS fits everything")
+
+
+def refuse(exchange: str, url: str, answer: Answer, error: Exception | None = None) -> NoReturn:
+    """Raise what the answer means."""
+    line = meaning(exchange, answer, error)
+    text = answer.body.decode("utf-8", "replace")
+    where = f" to {answer.headers.get('location', '')!r}" if 300 <= answer.status < 400 else ""
+    message = f"{exchange} {_path(url)}: HTTP {answer.status}{where}: {text[:QUOTED_CHARS]!r}: {HINTS[line.error]}"
+    if line.error is VenueLimited:
+        raise VenueLimited(message, retry_after_s(answer, line.hold_s)) from error
+    if line.error is VenueUnavailable:
+        raise VenueUnavailable(message, text[:EVIDENCE_CHARS]) from error
+    raise line.error(message) from error
+
+
+def venue_code(body: bytes) -> str:
+    """The venue's own error code: `code` of Binance and OKX, `retCode` of Bybit; "" without one."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    code = document.get("code", document.get("retCode")) if isinstance(document, dict) else None
+    return "" if code is None else str(code)
+
+
+def retry_after_s(answer: Answer, otherwise: float | None) -> float | None:
+    """How long the venue wants us to wait: `Retry-After` (seconds or a date), a ban's end in the text, `otherwise`."""
+    named = answer.headers.get("retry-after", "").strip()
+    now = _date(answer.headers.get("date", "")) or time.time()
+    if re.fullmatch(r"\d{1,9}", named):
+        return max(1.0, float(named))
+    if (until := _date(named)) is not None:
+        return max(1.0, until - now)
+    ban = re.search(rb"banned until (\d{13})", answer.body)  # Binance: "... IP banned until 1795164518837."
+    if ban:
+        return max(1.0, int(ban[1]) / 1000 - now)
+    return otherwise
+
+
+def parse_json(body: bytes) -> Any:
+    """The object or array that `body` is. Raises ValueError for anything else: scalars, NaN, Infinity, half a text."""
+    try:
+        document = _DECODER.decode(body.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+    if not isinstance(document, (dict, list)):
+        raise ValueError(f"JSON {type(document).__name__} where an object or array belongs")
+    return document
+
+
+def open_pool(connections: int) -> urllib3.PoolManager:
+    """Keep-alive connections for so many threads; reads obey `send`'s deadline. No environment, no proxies."""
+    pool = urllib3.PoolManager(num_pools=4, maxsize=connections, retries=False, ca_certs=certifi.where())
+    pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return pool
+
+
+def send(
+    pool: urllib3.PoolManager,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    method: str = "GET",
+    body: Any = None,
+    deadline_s: float,
+    body_bytes_max: int,
+) -> Answer:
+    """One request, one answer. `deadline_s` covers all of it but the name look-up, which the system cannot interrupt.
+
+    Raises VenueUnavailable for whatever keeps the answer from arriving whole, in time and within `body_bytes_max`
+    unpacked.
+    """
+    token = _DEADLINE.set(time.monotonic() + deadline_s)
+    response = None
+    received = bytearray()
+    try:
+        response = pool.request(
+            method,
+            url,
+            body=body,
+            headers=dict(headers) | {"Accept-Encoding": "gzip"},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            timeout=urllib3.Timeout(connect=min(CONNECT_S_MAX, deadline_s), read=deadline_s),
+        )
+        # read() unpacks no more than it is asked for, so a bomb is noticed CHUNK_BYTES past the limit.
+        while chunk := response.read(CHUNK_BYTES, decode_content=True):
+            received += chunk
+            if len(received) > body_bytes_max:
+                raise VenueUnavailable(
+                    f"{_path(url)}: the body is larger than {body_bytes_max} bytes", _evidence(received)
+                )
+        response.release_conn()
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        reason = (
+            f"no whole answer within {deadline_s:.1f} s" if _is_timeout(error) else f"{type(error).__name__}: {error}"
+        )
+        raise VenueUnavailable(f"{_path(url)}: {reason[:QUOTED_CHARS]}", _evidence(received)) from error
+    finally:
+        _DEADLINE.reset(token)
+        if response is not None and response.connection is not None:
+            response.close()
+    return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, bytes(received))
+
+
+def guarded(exchange_class: type[Any]) -> type[Any]:
+    """A ccxt class that sends through `send`. Its instances need `guard`: (pool, deadline_s, body_bytes_max)."""
+
+    class Guarded(exchange_class):  # type: ignore[misc]
+        guard: tuple[urllib3.PoolManager, float, int]
+
+        def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+            """Replaces ccxt's: no logging of headers, no garbage taken for data, our errors."""
+            pool, deadline_s, body_bytes_max = self.guard
+            answer = send(
+                pool,
+                url,
+                self.prepare_request_headers(headers),
+                method=method,
+                body=body,
+                deadline_s=deadline_s,
+                body_bytes_max=body_bytes_max,
+            )
+            self.last_response_headers = answer.headers
+            document: Any = None
+            try:
+                document = parse_json(answer.body)
+            except ValueError as error:
+                if answer.status == 200:
+                    message = (
+                        f"{self.id} {_path(url)}: the body is not the JSON it should be ({str(error)[:QUOTED_CHARS]})"
+                    )
+                    raise VenueUnavailable(message, _evidence(answer.body)) from error
+            said = self._ccxt_error(url, method, answer, document)
+            if answer.status != 200 or said is not None:
+                refuse(self.id, url, answer, said)
+            return document
+
+        def _ccxt_error(self, url: str, method: str, answer: Answer, document: Any) -> Exception | None:
+            """What ccxt's reading of the venue's error codes makes of the answer."""
+            text = answer.body[:EVIDENCE_CHARS].decode("utf-8", "replace")
+            try:
+                self.handle_errors(answer.status, "", url, method, dict(answer.headers), text, document, {}, None)
+            except Exception as error:  # ccxt's errors share no useful base, and a garbled body may trip its code too
+                return error
+            return None
+
+    Guarded.__name__ = Guarded.__qualname__ = exchange_class.__name__
+    return Guarded
+
+
+def rehost(url: Any, base_url: str) -> Any:
+    """`url` (or each in a nest of dicts) with scheme, host and prefix of `base_url`; the venue's own path is kept."""
+    if isinstance(url, dict):
+        return {k: rehost(v, base_url) for k, v in url.items()}
+    if not isinstance(url, str):
+        return url
+    base = urlsplit(base_url)
+    return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + urlsplit(url).path, "", ""))
+
+
+def check_base_url(base_url: str) -> str:
+    """A base URL for a sandbox. Raises BadInput unless it is https, or http to this machine."""
+    try:
+        parts = urlsplit(base_url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadInput(f"base_url {base_url!r}: {error}; write e.g. http://127.0.0.1:8900") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise BadInput(
+            f"base_url {base_url!r}: write http:// or https://, a host and a port, e.g. http://127.0.0.1:8900"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise BadInput(f"base_url of {host}: must hold no user, password, query or fragment")
+    if parts.scheme == "http" and host not in ("127.0.0.1", "localhost", "::1"):
+        raise BadInput(f"base_url {base_url!r}: http is for this machine only (127.0.0.1); use https for another")
+    return base_url.rstrip("/")
+
+
+_DEADLINE: ContextVar[float] = ContextVar("deadline of the request this thread is sending, time.monotonic()")
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket; every receive may last until the request's deadline, however little the others brought."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open until the answer is read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = _DEADLINE.get() - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the request's deadline is over")
+        self._sock.settimeout(left_s)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineSocket:
+    """What http.client.HTTPResponse needs of a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock), CHUNK_BYTES)
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_DeadlineSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _HttpConnection(HTTPConnection):
+    response_class = _Response
+
+
+class _HttpsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _date(text: str) -> float | None:
+    """An HTTP date as Unix seconds."""
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
+    except ValueError:
+        return None
+
+
+def _evidence(body: bytes | bytearray) -> str:
+    return bytes(body[:EVIDENCE_CHARS]).decode("utf-8", "replace")
+
+
+def _path(url: str) -> str:
+    """The URL without its host: what is asked, not whom."""
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")

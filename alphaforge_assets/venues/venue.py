@@ -1,0 +1,109 @@
+"""What a venue is: a record of its endpoints, their cost and how their answers read. One file a venue fills it in.
+
+Pure records; nothing here sends anything. Symbols are ccxt's affair: no code of ours takes one apart.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.governor import Budget
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: ccxt's implicit method, its parameters and what it costs."""
+
+    method: str
+    params: Mapping[str, Any]
+    budget: Budget
+    weight: int
+
+
+@dataclass(frozen=True)
+class BarPage:
+    """What a page of bars is asked by.
+
+    `cursor_ms` is the earliest open time wanted (ascending venues) or the first one not wanted (descending ones).
+
+    `age_bars` is how many bars of this interval lie between the oldest one wanted and the venue's now.
+    """
+
+    venue_symbol: str
+    interval: str
+    cursor_ms: int
+    rows: int
+    age_bars: int
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the venue's own row of an instrument says that ccxt does not pass on. Times in ms, None for none."""
+
+    status: str
+    listed_ms: int | None
+    delisted_ms: int | None
+
+
+@dataclass(frozen=True)
+class Venue:
+    """One market place of one exchange."""
+
+    name: str
+    exchange: str  # ccxt's class id
+    concurrency: int  # requests in flight: enough to fill the budget at 0.2 s an answer
+
+    # Bars.
+    ascending: bool
+    rows_max: int  # the wish in `limit`
+    ask_bars: Callable[[BarPage], Call]
+    bar_rows: Callable[[Any], Any]  # the list of rows in the answer
+    bar_layout: Layout
+
+    # The clock.
+    ask_time: Call
+    time_ms: Callable[[Any], Any]
+
+    # Instruments: ccxt's fetch_markets, restricted to these of its types, which costs this.
+    market_types: tuple[str, ...]
+    markets_budget: Budget
+    markets_weight: int
+    marks: Callable[[Mapping[str, Any]], Marks]
+
+    @property
+    def is_perpetual(self) -> bool:
+        return self.name.endswith("_perp")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An instrument as the venue lists it now.
+
+    `symbol` is BASE/QUOTE also for perpetuals. Sizes are in quote units (tick, min_notional), in base units (lot of
+    spot) or in contracts (lot of perpetuals); `contract_size` is base units a contract. `info` is the venue's row as
+    JSON.
+    """
+
+    venue: str
+    symbol: str
+    venue_symbol: str
+    base: str
+    quote: str
+    settle: str | None
+    status: str
+    is_active: bool
+    tick_size: float | None
+    lot_size: float | None
+    contract_size: float | None
+    min_notional: float | None
+    listed_at: dt.datetime | None
+    delisted_at: dt.datetime | None
+    info: str
+
+
+def optional_ms(value: Any) -> int | None:
+    """A time that venues write as milliseconds in a number or text, with "", "0" or nothing for none."""
+    text = str(value) if value is not None else ""
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None

@@ -1,0 +1,309 @@
+"""What was asked of a venue and what came: batches, the ledger of them, and what is therefore left to ask.
+
+A window counts as answered only when a complete batch of the ledger covers it, and that row is written after the batch's rows
+were acknowledged in landing. What is left to fetch is the windows wanted minus those answered; the greatest timestamp in a
+table says nothing, because it hides holes.
+"""
+
+import datetime as dt
+import hashlib
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.errors import Permanent
+from alphaforge_assets.universe import Instrument
+from alphaforge_assets.warehouse import statements
+
+ROWS_PER_INSERT_MAX = 1_000_000
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """[start, end) of one (instrument, interval): aware UTC datetimes. `follows` is the latest batch that overlaps it, or ''."""
+
+    instrument: Instrument
+    interval: str
+    start: dt.datetime
+    end: dt.datetime
+    follows: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A venue's answer to one window: its rows as `venues.bars.BAR_SCHEMA`, and what the asking cost."""
+
+    window: Window
+    rows: pa.Table
+    answered_at: dt.datetime
+    requests: int
+    weight: int
+    retries: int
+    waited_s: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A window that got no usable answer, and why."""
+
+    window: Window
+    answered_at: dt.datetime
+    error: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    batch_id: str
+    content_hash: str
+    answer: Answer
+
+
+def refuse_mixing(client: Client, origin: str) -> None:
+    """A warehouse is fed by the real venues or by the sandbox, never by both: emulated prices must not pass for real ones.
+
+    Raises Permanent naming what the warehouse holds.
+    """
+    others = [row["origin"] for row in statements.rows(client, "reads/origins") if row["origin"] != origin]
+    if others:
+        raise Permanent(
+            f"this warehouse holds {others[0]} data and the venues are now {origin}: set ALPHAFORGE_HOME (or CLICKHOUSE_URL)"
+            f" to another warehouse, or ALPHAFORGE_VENUES back to {others[0]}"
+        )
+
+
+def unanswered(client: Client, dataset: str, wanted: Sequence[Window]) -> list[Window]:
+    """The parts of `wanted` that no complete batch covers, cut at month boundaries, in order of time."""
+    if not wanted:
+        return []
+    answered = _answered(client, dataset, wanted)
+    left = [
+        Window(w.instrument, w.interval, start, end)
+        for w in wanted
+        for start, end in _minus((w.start, w.end), answered[w.instrument.instrument_id, w.interval])
+    ]
+    return by_month(left)
+
+
+def following(client: Client, dataset: str, wanted: Sequence[Window]) -> list[Window]:
+    """`wanted` cut at month boundaries, each naming the latest batch it asks again: a refetch on purpose.
+
+    Naming it gives the new batch an identity of its own, so a bar that changes and changes back is a third version, not a
+    duplicate of the first.
+    """
+    answered = _answered(client, dataset, wanted)
+
+    def latest(window: Window) -> str:
+        spans = answered[window.instrument.instrument_id, window.interval]
+        return next((batch for start, end, batch in reversed(spans) if start < window.end and end > window.start), "")
+
+    return [Window(w.instrument, w.interval, w.start, w.end, latest(w)) for w in by_month(wanted)]
+
+
+def by_month(windows: Iterable[Window]) -> list[Window]:
+    """Cut windows at UTC month boundaries, because one insert must stay inside one table partition."""
+    cut = []
+    for w in windows:
+        start = w.start
+        while start < w.end:
+            first = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+            end = min(w.end, (first + dt.timedelta(days=32)).replace(day=1))
+            cut.append(Window(w.instrument, w.interval, start, end, w.follows))
+            start = end
+    return sorted(cut, key=lambda w: (w.start, w.instrument.key, w.interval))
+
+
+def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
+    """Write answers to landing, then to the ledger. Returns the number of rows.
+
+    Each insert holds whole batches of one month and at most ROWS_PER_INSERT_MAX rows. Its token is made of the batches'
+    identities, so a retry, of the client or of a killed run, adds nothing. Raises WarehouseDown, WarehouseRefused.
+    """
+    months: dict[tuple[int, int], list[_Batch]] = defaultdict(list)
+    for answer in sorted(answers, key=lambda a: a.window):
+        months[answer.window.start.year, answer.window.start.month].append(_batch(dataset, answer, source))
+    for batches in months.values():
+        for group in _groups(batches):
+            token = hashlib.sha256("".join(b.batch_id for b in group).encode()).hexdigest()
+            landing = [_landing_rows(b, source) for b in group if b.answer.rows.num_rows]
+            if landing:
+                statements.insert(client, f"landing_{dataset}", pa.concat_tables(landing).unify_dictionaries(), token)
+            ledger = [_ledger_row(dataset, b, origin, source, run_id) for b in group]
+            statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), token)
+    return sum(a.rows.num_rows for a in answers)
+
+
+def record_failures(client: Client, dataset: str, failures: Sequence[Failure], *, origin: str, run_id: str) -> None:
+    """Write failed windows to the ledger, with the evidence. Raises WarehouseDown, WarehouseRefused."""
+    if not failures:
+        return
+    ledger = [
+        _window_fields(dataset, f.window)
+        | {
+            "batch_id": str(uuid.uuid4()),
+            "status": "failed",
+            "origin": origin,
+            "source": "rest",
+            "error": f.error,
+            "evidence": f.evidence,
+            "run_id": run_id,
+            "recorded_at": f.answered_at,
+        }
+        for f in failures
+    ]
+    statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), str(uuid.uuid4()))
+
+
+def content_hash(rows: pa.Table) -> str:
+    """SHA-256 of the values of a table, hexadecimal: independent of chunking, padding and library version."""
+    digest = hashlib.sha256()
+    for name in rows.column_names:
+        column = rows[name].combine_chunks()
+        digest.update(name.encode())
+        digest.update(pc.is_null(column).to_numpy(zero_copy_only=False).tobytes())
+        if pa.types.is_string(column.type):
+            digest.update("\x00".join(column.to_pylist()).encode())
+        elif pa.types.is_timestamp(column.type):
+            digest.update(pc.fill_null(column.cast(pa.int64()), 0).to_numpy().tobytes())
+        else:
+            digest.update(pc.fill_null(column, False if pa.types.is_boolean(column.type) else 0).to_numpy(zero_copy_only=False).tobytes())
+    return digest.hexdigest()
+
+
+def _answered(client: Client, dataset: str, wanted: Sequence[Window]) -> dict[tuple[int, str], list[tuple[dt.datetime, dt.datetime, str]]]:
+    spans = defaultdict(list)
+    if wanted:
+        found = statements.rows(
+            client,
+            "reads/answered_windows",
+            dataset=dataset,
+            instruments=sorted({w.instrument.instrument_id for w in wanted}),
+            start=min(w.start for w in wanted),
+            end=max(w.end for w in wanted),
+        )
+        for row in found:
+            spans[row["instrument_id"], row["interval"]].append((row["answered_from"], row["answered_until"], str(row["batch_id"])))
+    return spans
+
+
+def _minus(
+    wanted: tuple[dt.datetime, dt.datetime], spans: Iterable[tuple[dt.datetime, dt.datetime, str]]
+) -> list[tuple[dt.datetime, dt.datetime]]:
+    """[start, end) without the sorted, disjoint spans."""
+    start, end = wanted
+    left = []
+    for span_start, span_end, _ in spans:
+        if span_start > start:
+            left.append((start, min(span_start, end)))
+        start = max(start, span_end)
+        if start >= end:
+            break
+    if start < end:
+        left.append((start, end))
+    return [(a, b) for a, b in left if a < b]
+
+
+def _groups(batches: Sequence[_Batch]) -> Iterable[list[_Batch]]:
+    group: list[_Batch] = []
+    size = 0
+    for batch in batches:
+        if group and size + batch.answer.rows.num_rows > ROWS_PER_INSERT_MAX:
+            yield group
+            group, size = [], 0
+        group.append(batch)
+        size += batch.answer.rows.num_rows
+    if group:
+        yield group
+
+
+def _batch(dataset: str, answer: Answer, source: str) -> _Batch:
+    w = answer.window
+    content = content_hash(answer.rows)
+    identity = [dataset, w.instrument.key, w.interval, w.start.isoformat(), w.end.isoformat(), source, w.follows, content]
+    digest = hashlib.sha256("|".join(identity).encode()).digest()
+    return _Batch(str(uuid.UUID(bytes=digest[:16])), content, answer)
+
+
+def _landing_rows(batch: _Batch, source: str) -> pa.Table:
+    """The answer's rows with the columns that say where they came from."""
+    answer = batch.answer
+    count = answer.rows.num_rows
+    constants = {
+        "venue": answer.window.instrument.venue,
+        "symbol": answer.window.instrument.symbol,
+        "interval": answer.window.interval,
+        "source": source,
+        "batch_id": batch.batch_id,
+    }
+    rows = answer.rows
+    for name, value in constants.items():
+        rows = rows.append_column(name, pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), [value]))
+    return rows.append_column("ingested_at", pa.repeat(pa.scalar(answer.answered_at, pa.timestamp("ms", "UTC")), count))
+
+
+_LEDGER = pa.schema(
+    [
+        ("batch_id", pa.string()),
+        ("dataset", pa.string()),
+        ("venue", pa.string()),
+        ("symbol", pa.string()),
+        ("interval", pa.string()),
+        ("window_start", pa.timestamp("ms", "UTC")),
+        ("window_end", pa.timestamp("ms", "UTC")),
+        ("status", pa.string()),
+        ("row_count", pa.uint64()),
+        ("content_hash", pa.string()),
+        ("source", pa.string()),
+        ("origin", pa.string()),
+        ("requests", pa.uint32()),
+        ("weight", pa.uint32()),
+        ("retries", pa.uint32()),
+        ("waited_s", pa.float64()),
+        ("error", pa.string()),
+        ("evidence", pa.string()),
+        ("run_id", pa.string()),
+        ("recorded_at", pa.timestamp("ms", "UTC")),
+    ]
+)
+
+
+def _window_fields(dataset: str, window: Window) -> dict[str, object]:
+    return {
+        "dataset": dataset,
+        "venue": window.instrument.venue,
+        "symbol": window.instrument.symbol,
+        "interval": window.interval,
+        "window_start": window.start,
+        "window_end": window.end,
+        "row_count": 0,
+        "content_hash": "",
+        "requests": 0,
+        "weight": 0,
+        "retries": 0,
+        "waited_s": 0.0,
+        "error": "",
+        "evidence": "",
+    }
+
+
+def _ledger_row(dataset: str, batch: _Batch, origin: str, source: str, run_id: str) -> dict[str, object]:
+    answer = batch.answer
+    return _window_fields(dataset, answer.window) | {
+        "batch_id": batch.batch_id,
+        "status": "complete",
+        "row_count": answer.rows.num_rows,
+        "content_hash": batch.content_hash,
+        "source": source,
+        "origin": origin,
+        "requests": answer.requests,
+        "weight": answer.weight,
+        "retries": answer.retries,
+        "waited_s": answer.waited_s,
+        "run_id": run_id,
+        "recorded_at": dt.datetime.now(dt.UTC),
+    }

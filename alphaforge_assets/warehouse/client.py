@@ -1,0 +1,261 @@
+"""Finding the warehouse, or starting it: the one way to a ClickHouse client, on a laptop and on a cluster alike.
+
+With a URL the client speaks to that server. Without one it speaks to the embedded server of `home/warehouse`: the
+running one, or one started here that lives as long as anybody uses it. Users hold `users.lock` shared, and take it
+before they read `server.json`, so that none of them meets a server on its way out. chdb is never imported on this side.
+"""
+
+import atexit
+import base64
+import contextlib
+import fcntl
+import http.client
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+import urllib3.exceptions
+from clickhouse_connect.driver import exceptions as driver_errors
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.httputil import get_pool_manager
+
+import alphaforge_assets
+from alphaforge_assets.errors import AlphaForgeError, BadInput, Permanent, Transient, WarehouseDown, WarehouseRefused
+
+URL_FORM = "http://user:password@host:port (or https://…)"
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 600
+START_TIMEOUT_S = 60.0
+CONNECTIONS_MAX = 32
+
+# Pinned, because their defaults have moved between ClickHouse releases (26.2, 26.3): an insert is done when it is
+# answered, and a repeated one is recognised in the views as well.
+SETTINGS: dict[str, Any] = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+}
+
+# ClickHouse codes after which the same statement, sent again later, may well succeed.
+WORTH_A_RETRY = {
+    3: "UNEXPECTED_END_OF_FILE: the connection was cut in mid-statement",
+    159: "TIMEOUT_EXCEEDED: the server was too slow this time",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    209: "SOCKET_TIMEOUT between servers",
+    210: "NETWORK_ERROR between servers",
+    225: "NO_ZOOKEEPER: Keeper is being elected or unreachable",
+    242: "TABLE_IS_READ_ONLY: a replica has lost Keeper and will find it again",
+    243: "NOT_ENOUGH_SPACE: somebody may free some",
+    252: "TOO_MANY_PARTS, when merges are behind; see `_is_transient`",
+    279: "ALL_CONNECTION_TRIES_FAILED between servers",
+    285: "TOO_FEW_LIVE_REPLICAS",
+    319: "UNKNOWN_STATUS_OF_INSERT: may be stored; the same token again stores it once",
+    373: "SESSION_IS_LOCKED by another request",
+    394: "QUERY_WAS_CANCELLED, as when the server shuts down",
+    425: "SYSTEM_ERROR of the operating system",
+    999: "KEEPER_EXCEPTION",
+}
+_WRONG_PASSWORD = frozenset((192, 193, 194, 516))
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a warehouse answers, and as whom. The password never shows."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("127.0.0.1", "localhost", "::1")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+def parse_url(url: str) -> Address:
+    """The address in a CLICKHOUSE_URL. Raises BadInput, without repeating the password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadInput(f"CLICKHOUSE_URL cannot be read; write {URL_FORM}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadInput(f"CLICKHOUSE_URL must be {URL_FORM}; its scheme is {parts.scheme or 'missing'!r}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise BadInput(f"CLICKHOUSE_URL must be {URL_FORM}, with nothing behind the port")
+    if port is None:
+        port = 8443 if parts.scheme == "https" else 8123
+    return Address(
+        parts.scheme, parts.hostname, port, unquote(parts.username or "default"), unquote(parts.password or "")
+    )
+
+
+@contextlib.contextmanager
+def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
+    """A client for the warehouse at `url`, or for the embedded one of `home`, started if need be.
+
+    The client may be used by many threads at once; SQL must name its databases. Raises BadInput for a malformed `url`,
+    WarehouseDown when nothing answers, Permanent when the password is wrong.
+    """
+    with contextlib.ExitStack() as stack:
+        address = parse_url(url) if url else stack.enter_context(_embedded(home / "warehouse", home / "logs"))
+        pool = get_pool_manager(maxsize=CONNECTIONS_MAX)  # our own, so that no proxy of the environment comes between
+        stack.callback(pool.clear)
+        logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # it also warns of what it raises
+        with translated():
+            client = clickhouse_connect.get_client(
+                interface=address.scheme,
+                host=address.host,
+                port=address.port,
+                username=address.user,
+                password=address.password,
+                compress=False if address.is_loopback else "lz4",
+                autogenerate_session_id=False,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                send_receive_timeout=READ_TIMEOUT_S,
+                settings=SETTINGS,
+                pool_mgr=pool,
+            )
+        stack.callback(client.close)
+        yield client
+
+
+def keep_open(home: Path, url: str | None = None) -> Client:
+    """`open_warehouse` for notebooks: the client lives as long as the process."""
+    stack = contextlib.ExitStack()
+    client = stack.enter_context(open_warehouse(home, url))
+    atexit.register(stack.close)
+    return client
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn clickhouse-connect's exceptions into ours; also a decorator."""
+    try:
+        yield
+    except AlphaForgeError:
+        raise
+    except (driver_errors.ClickHouseError, urllib3.exceptions.HTTPError) as error:
+        raise _ours(error) from error
+
+
+def _ours(error: Exception) -> AlphaForgeError:
+    text = driver_errors.scrub_error_details(str(error))
+    code = getattr(error, "code", None) or driver_errors._error_code_from_message(text)
+    if code in _WRONG_PASSWORD:
+        return Permanent(f"the warehouse does not accept this user and password; check CLICKHOUSE_URL ({text})")
+    if code is not None:
+        return Transient(text) if _is_transient(code, text) else WarehouseRefused(text, code)
+    if isinstance(error, (driver_errors.OperationalError, urllib3.exceptions.HTTPError)):
+        return WarehouseDown(f"the warehouse does not answer: {text}. Is it running, and does CLICKHOUSE_URL name it?")
+    return WarehouseRefused(text)
+
+
+def _is_transient(code: int, text: str) -> bool:
+    if code == 241:  # MEMORY_LIMIT_EXCEEDED: the server's limit is shared and may be free later, a query's own never is
+        return "(total)" in text
+    if code == 252:  # TOO_MANY_PARTS: of a table, merges will catch up; of one insert, it will be too many again
+        return "partitions for single INSERT block" not in text
+    return code in WORTH_A_RETRY
+
+
+@contextlib.contextmanager
+def _embedded(data: Path, logs: Path) -> Iterator[Address]:
+    """The address of the embedded server of `data`, which stays up inside the context."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"warehouse directory {data}: {error.strerror}; ALPHAFORGE_HOME must be writable") from error
+    with _flocked(data / "users.lock", fcntl.LOCK_SH, deadline):
+        with _flocked(data / "start.lock", fcntl.LOCK_EX, deadline):  # one starter at a time
+            address = _running(data) or _started(data, logs / "warehouse.log", deadline)
+        yield address
+
+
+@contextlib.contextmanager
+def _flocked(path: Path, kind: int, deadline: float) -> Iterator[None]:
+    """Hold the lock; the kernel gives it back should this process be killed."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = f"{path} stayed locked for {START_TIMEOUT_S:.0f} s; is a warehouse process stuck?"
+                    raise WarehouseDown(message) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(file)
+
+
+def _running(data: Path) -> Address | None:
+    """The server that `server.json` names, if it answers to the directory's password."""
+    try:
+        state = json.loads((data / "server.json").read_text())
+        address = Address("http", "127.0.0.1", int(state["port"]), "default", (data / "password").read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Permanent(f"{data / 'server.json'} cannot be read ({error}); remove it and start again") from error
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
+    token = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()
+    try:
+        connection.request("POST", "/", "SELECT 1", {"Authorization": f"Basic {token}"})
+        return address if connection.getresponse().status == 200 else None
+    except (OSError, http.client.HTTPException):  # killed, and its file left behind; or another program has the port
+        return None
+    finally:
+        connection.close()
+
+
+def _started(data: Path, log: Path, deadline: float) -> Address:
+    """Start a server that ends with its last user. Another one may be starting by itself; then that one is ours too."""
+    while True:
+        began = log.stat().st_size if log.exists() else 0
+        child = _spawn(data, log)
+        while child.poll() is None:
+            if (address := _running(data)) is not None:
+                return address
+            if time.monotonic() > deadline:
+                child.terminate()
+                raise WarehouseDown(f"the embedded warehouse did not answer in {START_TIMEOUT_S:.0f} s; see {log}")
+            time.sleep(0.02)
+        if (address := _running(data)) is not None:
+            return address
+        said = log.read_bytes()[began:].decode(errors="replace").strip()
+        if "belongs to" not in said or time.monotonic() > deadline:
+            raise WarehouseDown(f"the embedded warehouse did not start: {said[-500:] or child.returncode}; see {log}")
+        time.sleep(0.2)
+
+
+def _spawn(data: Path, log: Path) -> "subprocess.Popen[bytes]":
+    root = str(Path(alphaforge_assets.__file__).parents[1])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "alphaforge_assets.warehouse.embedded", "--data", str(data), "--ephemeral"]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,  # a Ctrl-C for us is not meant for it
+        )

@@ -1,0 +1,193 @@
+"""The engine: chdb connections, one per query in flight, and what has to be true of a connection before it is used.
+
+A connection is a ClickHouse session: it serialises its queries, and keeps USE, SET and temporary tables. So stateless
+requests borrow one from a pool, a `session_id` owns one, and a request that would leave a trace gets one to throw away.
+Opening one costs 0.16 ms. chdb releases the interpreter's lock, so threads run queries in parallel.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import chdb
+from chdb import _chdb
+
+from alphaforge_assets.warehouse.embedded import configuration
+from alphaforge_assets.warehouse.embedded.faults import Fault, refused
+from alphaforge_assets.warehouse.embedded.statements import Token, is_plain, refuse
+
+VERSION: str = chdb.engine_version
+CONNECTIONS_IDLE_MAX = 16
+SESSIONS_MAX = 200
+SESSION_TIMEOUT_S_MAX = 3600
+CHECKED_CHARACTERS_MAX = 1 << 20
+
+
+def quoted(text: str) -> str:
+    """A string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def identifier(name: str) -> str:
+    """A quoted identifier."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def escaped(text: str) -> str:
+    """A text parameter's value, as the engine's parameters are written: escaped like TSV."""
+    return (
+        text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r").replace("\0", "\\0")
+    )
+
+
+@dataclass
+class Connection:
+    """One chdb connection with the settings and the database it stands at."""
+
+    chdb: Any
+    keeps_state: bool = False  # belongs to a session, so undoing a setting means going back to the session's value
+    database: str | None = "default"
+    applied: dict[str, str] = field(default_factory=dict)
+    before: dict[str, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    expires_at: float = 0.0
+
+    def run(self, sql: str, format: str = "TSV", params: Mapping[str, str] | None = None) -> Any:
+        return self.chdb.query(sql, format, params=dict(params or {}))
+
+    def prepare(self, database: str | None, settings: dict[str, str]) -> None:
+        """Stand at `database` with exactly `settings` changed. After an error the connection must be closed."""
+        if database is not None and database != self.database:
+            self.run(f"USE {identifier(database)}")
+            self.database = database
+        new = {name: value for name, value in settings.items() if self.applied.get(name) != value}
+        gone = [name for name in self.applied if name not in settings]
+        if self.keeps_state and (unknown := [name for name in new if name not in self.applied]):
+            self.before |= self._changed(unknown)
+        changes = [f"{name} = {quoted(value)}" for name, value in new.items()]
+        changes += [f"{n} = {quoted(self.before.pop(n))}" if n in self.before else f"{n} = DEFAULT" for n in gone]
+        if changes:
+            self.run("SET " + ", ".join(changes))
+            self.applied = dict(settings)
+
+    def _changed(self, names: list[str]) -> dict[str, str]:
+        sql = "SELECT name, value FROM system.settings WHERE changed AND has({names:Array(String)}, name)"
+        rows = self.run(sql, "JSONCompactEachRow", {"names": "[" + ", ".join(quoted(name) for name in names) + "]"})
+        return dict(json.loads(line) for line in rows.bytes().splitlines())
+
+
+class Engine:
+    """Owns the directory. `close` must be called once, after the last query."""
+
+    def __init__(self, folder: Path, memory_bytes: int) -> None:
+        _chdb.set_signal_handlers_enabled(0)  # SIGTERM and SIGINT belong to the process, not to the library
+        data = folder / "engine"
+        configuration.prepare_default_database(data)
+        config = configuration.write(folder, memory_bytes)
+        self._path = str(data)
+        self._keeper = Connection(chdb.connect(f"{data}?config-file={config}"))  # keeps the engine up
+        self._keeper.run(f"DROP DATABASE IF EXISTS {configuration.OVERLAY_DATABASE}")
+        self._idle: list[Connection] = []
+        self._sessions: OrderedDict[str, Connection] = OrderedDict()
+        self._mutex = threading.Lock()
+        rows = self._keeper.run("SELECT name FROM system.formats WHERE is_output")
+        self.formats = frozenset(rows.bytes().decode().split())
+        self.timezone = self._keeper.run("SELECT timezone()").bytes().decode().strip()
+
+    def _open(self, keeps_state: bool = False) -> Connection:
+        connection = Connection(chdb.connect(self._path), keeps_state)
+        connection.run("SET implicit_select = 0")  # a server's default; chdb would read `1` as `SELECT 1`
+        return connection
+
+    @contextlib.contextmanager
+    def once(self, throw_away: bool = False) -> Iterator[Connection]:
+        """A connection for one stateless request. It goes back to the pool only if nothing went wrong."""
+        with self._mutex:
+            connection = self._idle.pop() if self._idle and not throw_away else None
+        connection = connection or self._open()
+        keep = False
+        try:
+            yield connection
+            keep = not throw_away
+        finally:
+            with self._mutex:
+                keep = keep and len(self._idle) < CONNECTIONS_IDLE_MAX
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.chdb.close()
+
+    @contextlib.contextmanager
+    def session(self, name: str, timeout_s: int, must_exist: bool) -> Iterator[Connection]:
+        """The session's connection, for one request at a time.
+
+        Raises Fault 373 while another request uses it, 372 if it must exist and does not, 202 if there are too many.
+        """
+        now = time.monotonic()
+        with self._mutex:
+            self._expire(now)
+            connection = self._sessions.get(name)
+            if connection is None:
+                if must_exist:
+                    raise Fault(372, "SESSION_NOT_FOUND", f"Session {name} not found")
+                if len(self._sessions) >= SESSIONS_MAX:
+                    raise Fault(202, "TOO_MANY_SIMULTANEOUS_QUERIES", f"{SESSIONS_MAX} sessions are open; close some")
+                connection = self._sessions[name] = self._open(keeps_state=True)
+            if not connection.lock.acquire(blocking=False):
+                raise Fault(373, "SESSION_IS_LOCKED", f"Session {name} is locked by a concurrent client")
+        try:
+            yield connection
+        finally:
+            connection.expires_at = time.monotonic() + min(timeout_s, SESSION_TIMEOUT_S_MAX)
+            connection.lock.release()
+
+    def _expire(self, now: float) -> None:
+        for name, connection in list(self._sessions.items()):
+            if connection.expires_at < now and not connection.lock.locked():
+                del self._sessions[name]
+                connection.chdb.close()
+
+    def check(self, sql: str) -> None:
+        """Raise a Fault if a client may not send `sql`."""
+        if is_plain(sql):
+            return
+        if len(sql) > CHECKED_CHARACTERS_MAX:
+            raise refused(f"a statement of {len(sql)} characters is too long to look through; send data after FORMAT")
+        refuse(self.tokens(sql))
+
+    def tokens(self, sql: str) -> list[Token]:
+        """`sql` as the engine's own lexer cuts it, without spaces and comments."""
+        with self.once() as connection:
+            connection.prepare("default", {})
+            rows = connection.run(
+                "SELECT toString(t.type), substring({q:String}, t.begin + 1, t.end - t.begin)"
+                " FROM (SELECT arrayJoin(tokenizeQuery({q:String})) AS t)"
+                " WHERE t.type NOT IN ('Whitespace', 'Comment')",
+                "JSONCompactEachRow",
+                {"q": escaped(sql)},
+            )
+            return [Token(*json.loads(line)) for line in rows.bytes().splitlines()]
+
+    def kill(self, query_id: str) -> None:
+        """Stop the query of that id, if it runs."""
+        with self.once() as connection:
+            connection.prepare("default", {})
+            setting = configuration.QUERY_ID_SETTING
+            connection.run(f"KILL QUERY WHERE Settings[{quoted(setting)}] = {quoted(query_id)} ASYNC")
+
+    def kill_all(self) -> None:
+        with self.once() as connection:
+            connection.run(f"KILL QUERY WHERE mapContains(Settings, {quoted(configuration.QUERY_ID_SETTING)}) ASYNC")
+
+    def close(self) -> None:
+        with self._mutex:
+            connections = [*self._idle, *self._sessions.values(), self._keeper]
+            self._idle, self._sessions = [], OrderedDict()
+        for connection in connections:
+            connection.chdb.close()

@@ -1,0 +1,189 @@
+"""What a statement is, before the engine runs it: where an INSERT's data starts, which format is asked for, who may ask.
+
+The engine's privileges (`configuration.py`) refuse files, addresses and other servers. What is left for this module is
+what privileges do not cover: two statements in one, INTO OUTFILE and FROM INFILE (done by the client half of the
+engine), ATTACH … FROM, the scalar function `file` and the few table functions that run code or read text as SQL. Text
+and tokens in, records out; the tokens come from the engine's own lexer.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alphaforge_assets.warehouse.embedded.faults import refused, syntax
+
+# One lexical piece of ClickHouse SQL; a block comment only as far as its opening, because they nest.
+_PIECE = re.compile(
+    rb"""(?P<string>'(?:[^'\\]|\\.|'')*')|(?P<quoted>"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.|``)*`)"""
+    rb"""|(?P<line>--[^\n]*|\#[ !][^\n]*)|(?P<block>/\*)|(?P<heredoc>\$\w*\$)"""
+    rb"""|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\]{};])""",
+    re.DOTALL,
+)
+_FORMAT_NAME = re.compile(rb"\s+(\w+)[ \t\f]*(\r?\n)?")
+
+
+@dataclass(frozen=True)
+class Insert:
+    """`INSERT … FORMAT x` with data behind it: the statement up to its settings, these, and where the data is."""
+
+    head: str
+    settings: str
+    format: str
+    data_at: int
+
+
+def words(sql: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Words and semicolons outside of strings, comments and brackets, as (upper case, start, end)."""
+    depth = at = 0
+    while piece := _PIECE.search(sql, at):
+        at = piece.end()
+        kind, text = piece.lastgroup, piece.group()
+        if kind == "block":
+            at = _after_comment(sql, at)
+        elif kind == "heredoc":
+            end = sql.find(text, at)
+            at = end + len(text) if end >= 0 else len(sql)
+        elif text in (b"(", b"[", b"{"):
+            depth += 1
+        elif text in (b")", b"]", b"}"):
+            depth -= 1
+        elif depth == 0 and (kind == "word" or text == b";"):
+            yield text.upper(), piece.start(), piece.end()
+
+
+def _after_comment(sql: bytes, at: int) -> int:
+    nesting = 1
+    while nesting and (edge := re.compile(rb"/\*|\*/").search(sql, at)):
+        nesting += 1 if edge.group() == b"/*" else -1
+        at = edge.end()
+    return at if nesting == 0 else len(sql)
+
+
+def first_word(sql: bytes) -> bytes:
+    return next((word for word, _, _ in words(sql)), b"")
+
+
+def split_insert(sql: bytes, complete: bool) -> Insert | None:
+    """The Insert that `sql` is, or None for any other statement and for VALUES.
+
+    `complete` is False while more of the request may come; an INSERT whose format name may still be cut is None then.
+    """
+    pieces = words(sql)
+    if next(pieces, (b"",))[0] != b"INSERT":
+        return None
+    settings_at: int | None = None
+    for word, start, end in pieces:
+        if word in (b"SELECT", b"WITH", b"INFILE", b"VALUES", b"WATCH"):
+            return None
+        if word == b"SETTINGS":
+            settings_at = start
+        if word == b"FORMAT":
+            name = _FORMAT_NAME.match(sql, end)
+            if not name or (not complete and len(sql) - name.end(1) < 4):
+                return None
+            cut = start if settings_at is None else settings_at
+            return Insert(sql[:cut].decode(), sql[cut:start].decode(), name.group(1).decode(), name.end())
+    return None
+
+
+def trailing_format(sql: bytes, formats: frozenset[str]) -> str | None:
+    """The format named by a FORMAT clause at the end of the statement."""
+    found = list(words(sql))
+    for n, (word, _, end) in enumerate(found):
+        if word != b"FORMAT" or n + 1 == len(found):
+            continue
+        name = sql[found[n + 1][1] : found[n + 1][2]].decode()
+        after = found[n + 2][0] if n + 2 < len(found) else b";"
+        if name in formats and after in (b";", b"SETTINGS") and not sql[end : found[n + 1][1]].strip():
+            return name
+    return None
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token as the engine's lexer sees it; spaces and comments left out."""
+
+    kind: str
+    text: str
+
+
+# A statement without any of these needs no second look; one with them is cut into tokens by the engine (0.8 ms).
+_SUSPICIOUS = re.compile(
+    r""";\s*\S|file|python|executable|eval|disk|input|attach|fuzzjson|generaterandom"""
+    r"""|(?:values|format|null)\W*(?:\(|/\*|--|\#)|[`"][^`"]*\\""",
+    re.IGNORECASE,
+)
+_INSERT_VALUES = re.compile(r"\s*INSERT\s+INTO\s+[\w.]+\s*(?:\([\w\s,]*\))?\s*VALUES\s*\(", re.IGNORECASE)
+# Functions that may not be called, with what calling them would do.
+_REFUSED_CALLS = {
+    "file": "file() reads files",
+    "python": "python() runs code",
+    "executable": "executable() runs programs",
+    "eval": "eval() runs text as SQL",
+    "input": "input() reads text as SQL",
+    "fuzzjson": "fuzzJSON() reads text as SQL",
+    "disk": "disk() names a directory",
+}
+# Table functions whose first argument may be a table's structure, and so hold expressions as text.
+_STRUCTURED_CALLS = ("values", "generaterandom", "null")
+_EXPRESSION_IN_STRUCTURE = re.compile(r"default|alias|materialized|ephemeral|\\", re.IGNORECASE)
+
+
+def is_plain(sql: str) -> bool:
+    """True where nothing in the text could need `refuse`."""
+    head = _INSERT_VALUES.match(sql)
+    return _SUSPICIOUS.search(sql, head.end() if head else 0) is None
+
+
+def refuse(tokens: Sequence[Token]) -> None:
+    """Raise a Fault if a client may not send this statement. `tokens` are those of the engine's own lexer."""
+    data_at = _values_at(tokens)
+    for n, token in enumerate(tokens):
+        following = tokens[n + 1].kind if n + 1 < len(tokens) else ""
+        if token.kind.startswith("Error"):
+            raise syntax(f"{token.text[:40]!r} is not a token")
+        if token.kind == "Semicolon" and following not in ("", "Semicolon"):
+            raise syntax("Multi-statements are not allowed; send them one by one")
+        if token.kind == "BareWord" and token.text.upper() in ("OUTFILE", "INFILE"):
+            raise refused(f"{token.text.upper()} reaches files of the server")
+        if following == "OpeningRoundBracket" and token.kind in ("BareWord", "QuotedIdentifier") and n != data_at:
+            _refuse_call(tokens, n)
+    if tokens and tokens[0].text.upper() == "ATTACH" and any(t.text.upper() == "FROM" for t in tokens):
+        raise refused("ATTACH … FROM reaches files of the server")
+
+
+def _values_at(tokens: Sequence[Token]) -> int | None:
+    """Where the keyword VALUES of an INSERT stands, which is not a call of the table function of that name."""
+    if not tokens or tokens[0].text.upper() != "INSERT":
+        return None
+    for n, token in enumerate(tokens):
+        if token.text.upper() in ("SELECT", "WITH", "FROM"):
+            return None
+        if token.kind == "BareWord" and token.text.upper() == "VALUES":
+            return n
+    return None
+
+
+def _refuse_call(tokens: Sequence[Token], n: int) -> None:
+    name = tokens[n].text
+    if tokens[n].kind == "QuotedIdentifier":
+        if "\\" in name:
+            raise refused(f"calling {name}, a name with escapes")
+        name = name[1:-1]
+    name = name.lower()
+    if name in _REFUSED_CALLS:
+        raise refused(_REFUSED_CALLS[name])
+    first, second = (tokens[n + k] if n + k < len(tokens) else Token("EndOfStream", "") for k in (2, 3))
+    if (
+        name == "format"
+    ):  # the ordinary function takes a pattern, the table function of that name a format and a structure
+        before = tokens[n - 1].text.upper() if n else ""
+        is_pattern = first.kind == "StringLiteral" and "{" in first.text
+        if not is_pattern or before in ("FROM", "JOIN", "IN", "FUNCTION", "TABLE", "DESCRIBE", "DESC"):
+            raise refused("the table function format() reads text as SQL")
+    if name in _STRUCTURED_CALLS:
+        is_literal = first.kind == "StringLiteral" and second.kind in ("Comma", "ClosingRoundBracket")
+        if is_literal and _EXPRESSION_IN_STRUCTURE.search(first.text):
+            raise refused(f"expressions in the structure of {name}()")
+        if not is_literal and first.kind not in ("OpeningRoundBracket", "ClosingRoundBracket", "Number"):
+            raise refused(f"a first argument of {name}() that is neither a literal nor a tuple")

@@ -1,0 +1,14 @@
+-- Keys that v_bars shows more than once.
+SELECT venue, symbol, interval, timestamp AS first, timestamp AS last, count() AS rows
+FROM analytics.v_bars
+WHERE (venue, symbol) IN
+    (
+        SELECT venue, symbol
+        FROM analytics.bars
+        WHERE instrument_id IN {instruments:Array(UInt32)}
+            AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+    )
+    AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+GROUP BY venue, symbol, interval, timestamp
+HAVING rows > 1
+ORDER BY venue, symbol, interval, timestamp

@@ -1,0 +1,31 @@
+-- Staging -> history: only rows whose values differ from the last published version of their key. A rerun adds nothing.
+INSERT INTO analytics.bars_history
+(
+    instrument_id, venue, symbol, interval, timestamp, close_time, open, high, low, close, volume,
+    quote_volume, contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume,
+    source, batch_id, ingested_at, version, published_at
+)
+SELECT
+    instrument_id, venue, symbol, interval, timestamp, close_time, open, high, low, close, volume,
+    quote_volume, contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume,
+    source, batch_id, ingested_at, version, {published_at:DateTime64(3, 'UTC')}
+FROM analytics.staging_bars AS staged FINAL
+LEFT ANTI JOIN
+(
+    SELECT
+        instrument_id, interval, timestamp,
+        argMax(
+            cityHash64(tuple(close_time, open, high, low, close, volume, quote_volume, contract_volume, trade_count,
+                taker_buy_base_volume, taker_buy_quote_volume)), version) AS content
+    FROM analytics.bars_history
+    WHERE instrument_id IN {instruments:Array(UInt32)}
+        AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+    GROUP BY instrument_id, interval, timestamp
+) AS published
+ON staged.instrument_id = published.instrument_id
+    AND staged.interval = published.interval
+    AND staged.timestamp = published.timestamp
+    AND cityHash64(tuple(staged.close_time, staged.open, staged.high, staged.low, staged.close, staged.volume, staged.quote_volume,
+        staged.contract_volume, staged.trade_count, staged.taker_buy_base_volume, staged.taker_buy_quote_volume)) = published.content
+WHERE instrument_id IN {instruments:Array(UInt32)}
+    AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}

@@ -1,0 +1,28 @@
+-- The contract with researchers: columns are only ever added.
+
+CREATE OR REPLACE VIEW analytics.v_instruments
+(
+    instrument_id UInt32 COMMENT 'Derived from venue and symbol',
+    venue LowCardinality(String) COMMENT 'Venue that lists it',
+    symbol String COMMENT 'BASE/QUOTE',
+    venue_symbol String COMMENT 'The name the venue itself uses',
+    base LowCardinality(String) COMMENT 'Asset that is bought',
+    quote LowCardinality(String) COMMENT 'Asset that prices are in',
+    settle LowCardinality(String) COMMENT 'Asset that profit is paid in, empty for spot',
+    status LowCardinality(String) COMMENT 'The status in the words of the venue',
+    is_active Bool COMMENT 'Whether it can be traded',
+    tick_size Nullable(Float64) COMMENT 'Smallest price step, in quote',
+    lot_size Nullable(Float64) COMMENT 'Smallest size step, in base for spot, in contracts for perpetuals',
+    contract_size Nullable(Float64) COMMENT 'Base units in one contract, NULL for spot',
+    min_notional Nullable(Float64) COMMENT 'Smallest order value, in quote',
+    listed_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When the venue says it was listed',
+    delisted_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When the venue says it ends or ended',
+    valid_from DateTime64(3, 'UTC') COMMENT 'When this version was first observed'
+)
+AS SELECT
+    instrument_id, venue, symbol, venue_symbol, base, quote, settle, status, is_active, tick_size, lot_size,
+    contract_size, min_notional, listed_at, delisted_at, valid_from
+FROM analytics.instruments FINAL
+ORDER BY valid_from DESC
+LIMIT 1 BY instrument_id
+COMMENT 'What each venue says of each instrument today.';

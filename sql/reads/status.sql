@@ -1,0 +1,43 @@
+-- Per instrument and interval: what there is, what the venues were asked for and do not have, what was rejected, how old it is.
+SELECT
+    answered.venue AS venue, answered.symbol AS symbol, answered.interval AS interval,
+    present.first AS first, present.last AS last, present.rows AS rows,
+    toInt64(answered.bars) - toInt64(present.slots) AS missing,
+    rejected.rows AS rejected,
+    failed.windows AS failed,
+    answered.until AS answered_until,
+    dateDiff('second', answered.until, {now:DateTime64(3, 'UTC')}) AS age_s
+FROM
+(
+    SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, max(answered_until) AS until,
+        sum(toUnixTimestamp64Milli(answered_until) - toUnixTimestamp64Milli(answered_from))
+            / transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS bars
+    FROM analytics.answered_windows(
+        dataset = 'bars', instruments = {instruments:Array(UInt32)},
+        start = toDateTime64('2009-01-03 00:00:00', 3, 'UTC'), end = toDateTime64('2100-01-01 00:00:00', 3, 'UTC'))
+    GROUP BY instrument_id, interval
+) AS answered
+LEFT JOIN
+(
+    SELECT instrument_id, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows,
+        uniqExact(intDiv(timestamp_unix, transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'],
+            [60000, 300000, 900000, 3600000, 14400000, 86400000], 1))) AS slots
+    FROM analytics.v_bars
+    WHERE instrument_id IN {instruments:Array(UInt32)}
+    GROUP BY instrument_id, interval
+) AS present ON answered.instrument_id = present.instrument_id AND answered.interval = present.interval
+LEFT JOIN
+(
+    SELECT instrument_id, interval, count() AS rows
+    FROM analytics.rejected_rows FINAL
+    WHERE dataset = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
+    GROUP BY instrument_id, interval
+) AS rejected ON answered.instrument_id = rejected.instrument_id AND answered.interval = rejected.interval
+LEFT JOIN
+(
+    SELECT instrument_id, interval, count() AS windows
+    FROM analytics.ingest_batches
+    WHERE dataset = 'bars' AND status = 'failed' AND instrument_id IN {instruments:Array(UInt32)}
+    GROUP BY instrument_id, interval
+) AS failed ON answered.instrument_id = failed.instrument_id AND answered.interval = failed.interval
+ORDER BY venue, symbol, interval
