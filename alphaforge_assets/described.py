@@ -105,7 +105,9 @@ def record_beside(context: dg.AssetExecutionContext, name: str, metadata: Mappin
 def _layer(name: str) -> str:
     if name.startswith("v_"):
         return "research"
-    if name in ("venues", "instruments", "ingest_batches"):
+    if name in ("venues", "instruments"):
         return "dimensions"
+    if name == "ingest_batches":
+        return "landing"
     prefix, _, _ = name.partition("_")
     return prefix if prefix in ("landing", "staging") else "mart"

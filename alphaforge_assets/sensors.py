@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
 from alphaforge_assets.universe import Universe
@@ -15,7 +16,7 @@ def split(covered: Rectangle) -> list[Rectangle]:
     return [Rectangle((instrument,), covered.start, covered.end) for instrument in covered.instruments]
 
 
-def split_failed_runs(universe: Universe) -> dg.SensorDefinition:
+def split_failed_runs(universe: Universe, chain: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """Tries a failed run over several instruments again, one instrument a run.
 
     Dagster skips everything downstream of a failed step for all of its partitions. What landed is not fetched again, so the
@@ -25,7 +26,7 @@ def split_failed_runs(universe: Universe) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="split_failed_runs",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        request_jobs=None,
+        request_job=chain,
         description="Runs a failed range again one instrument at a time, so that one bad instrument holds back no other.",
     )
     def split_failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -36,6 +37,7 @@ def split_failed_runs(universe: Universe) -> dg.SensorDefinition:
         parts = split(rectangle_of_tags(run.tags, universe))
         if not parts:
             yield dg.SkipReason("one instrument only: nothing to split")
+            return
         kept = {k: v for k, v in run.tags.items() if k not in (RANGE_START_TAG, RANGE_END_TAG) and not k.startswith(".dagster")}
         for part in parts:
             yield dg.RunRequest(

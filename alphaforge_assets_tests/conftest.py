@@ -1,6 +1,7 @@
 """What every test may ask for: a warehouse, recorded data, and a process environment of its own."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def fresh_warehouse(tmp_path: Path) -> Iterator[Client]:
     """A client of an empty server of its own (half a second), for tests that migrate or count everything."""
     with open_warehouse(tmp_path / "fresh") as client:
         yield client
+
+
+@pytest.fixture
+def database(warehouse: Client) -> Iterator[str]:
+    """A database of the test's own on the session's server, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    warehouse.command("CREATE DATABASE {name:Identifier}", parameters={"name": name})
+    yield name
+    warehouse.command("DROP DATABASE {name:Identifier} SYNC", parameters={"name": name})
 
 
 @pytest.fixture(scope="session")

@@ -222,6 +222,7 @@ DROP = "DROP TABLE IF EXISTS a;\n"
         (DROP + "CREATE MATERIALIZED VIEW a TO b AS SELECT 1", 2, "IF NOT EXISTS"),
         (DROP + "CREATE TEMPORARY TABLE IF NOT EXISTS a (x Int8)", 2, "and nothing else"),
         (DROP + "CREATE DATABASE IF NOT EXISTS a", 2, "and nothing else"),
+        (DROP + "CREATE FUNCTION IF NOT EXISTS a AS x -> x", 2, "and nothing else"),
         (DROP + "CREATE USER IF NOT EXISTS a", 2, "and nothing else"),
         (DROP + "DROP TABLE b", 2, "DROP needs IF EXISTS"),
         (DROP + "DROP DATABASE IF EXISTS b", 2, "DROP needs IF EXISTS"),
@@ -242,8 +243,8 @@ DROP = "DROP TABLE IF EXISTS a;\n"
         (DROP + "ALTER TABLE a MODIFY COLUMN b REMOVE DEFAULT", 2, "REMOVE"),
         (DROP + "ALTER TABLE a REMOVE TTL", 2, "not known to be harmless"),
         (DROP + "ALTER USER a DROP ALL SETTINGS", 2, "and nothing else"),
-        (DROP + "INSERT INTO a VALUES (1)", 2, "rows belong"),
-        (DROP + "INSERT INTO a SELECT 1", 2, "rows belong"),
+        ("INSERT INTO a VALUES (1)", 1, "rows belong"),
+        ("INSERT INTO a SELECT 1", 1, "rows belong"),
         (DROP + "TRUNCATE TABLE IF EXISTS a", 2, "rows belong"),
         (DROP + "OPTIMIZE TABLE a FINAL", 2, "and nothing else"),
         (DROP + "SET async_insert = 0", 2, "and nothing else"),
@@ -282,9 +283,7 @@ def _flyway_statements(text: str) -> list[str]:
     def after_quote(start: int, quote: str, escape: str = "") -> int:
         here = start
         while here < len(text):
-            if escape and text[here] == escape:
-                here += 2
-            elif text[here] == quote and text[here + 1 : here + 2] == quote:
+            if (escape and text[here] == escape) or text[here : here + 2] == quote * 2:
                 here += 2
             elif text[here] == quote:
                 return here + 1

@@ -12,6 +12,7 @@ from filelock import FileLock
 from alphaforge_assets.warehouse.statements import SQL
 
 CONFIG = SQL.parent / "dagster.yaml"
+WORKSPACE = SQL.parent / "workspace.yaml"
 # Who executes a run, so that one whose process died with the machine can be told from one at work.
 EXECUTOR_TAG = "alphaforge/executor"
 _LOCATIONS = ("storage", "local_artifact_storage", "compute_logs")

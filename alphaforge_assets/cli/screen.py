@@ -13,16 +13,11 @@ def count(n: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago, in the two units that matter: 3d 4h."""
-    left = int(max(0, seconds))
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        if left >= size and len(parts) < 2:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-        elif parts:
-            break
-    return " ".join(parts) or "0s"
+    """How long ago, in the one unit that matters: 3d."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{max(0, seconds):.0f}s"
 
 
 def minute(moment: dt.datetime | None) -> str:

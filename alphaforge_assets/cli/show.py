@@ -62,18 +62,26 @@ def print_status(rows: list[dict[str, Any]]) -> None:
     if not rows:
         screen.print("nothing was fetched yet: try `alphaforge backfill --help` or `alphaforge demo`")
         return
-    table = Table("Instrument", "Bar", "First", "Last", box=None, pad_edge=False)
+    table = Table("Symbol", "Bar", "First", "Last", box=None, pad_edge=False)
     for name in ("Rows", "Missing", "Rejected", "Age"):
         table.add_column(name, justify="right")
-    before = None
+    venue = symbol = None
     for row in rows:
-        missing = f"[yellow]{count(row['missing'])}[/yellow]" if row["missing"] else "0"
-        rejected = f"[yellow]{count(row['rejected'])}[/yellow]" if row["rejected"] else "0"
-        name = row["instrument"] if row["instrument"] != before else ""
-        before = row["instrument"]
-        table.add_row(name, row["interval"], minute(row["first"]), minute(row["last"]), count(row["rows"]), missing, rejected, age(row["age_s"]))
+        if row["venue"] != venue:
+            table.add_row(f"[bold]{row['venue']}[/bold]")
+        label = f"  {row['symbol']}" if (row["venue"], row["symbol"]) != (venue, symbol) else ""
+        venue, symbol = row["venue"], row["symbol"]
+        first = f"{row['first']:%Y-%m-%d}" if row["first"] else "-"
+        table.add_row(
+            label, row["interval"], first, minute(row["last"]), count(row["rows"]),
+            _alarming(row["missing"]), _alarming(row["rejected"]), age(row["age_s"]),
+        )  # fmt: skip
     screen.print(table)
     screen.print(
         f"[dim]{count(sum(r['rows'] for r in rows))} bars. Missing: asked for and not served, never filled."
         " Age: since the end of what was asked for.[/dim]"
     )
+
+
+def _alarming(n: int) -> str:
+    return f"[yellow]{count(n)}[/yellow]" if n else "0"

@@ -7,10 +7,12 @@ error -1023 on futures; a limit too high is cut on spot and error -1130 on futur
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from alphaforge_assets.sandbox.bars import Bars, Interval
 from alphaforge_assets.sandbox.exchange import Exchange
+from alphaforge_assets.sandbox.funding import CHANGES, hours_between
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.pages import Layout, span
 from alphaforge_assets.sandbox.text import Column, Text, render
@@ -27,7 +29,8 @@ _QUOTED = [b"[", b',"', *[b'","'] * 4, b'",', b',"', b'",', b',"', b'","', b'","
 _SYMBOL = re.compile(r"[A-Z0-9-_.]{1,20}")
 _KLINE_PARAMETERS = {"symbol", "interval", "startTime", "endTime", "timeZone", "limit"}
 _FAR = 4_133_404_800_000  # 2100-12-25: the delivery date of what never is delivered
-SPOT_LIMIT_MAX, FUTURES_LIMIT_MAX = 1000, 1500
+SPOT_LIMIT_MAX, FUTURES_LIMIT_MAX, FUNDING_LIMIT_MAX = 1000, 1500, 1000
+RATE_TYPES_FROM = 1_785_196_800_000  # 2026-07-28
 
 
 def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
@@ -38,6 +41,9 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
 
     def futures(answer: Callable[[Query], Reply], weight: Callable[[Query], int] = lambda query: 1) -> Endpoint:
         return Endpoint("binance_perp", "binance_perp", answer, weight)
+
+    def rates(answer: Callable[[Query], Reply]) -> Endpoint:
+        return Endpoint("binance_perp", "binance_funding", answer)
 
     def ping(query: Query) -> Reply:
         return Reply(b"{}")
@@ -56,6 +62,11 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/fapi/v1/time": futures(time),
         "/fapi/v1/exchangeInfo": futures(lambda query: _futures_info(exchange)),
         "/fapi/v1/klines": futures(lambda query: _klines(exchange, "binance_perp", query), kline_weight),
+        "/fapi/v1/fundingRate": rates(lambda query: _funding_rates(exchange, query)),
+        "/fapi/v1/fundingInfo": rates(lambda query: _funding_info(exchange)),
+        "/fapi/v1/premiumIndex": futures(
+            lambda query: _premium_index(exchange, query), lambda q: 1 if "symbol" in q else 10
+        ),
         "/dapi/v1/ping": futures(ping),
         "/dapi/v1/time": futures(time),
         "/dapi/v1/exchangeInfo": futures(
@@ -281,3 +292,74 @@ def _futures_symbol(one: Listing) -> dict[str, Any]:
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
         "permissionSets": ["GRID", "COPY", "DCA", "PSB"],
     }  # fmt: skip
+
+
+def _funding_rates(exchange: Exchange, query: Query) -> Reply:
+    """Ascending from `startTime`; the newest 200 if no time is given; `rateType` is sent since 2026-07-28."""
+    start, end, limit = (_number(query, name) for name in ("startTime", "endTime", "limit"))
+    if start is not None and end is not None and start > end:
+        raise refuse(-1023, "Start time is greater than end time.")
+    limit = limit or (200 if start is None and end is None else 100)
+    if not 0 < limit <= FUNDING_LIMIT_MAX:
+        raise refuse(-1130, "Data sent for parameter 'limit' is not valid.")
+    every = [_listing(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")
+    now = exchange.clock.now_ms()
+    found = []
+    for one in every:
+        settled = exchange.funding.of(one, now)
+        first, stop = settled.within(start, end)
+        first, stop = (max(first, stop - limit), stop) if start is None else (first, min(stop, first + limit))
+        found += [(row.time_ms, one.symbol, row) for row in settled.rows(first, stop)]
+    found.sort(key=lambda entry: entry[:2])
+    found = found[-limit:] if start is None else found[:limit]
+    kind = {"rateType": "Regular"} if now >= RATE_TYPES_FROM else {}
+    rows = [
+        {"symbol": symbol, "fundingTime": time, "fundingRate": _eight(row.rate), "markPrice": row.mark, **kind}
+        for time, symbol, row in found
+    ]
+    return Reply(dump(rows), rows=len(rows))
+
+
+def _funding_info(exchange: Exchange) -> Reply:
+    """Only symbols that were adjusted: absent means every 8 hours."""
+    now = exchange.clock.now_ms()
+    rows = [
+        {
+            "symbol": one.symbol,
+            "adjustedFundingRateCap": "0.02000000",
+            "adjustedFundingRateFloor": "-0.02000000",
+            "fundingIntervalHours": hours_between(one, now),
+            "disclaimer": False,
+            "updateTime": CHANGES[one.venue, one.base],
+        }
+        for one in exchange.of_venue("binance_perp")
+        if not exchange.recordings and CHANGES.get((one.venue, one.base), 1 << 62) <= now
+    ]
+    return Reply(dump(rows), rows=len(rows))
+
+
+def _premium_index(exchange: Exchange, query: Query) -> Reply:
+    now = exchange.clock.now_ms()
+    every = [_listing(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")
+    rows = [_premium(exchange, one, now) for one in every if one.status == "TRADING"]
+    return Reply(dump(rows[0] if query.get("symbol") and rows else rows), rows=len(rows))
+
+
+def _premium(exchange: Exchange, one: Listing, now: int) -> dict[str, Any]:
+    settled = exchange.funding.of(one, now)
+    last = settled.rows(len(settled.times) - 1, len(settled.times)) if len(settled.times) else []
+    series = exchange.series(one, INTERVALS["1h"])
+    at = series.first_at_or_after(now + 1) if series else 0
+    bars = series.bars(at - 1, at) if series and at > series.first_at_or_after(0) else None
+    price = _eight(Decimal(int(bars.open[0])).scaleb(-bars.scales.price)) if bars else "0.00000000"
+    step = hours_between(one, now) * _HOUR
+    return {
+        "symbol": one.symbol,
+        "markPrice": price,
+        "indexPrice": price,
+        "estimatedSettlePrice": price,
+        "lastFundingRate": _eight(last[0].rate) if last else "0.00000000",
+        "interestRate": "0.00010000",
+        "nextFundingTime": (now // step + 1) * step,
+        "time": now,
+    }

@@ -1,7 +1,7 @@
 """Bybit v5 public REST: time, instruments-info, kline, system status; spot and linear, the other categories empty.
 
 Candles run from the newest to the oldest. `start` and `end` are inclusive, and `start` means the candle that contains
-it. A window with more than `limit` candles yields its newest; `start` alone is the window of `limit` candles from there.
+it. A window of more than `limit` candles yields its newest; `start` alone is the window of `limit` candles from there.
 Errors are a retCode in HTTP 200. Field order and formats follow the vendor's pages and ccxt's recorded fixtures.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from alphaforge_assets.sandbox.bars import Bars, Interval
 from alphaforge_assets.sandbox.exchange import Exchange
+from alphaforge_assets.sandbox.funding import hours_between
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.okx import plain
 from alphaforge_assets.sandbox.pages import Layout, span
@@ -22,7 +23,7 @@ INTERVALS = {
     "D": Interval(_DAY),
     "W": Interval(7 * _DAY, 4 * _DAY),
 }
-KLINE_LIMIT, KLINE_LIMIT_MAX = 200, 1000
+KLINE_LIMIT, KLINE_LIMIT_MAX, FUNDING_LIMIT_MAX = 200, 1000, 200
 _CATEGORIES = {"spot": "bybit_spot", "linear": "bybit_perp", "inverse": "", "option": ""}
 
 
@@ -39,6 +40,7 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
     return {
         "/v5/market/time": at(time),
         "/v5/market/kline": at(lambda query: _kline(exchange, query)),
+        "/v5/market/funding/history": at(lambda query: _funding_history(exchange, query)),
         "/v5/market/instruments-info": at(lambda query: _instruments(exchange, query)),
         "/v5/system/status": at(lambda query: ok(exchange, {"list": []})),
     }
@@ -114,6 +116,27 @@ def _write(bars: Bars, closed: bool) -> Text:
 _ROWS = Layout("bybit", True, _write)
 
 
+def _funding_history(exchange: Exchange, query: Query) -> Reply:
+    """The newest `limit` of a window; a start without an end is an error."""
+    category = category_of(exchange, query)
+    listing = listing_of(exchange, query, category)
+    if not listing.contract:
+        raise refuse(exchange, "Illegal category")
+    start, end = whole(exchange, query, "startTime"), whole(exchange, query, "endTime")
+    if start is not None and end is None:
+        raise refuse(exchange, "params error: endTime is required with startTime")
+    if start is not None and end is not None and start > end:
+        raise refuse(exchange, "params error: start time is greater than end time")
+    limit = min(max(whole(exchange, query, "limit", FUNDING_LIMIT_MAX) or 0, 1), FUNDING_LIMIT_MAX)
+    settled = exchange.funding.of(listing, exchange.clock.now_ms())
+    first, stop = settled.within(start, end)
+    rows = [
+        {"symbol": listing.symbol, "fundingRate": plain(row.rate), "fundingRateTimestamp": str(row.time_ms)}
+        for row in settled.rows(max(first, stop - limit), stop)[::-1]
+    ]
+    return ok(exchange, {"category": category, "list": rows}, len(rows))
+
+
 def _instruments(exchange: Exchange, query: Query) -> Reply:
     """Only what trades unless `status` asks otherwise; linear pages by `limit` and `cursor`, spot does not page."""
     category = category_of(exchange, query)
@@ -129,8 +152,11 @@ def _instruments(exchange: Exchange, query: Query) -> Reply:
         listings = [one for one in listings if one.symbol > after]
         cursor = listings[limit - 1].symbol if len(listings) > limit else ""
         listings = listings[:limit]
-    write = _spot_instrument if category == "spot" else _linear_instrument
-    rows = [write(one, code) for code, one in enumerate(listings, start=9)]
+    now = exchange.clock.now_ms()
+    if category == "spot":
+        rows = [_spot_instrument(one, code) for code, one in enumerate(listings, start=9)]
+    else:
+        rows = [_linear_instrument(one, code, hours_between(one, now)) for code, one in enumerate(listings, start=9)]
     result: dict[str, Any] = {"category": category, "list": rows}
     return ok(exchange, result if category == "spot" else {**result, "nextPageCursor": cursor}, len(rows))
 
@@ -164,7 +190,7 @@ def _spot_instrument(one: Listing, code: int) -> dict[str, Any]:
     }
 
 
-def _linear_instrument(one: Listing, code: int) -> dict[str, Any]:
+def _linear_instrument(one: Listing, code: int, funding_hours: int) -> dict[str, Any]:
     pre_listing = one.status == "PreLaunch"
     auction = {"auctionFeeRate": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.0004"}
     return {
@@ -192,7 +218,7 @@ def _linear_instrument(one: Listing, code: int) -> dict[str, Any]:
             "minNotionalValue": "5",
         },
         "unifiedMarginTrade": True,
-        "fundingInterval": 480,
+        "fundingInterval": funding_hours * 60,
         "settleCoin": one.quote,
         "copyTrading": "none" if pre_listing else "both",
         "upperFundingRate": "0.005",

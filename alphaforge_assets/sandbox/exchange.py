@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import REVISABLE, Interval, Series
+from alphaforge_assets.sandbox.funding import Funding
 from alphaforge_assets.sandbox.listings import VENUES, Listing, default_listings, venue_symbol
 from alphaforge_assets.sandbox.pages import Layout, Pages, Span
 from alphaforge_assets.sandbox.prices import Generated, Market
@@ -53,11 +54,13 @@ class Exchange:
     listings: dict[tuple[str, str], Listing]
     okx_history_limit: int = 300
     market: Market = field(init=False)
+    funding: Funding = field(init=False)
     pages: Pages = field(default_factory=Pages)
     revised: dict[tuple[str, str], dict[tuple[int, int], dict[str, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.market = Market(self.seed)
+        self.funding = Funding(self.market, self.recordings.root if self.recordings else None)
 
     def of_venue(self, *venues: str) -> Iterable[Listing]:
         return (listing for listing in self.listings.values() if listing.venue in venues)

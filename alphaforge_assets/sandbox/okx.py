@@ -11,6 +11,7 @@ from typing import Any
 
 from alphaforge_assets.sandbox.bars import Bars, Interval
 from alphaforge_assets.sandbox.exchange import Exchange
+from alphaforge_assets.sandbox.funding import hours_between
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.pages import Layout, span
 from alphaforge_assets.sandbox.text import Column, Text, render
@@ -30,6 +31,8 @@ BARS = {
 }
 CANDLES_BACK = 1440
 CANDLES_LIMIT_MAX = 300
+FUNDING_LIMIT_MAX = 100
+FUNDING_BACK_MS = 92 * _DAY
 _TYPES = {"SPOT": "okx_spot", "SWAP": "okx_perp", "MARGIN": "", "FUTURES": "", "OPTION": "", "EVENTS": ""}
 
 
@@ -47,6 +50,8 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/api/v5/public/instruments": at("okx_public", lambda q: _instruments(exchange, q), "instType"),
         "/api/v5/market/candles": at("okx_candles", lambda q: _candles(exchange, q, False)),
         "/api/v5/market/history-candles": at("okx_history", lambda q: _candles(exchange, q, True)),
+        "/api/v5/public/funding-rate-history": at("okx_funding", lambda q: _funding_history(exchange, q), "instId"),
+        "/api/v5/public/funding-rate": at("okx_public", lambda q: _funding_rate(exchange, q), "instId"),
         "/api/v5/system/status": at("okx_status", lambda q: ok([])),
     }
 
@@ -141,11 +146,12 @@ def _instruments(exchange: Exchange, query: Query) -> Reply:
 
 _BLANK = (
     "alias", "auctionEndTime", "baseCcy", "category", "contTdSwTime", "ctMult", "ctType", "ctVal", "ctValCcy",
-    "expTime", "freq", "futureSettlement", "groupId", "instCategory", "instFamily", "instId", "instIdCode", "instType", "lever",
-    "listTime", "longPosRemainingQuota", "lotSz", "maxIcebergSz", "maxLmtAmt", "maxLmtSz", "maxMktAmt", "maxMktSz",
-    "maxPlatOICoinLmt", "maxPlatOILmt", "maxStopSz", "maxTriggerSz", "maxTwapSz", "method", "minSz", "openType",
-    "optType", "posLmtAmt", "posLmtPct", "preMktSwTime", "quoteCcy", "ruleType", "seriesId", "settleCcy",
-    "shortPosRemainingQuota", "state", "stk", "tickSz", "tradeQuoteCcyList", "uly", "upcChg",
+    "expTime", "freq", "futureSettlement", "groupId", "instCategory", "instFamily", "instId", "instIdCode",
+    "instType", "lever", "listTime", "longPosRemainingQuota", "lotSz", "maxIcebergSz", "maxLmtAmt", "maxLmtSz",
+    "maxMktAmt", "maxMktSz", "maxPlatOICoinLmt", "maxPlatOILmt", "maxStopSz", "maxTriggerSz", "maxTwapSz",
+    "method", "minSz", "openType", "optType", "posLmtAmt", "posLmtPct", "preMktSwTime", "quoteCcy", "ruleType",
+    "seriesId", "settleCcy", "shortPosRemainingQuota", "state", "stk", "tickSz", "tradeQuoteCcyList", "uly",
+    "upcChg",
 )  # fmt: skip
 
 
@@ -182,6 +188,70 @@ def _instrument(one: Listing, code: int) -> dict[str, Any]:
     else:
         row |= {"baseCcy": one.base, "quoteCcy": one.quote, "tradeQuoteCcyList": [one.quote]}
     return row
+
+
+def _perpetual(exchange: Exchange, query: Query) -> Listing:
+    listing = listing_of(exchange, query)
+    if listing.venue != "okx_perp":
+        raise refuse("51000", "Parameter instId error", 400)
+    return listing
+
+
+def _funding_history(exchange: Exchange, query: Query) -> Reply:
+    """Newest first between exclusive cursors; a generated history reaches back three months, a recorded one all."""
+    listing = _perpetual(exchange, query)
+    after, before = whole(query, "after"), whole(query, "before")
+    limit = min(whole(query, "limit", FUNDING_LIMIT_MAX) or FUNDING_LIMIT_MAX, FUNDING_LIMIT_MAX)
+    now = exchange.clock.now_ms()
+    first = 0 if before is None else before + 1
+    first = first if exchange.recordings else max(first, now - FUNDING_BACK_MS)
+    settled = exchange.funding.of(listing, now)
+    start, stop = settled.within(first, None if after is None else after - 1)
+    rows = settled.rows(max(start, stop - limit), stop)[::-1]
+    return ok(
+        [
+            {
+                "formulaType": "noRate",
+                "fundingRate": plain(row.rate),
+                "fundingTime": str(row.time_ms),
+                "instId": listing.symbol,
+                "instType": "SWAP",
+                "method": "current_period",
+                "realizedRate": plain(row.rate),
+            }
+            for row in rows
+        ]
+    )
+
+
+def _funding_rate(exchange: Exchange, query: Query) -> Reply:
+    """The rate that will be settled next: here the one settled last."""
+    listing = _perpetual(exchange, query)
+    now = exchange.clock.now_ms()
+    settled = exchange.funding.of(listing, now)
+    last = settled.rows(len(settled.times) - 1, len(settled.times)) if len(settled.times) else []
+    rate = plain(last[0].rate) if last else "0"
+    step = hours_between(listing, now) * _HOUR
+    following = (now // step + 1) * step
+    row = {
+        "formulaType": "noRate",
+        "fundingRate": rate,
+        "fundingTime": str(following),
+        "impactValue": "",
+        "instId": listing.symbol,
+        "instType": "SWAP",
+        "interestRate": "0",
+        "maxFundingRate": "0.00375",
+        "method": "current_period",
+        "minFundingRate": "-0.00375",
+        "nextFundingRate": "",
+        "nextFundingTime": str(following + step),
+        "premium": rate,
+        "settFundingRate": rate,
+        "settState": "settled",
+        "ts": str(now),
+    }
+    return ok([row])
 
 
 def plain(value: Any) -> str:

@@ -96,6 +96,11 @@ def _key(*parts: object) -> int:
     return zlib.crc32(text) << 32 | zlib.crc32(text[::-1], 0x5EED)
 
 
+def hashed_normal(seed: int, name: str, counter: Ints) -> Floats:
+    """Independent standard normals, one for each counter of a named stream."""
+    return _normal(_key(seed, name), counter)
+
+
 def _nodes(key: int, block: Ints, top: int) -> Floats:
     """The path at the first minute of each block: the coarse levels, each a tent over its segment."""
     minute = block << BLOCK_LEVELS
@@ -194,7 +199,7 @@ class Market:
         own = _paths(_key(self.seed, name), block, TOP_LEVELS, scale)
         path = _CORRELATION * market + (1 - _CORRELATION**2) ** 0.5 * own
         anchor = np.interp(minute, _anchor_minutes(), np.log(usd))
-        return (anchor + path * (yearly / 525_960**0.5))[:, :-1]
+        return np.asarray((anchor + path * (yearly / 525_960**0.5))[:, :-1])
 
 
 def _stranger(asset: str) -> tuple[float, ...]:

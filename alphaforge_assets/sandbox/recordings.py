@@ -271,14 +271,15 @@ def _decimals(kind: pa.DataType) -> int:
 def _unscaled(column: pa.ChunkedArray) -> Ints:
     """The integers inside a decimal column, taken from its buffer: 16 little-endian bytes each, low word first."""
     wide = column.cast(pa.decimal128(38, column.type.scale)).combine_chunks()
-    words = np.frombuffer(wide.buffers()[1], np.int64)[2 * wide.offset : 2 * (wide.offset + len(wide))].reshape(-1, 2)
-    if np.any(words[:, 1] != (words[:, 0] >> 63)):
+    words: Ints = np.frombuffer(wide.buffers()[1], np.int64)[2 * wide.offset : 2 * (wide.offset + len(wide))]
+    low, high = words[::2], words[1::2]
+    if np.any(high != low >> 63):
         raise OverflowError("a value does not fit 63 bits")
-    return np.array(words[:, 0])
+    return np.asarray(low, np.int64)
 
 
 def _at_scale(number: tuple[Ints, int], decimals: int) -> Ints:
-    return number[0] * 10 ** (decimals - number[1])
+    return np.asarray(number[0] * 10 ** (decimals - number[1]), np.int64)
 
 
 def _product(a: Ints, a_decimals: int, b: Ints, b_decimals: int) -> tuple[Ints, int]:

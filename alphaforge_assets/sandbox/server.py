@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import binance, bybit, okx
+from alphaforge_assets.sandbox import alternative_me, binance, bybit, okx
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.faults import Fault, Faults, misbehave, respond
@@ -47,6 +47,7 @@ class Server:
             **binance.endpoints(self.exchange),
             **okx.endpoints(self.exchange),
             **bybit.endpoints(self.exchange),
+            **alternative_me.endpoints(self.exchange),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -219,6 +220,8 @@ def _unknown(path: str) -> Reply:
 
 def _over_limit(venue: str, charge: Charge) -> Reply:
     wait = str(max(1, math.ceil(charge.wait_s)))
+    if venue == "alternative_me":
+        return Reply(b"Too Many Requests", 429, 0, (("content-type", "text/plain"), ("retry-after", wait)))
     if venue == "okx":
         return Reply(dump({"msg": "Too Many Requests", "code": "50011"}), 429)
     if venue == "bybit":

@@ -47,7 +47,7 @@ def render(columns: Sequence[Column], separators: Sequence[bytes]) -> Text:
     masks: list[npt.NDArray[np.bool_] | None] = [None]
     for column, separator in zip(columns, separators[1:], strict=True):
         digits, kept = _number(column)
-        pieces += [digits, _literal(b"0" * max(0, column.shown - column.decimals) + separator)]
+        pieces += [digits, _literal(_padding(column) + separator)]
         masks += [kept, None]
     width = sum(piece.shape[-1] for piece in pieces)
     matrix = np.empty((n, width), np.uint8)
@@ -67,12 +67,14 @@ def _literal(text: bytes) -> npt.NDArray[np.uint8]:
     return np.frombuffer(text, np.uint8)
 
 
+def _padding(column: Column) -> bytes:
+    zeros = b"0" * max(0, column.shown - column.decimals)
+    return b"." + zeros if zeros and not column.decimals else zeros
+
+
 def _number(column: Column) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Bytes (n, width) of sign, digits and point, and which of them to keep."""
     values, decimals = column.values, column.decimals
-    if column.shown > 0 and decimals == 0:  # an integer shown with decimals still needs its point
-        values, decimals = values * 10, 1
-        column = Column(values, decimals, column.shown, column.plain)
     magnitude = np.abs(values)
     count = np.maximum(np.searchsorted(_POWERS, magnitude, side="right"), decimals + 1)
     groups = -(-int(count.max(initial=1)) // 4)

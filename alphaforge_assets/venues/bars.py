@@ -7,7 +7,7 @@ So a window ends only by proof: a bar at or beyond its far edge, or an empty pag
 other; the windows of a span are independent and may be walked at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +19,9 @@ from alphaforge_assets.venues.columns import EVIDENCE_CHARS
 
 # A venue that gives one bar a request still gets through; one that never stops does not.
 PAGES_A_BAR_MAX = 4
+
+# An empty page is believed when it comes twice. In regular work there is none: the bar beyond the edge is there.
+SILENCES = 2
 
 # page(cursor_ms, rows): at least one of the bars from `cursor_ms` on (ascending) or of those before it (descending), in
 # time order, if there are any; `rows` is how many we wish for.
@@ -46,37 +49,71 @@ def windows(start_ms: int, end_ms: int, interval_ms: int, rows_max: int, *, asce
     return [Window(a, b) for a, b in pairwise(edges)]
 
 
-def walk(window: Window, interval_ms: int, rows_max: int, page: Page, *, ascending: bool) -> Iterator[pa.Table]:
-    """The bars of a window, a table a page, in the order the pages came.
+@dataclass(frozen=True)
+class Walked:
+    """What a walk brought: tables in time order, and the cursor beyond which the venue had nothing, if it said so."""
+
+    tables: list[pa.Table]
+    silent_at_ms: int | None = None
+
+
+def walk(window: Window, interval_ms: int, rows_max: int, page: Page, *, ascending: bool) -> Walked:
+    """The bars of a window.
 
     Raises what `page` raises, and VenueUnavailable for a venue that never comes to an end.
     """
-    low, high = window.start_ms, window.end_ms
-    for _ in range(PAGES_A_BAR_MAX * (-(-(high - low) // interval_ms)) + 8):
-        rows = min(rows_max, -(-(high - low) // interval_ms) + ascending)
-        table = page(low if ascending else high, rows)
+    tables: list[pa.Table] = []
+    low, high, silences = window.start_ms, window.end_ms, 0
+    for _ in range(PAGES_A_BAR_MAX * -(-(high - low) // interval_ms) + 8):
+        cursor_ms = low if ascending else high
+        table = page(cursor_ms, min(rows_max, -(-(high - low) // interval_ms) + ascending))
         if not table.num_rows:
-            return
-        times = table["timestamp"].cast(pa.int64())
-        first, last = times[0].as_py(), times[-1].as_py()
-        yield inside(table, window)
-        if ascending:
-            low = last + 1
-        else:
-            high = first
-        if low >= high or (not ascending and high <= window.start_ms):
-            return
+            silences += 1
+            if silences == SILENCES:
+                return Walked(tables if ascending else tables[::-1], cursor_ms)
+            continue
+        first, last = extent_ms(table)
+        tables.append(inside(table, window))
+        low, high = (last + 1, high) if ascending else (low, first)
+        if low >= high:
+            return Walked(tables if ascending else tables[::-1])
     raise VenueUnavailable(
         f"the venue sends page after page for [{window.start_ms}, {window.end_ms}) ms and never comes to its end"
     )
 
 
+def check_silence(walks: Sequence[Walked], now_ms: int, *, ascending: bool) -> None:
+    """Raise VenueUnavailable if an empty page is contradicted by another page of the same span.
+
+    Pages are asked for with one bound only, so an empty one says that no bar follows (or precedes) at all, and a bar
+    that opened before `now_ms`, when the span was asked for, cannot have come about since.
+    """
+    silent = [w.silent_at_ms for w in walks if w.silent_at_ms is not None]
+    times = [extent_ms(t) for w in walks for t in w.tables if t.num_rows]
+    if not silent or not times:
+        return
+    known = [ms for ms in (times[-1] if ascending else times[0]) if ms < now_ms]
+    if known and (known[-1] >= min(silent) if ascending else known[0] < max(silent)):
+        raise VenueUnavailable(
+            f"the venue said twice that no bar comes {'after' if ascending else 'before'} {silent} ms, "
+            f"yet it sent bars up to {times[-1][1]} and from {times[0][0]} on: its empty pages are not believed"
+        )
+
+
+def extent_ms(table: pa.Table) -> tuple[int, int]:
+    """First and last open time of a table in time order."""
+    times = table["timestamp"]
+    return times[0].value, times[-1].value
+
+
 def inside(table: pa.Table, window: Window) -> pa.Table:
-    """The rows that open within the window."""
-    times = table["timestamp"].cast(pa.int64())
-    if times[0].as_py() >= window.start_ms and times[-1].as_py() < window.end_ms:
+    """The rows of a table in time order that open within the window."""
+    first, last = extent_ms(table)
+    if first >= window.start_ms and last < window.end_ms:
         return table
-    return table.filter(pc.and_(pc.greater_equal(times, window.start_ms), pc.less(times, window.end_ms)))
+    times = table["timestamp"].cast(pa.int64())
+    skipped = pc.sum(pc.less(times, window.start_ms)).as_py()
+    return table.slice(skipped, pc.sum(pc.less(times, window.end_ms)).as_py() - skipped)
 
 
 def check_page(table: pa.Table, cursor_ms: int, horizon_ms: int, *, ascending: bool) -> pa.Table:
@@ -86,8 +123,7 @@ def check_page(table: pa.Table, cursor_ms: int, horizon_ms: int, *, ascending: b
     proof that a window is complete.
     """
     if table.num_rows:
-        times = table["timestamp"].cast(pa.int64())
-        first, last = times[0].as_py(), times[-1].as_py()
+        first, last = extent_ms(table)
         if (ascending and not cursor_ms <= first <= last <= horizon_ms) or (not ascending and last >= cursor_ms):
             side = f"from {cursor_ms} on and up to {horizon_ms}" if ascending else f"before {cursor_ms}"
             raise VenueUnavailable(

@@ -55,6 +55,7 @@ SPOT = Venue(
     ask_bars=ask_bars,
     bar_rows=rows,
     bar_layout=KLINE,
+    recent_bars=0,
     ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
     time_ms=time_ms,
     market_types=("spot",),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ import pydantic
 import stamina
 
 from alphaforge_assets.errors import (
+    AlphaForgeError,
     BadInput,
     Permanent,
     VenueLimited,
@@ -29,7 +30,7 @@ from alphaforge_assets.errors import (
 )
 from alphaforge_assets.universe import INTERVAL_MS
 from alphaforge_assets.venues import binance, bybit, okx
-from alphaforge_assets.venues.bars import Window, check_page, walk, windows
+from alphaforge_assets.venues.bars import Walked, Window, check_page, check_silence, walk, windows
 from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows
 from alphaforge_assets.venues.governor import Budget, Governor
 from alphaforge_assets.venues.transport import check_base_url, guarded, open_pool, rehost
@@ -46,6 +47,7 @@ MARKETS_BYTES_MAX = 64_000_000  # Binance's exchangeInfo of every spot pair is p
 # request that waited in a queue.
 HORIZON_MS = 86_400_000
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -187,10 +189,15 @@ class Connection:
         venue = self.venue
         span = windows(start_ms, end_ms, step, venue.rows_max, ascending=venue.ascending)
         walks = [self._threads.submit(self._walk, w, venue_symbol, interval, now_ms) for w in span]
-        return _gathered(walks)
 
-    def _walk(self, window: Window, venue_symbol: str, interval: str, now_ms: int) -> tuple[list[pa.Table], Cost]:
-        """The bars of one window in time order; runs in a thread of the pool."""
+        def join(parts: list[tuple[Walked, Cost]]) -> Fetched:
+            check_silence([walked for walked, _ in parts], now_ms, ascending=venue.ascending)
+            return _joined(parts)
+
+        return _gathered(walks, join)
+
+    def _walk(self, window: Window, venue_symbol: str, interval: str, now_ms: int) -> tuple[Walked, Cost]:
+        """The bars of one window; runs in a thread of the pool."""
         venue, step, cost = self.venue, INTERVAL_MS[interval], Cost()
         horizon_ms = max(window.end_ms, now_ms) + HORIZON_MS
         age_bars = math.ceil(max(0, now_ms - window.start_ms) / step)
@@ -202,8 +209,8 @@ class Connection:
 
             return self._ask(venue.ask_bars(BarPage(venue_symbol, interval, cursor_ms, rows, age_bars)), read, cost)
 
-        tables = list(walk(window, step, venue.rows_max, page, ascending=venue.ascending))
-        return (tables if venue.ascending else tables[::-1]), cost
+        walked = walk(window, step, venue.rows_max, page, ascending=venue.ascending)
+        return (replace(walked, silent_at_ms=None) if age_bars <= venue.recent_bars else walked), cost
 
     def _read_time(self, answer: Any) -> int:
         found = _found(self.venue.time_ms, answer)
@@ -236,12 +243,11 @@ class Connection:
 
     def _send(self, call: Call, read: Callable[[Any], T], body_bytes_max: int) -> T:
         """One try, with what the governor has to learn from it."""
-        exchange = self._exchange()
+        exchange, budget = self._exchange(), call.budget
         exchange.guard = (self._sockets, self.patience.request_s, body_bytes_max)
         exchange.last_response_headers = {}
-        budget = call.budget
         try:
-            result = read(getattr(exchange, call.method)(dict(call.params)))
+            result = read(_called(exchange, call))
         except VenueLimited as error:
             self._governor.hold(budget, error.retry_after_s or budget.window_s, str(error))
             raise
@@ -281,6 +287,18 @@ def _may_help(error: Exception) -> bool | float:
     return 0.0 if isinstance(error, VenueLimited) else isinstance(error, VenueUnavailable)
 
 
+def _called(exchange: Any, call: Call) -> Any:
+    """What ccxt makes of the call. Its own code may trip over an answer that is JSON but nothing it knows."""
+    try:
+        return getattr(exchange, call.method)(dict(call.params))
+    except AlphaForgeError:
+        raise
+    except Exception as error:
+        raise VenueUnavailable(
+            f"{exchange.id} {call.method}: ccxt cannot read the answer ({type(error).__name__}: {str(error)[:300]})"
+        ) from error
+
+
 def _found(reader: Callable[[Any], T], answer: Any) -> T:
     """`reader(answer)`, or VenueUnavailable if the answer has another shape."""
     try:
@@ -291,49 +309,48 @@ def _found(reader: Callable[[Any], T], answer: Any) -> T:
         ) from error
 
 
-@dataclass
-class _Gathering:
-    """Walks of one span on their way into one Future."""
+def _gathered(parts: "list[Future[S]]", join: Callable[[list[S]], T]) -> "Future[T]":
+    """One Future of all parts: `join` of their results in order, or the first failure, which cancels the rest."""
+    whole: Future[T] = Future()
+    whole.set_running_or_notify_cancel()
+    lock, left = threading.Lock(), len(parts)
 
-    walks: "list[Future[tuple[list[pa.Table], Cost]]]"
-    whole: "Future[Fetched]" = field(default_factory=Future)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    left: int = 0
+    def settle() -> None:
+        try:
+            whole.set_result(join([part.result() for part in parts]))
+        except Exception as error:
+            whole.set_exception(error)
 
-    def done(self, walk: "Future[tuple[list[pa.Table], Cost]]") -> None:
-        with self.lock:
-            self.left -= 1
-            is_last = self.left == 0
-            failed = walk.cancelled() or walk.exception() is not None
-            if self.whole.done():
+    def done(part: "Future[S]") -> None:
+        nonlocal left
+        if part.cancelled():
+            failure: BaseException | None = VenueUnavailable("the connection was closed before these bars were fetched")
+        else:
+            failure = part.exception()
+        with lock:
+            left -= 1
+            if whole.done():
                 return
-            if failed:
-                error = None if walk.cancelled() else walk.exception()
-                self.whole.set_exception(
-                    error or VenueUnavailable("the connection was closed before these bars were fetched")
-                )
-            elif is_last:
-                self.whole.set_result(_joined([w.result() for w in self.walks]))
-        if failed:
-            for other in self.walks:
-                other.cancel()
+            if failure is None:
+                if left == 0:
+                    settle()
+                return
+            whole.set_exception(failure)
+        for other in parts:
+            other.cancel()
+
+    if not parts:
+        settle()
+    for part in parts:
+        part.add_done_callback(done)
+    return whole
 
 
-def _gathered(walks: "list[Future[tuple[list[pa.Table], Cost]]]") -> "Future[Fetched]":
-    """One Future of all walks: tables in order and costs summed, or the first failure, which cancels the rest."""
-    gathering = _Gathering(walks, left=len(walks))
-    gathering.whole.set_running_or_notify_cancel()
-    if not walks:
-        gathering.whole.set_result(_joined([]))
-    for walk_ in walks:
-        walk_.add_done_callback(gathering.done)
-    return gathering.whole
-
-
-def _joined(parts: list[tuple[list[pa.Table], Cost]]) -> Fetched:
+def _joined(parts: list[tuple[Walked, Cost]]) -> Fetched:
+    tables = [table for walked, _ in parts for table in walked.tables]
     costs = [cost for _, cost in parts]
     return Fetched(
-        table=pa.concat_tables([BAR_SCHEMA.empty_table(), *(table for tables, _ in parts for table in tables)]),
+        table=pa.concat_tables([BAR_SCHEMA.empty_table(), *tables]),
         requests=sum(c.requests for c in costs),
         weight=sum(c.weight for c in costs),
         retries=sum(c.retries for c in costs),

@@ -67,9 +67,9 @@ class Budget:
     """
 
     name: str
-    limit: int
+    limit: float
     window_s: float
-    burst: int
+    burst: float
 
     @property
     def seconds_per_unit(self) -> float:
@@ -155,7 +155,7 @@ class Governor:
         """The venue's own count of the current window. Near the limit everybody pauses until that window is over."""
         budget = self._scaled(budget)
         if weight > BRAKE_AT * budget.limit:
-            self.hold(budget, window_left_s, f"the venue counts {weight} of {budget.limit} used from this address")
+            self.hold(budget, window_left_s, f"the venue counts {weight} of {budget.limit:.0f} used from this address")
 
     def failed(self, budget: Budget, reason: str) -> None:
         """A transient failure of the venue."""
@@ -203,7 +203,7 @@ class Governor:
     def _scaled(self, budget: Budget) -> Budget:
         if self.factor == 1.0:
             return budget
-        return replace(budget, limit=int(budget.limit * self.factor), burst=int(budget.burst * self.factor))
+        return replace(budget, limit=budget.limit * self.factor, burst=budget.burst * self.factor)
 
     def _state(self, budget: Budget) -> State:
         with self._lock, self._explained():

@@ -61,6 +61,8 @@ class Venue:
     ask_bars: Callable[[BarPage], Call]
     bar_rows: Callable[[Any], Any]  # the list of rows in the answer
     bar_layout: Layout
+    # Spans younger than so many bars come from an endpoint that knows no older ones: its silence says nothing of those.
+    recent_bars: int
 
     # The clock.
     ask_time: Call

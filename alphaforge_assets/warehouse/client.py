@@ -183,7 +183,7 @@ def _embedded(data: Path, logs: Path) -> Iterator[Address]:
         raise BadInput(f"warehouse directory {data}: {error.strerror}; ALPHAFORGE_HOME must be writable") from error
     with _flocked(data / "users.lock", fcntl.LOCK_SH, deadline):
         with _flocked(data / "start.lock", fcntl.LOCK_EX, deadline):  # one starter at a time
-            address = _running(data) or _started(data, logs / "warehouse.log", deadline)
+            address = running(data) or _started(data, logs / "warehouse.log", deadline)
         yield address
 
 
@@ -206,7 +206,7 @@ def _flocked(path: Path, kind: int, deadline: float) -> Iterator[None]:
         os.close(file)
 
 
-def _running(data: Path) -> Address | None:
+def running(data: Path) -> Address | None:
     """The server that `server.json` names, if it answers to the directory's password."""
     try:
         state = json.loads((data / "server.json").read_text())
@@ -232,13 +232,13 @@ def _started(data: Path, log: Path, deadline: float) -> Address:
         began = log.stat().st_size if log.exists() else 0
         child = _spawn(data, log)
         while child.poll() is None:
-            if (address := _running(data)) is not None:
+            if (address := running(data)) is not None:
                 return address
             if time.monotonic() > deadline:
                 child.terminate()
                 raise WarehouseDown(f"the embedded warehouse did not answer in {START_TIMEOUT_S:.0f} s; see {log}")
             time.sleep(0.02)
-        if (address := _running(data)) is not None:
+        if (address := running(data)) is not None:
             return address
         said = log.read_bytes()[began:].decode(errors="replace").strip()
         if "belongs to" not in said or time.monotonic() > deadline:

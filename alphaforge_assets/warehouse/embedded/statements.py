@@ -1,4 +1,4 @@
-"""What a statement is, before the engine runs it: where an INSERT's data starts, which format is asked for, who may ask.
+"""What a statement is, before the engine runs it: where an INSERT's data starts, which format it asks for, may it run.
 
 The engine's privileges (`configuration.py`) refuse files, addresses and other servers. What is left for this module is
 what privileges do not cover: two statements in one, INTO OUTFILE and FROM INFILE (done by the client half of the
@@ -16,7 +16,7 @@ from alphaforge_assets.warehouse.embedded.faults import refused, syntax
 _PIECE = re.compile(
     rb"""(?P<string>'(?:[^'\\]|\\.|'')*')|(?P<quoted>"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.|``)*`)"""
     rb"""|(?P<line>--[^\n]*|\#[ !][^\n]*)|(?P<block>/\*)|(?P<heredoc>\$\w*\$)"""
-    rb"""|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\]{};])""",
+    rb"""|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\]{};])|(?P<unclosed>['"`])""",
     re.DOTALL,
 )
 _FORMAT_NAME = re.compile(rb"\s+(\w+)[ \t\f]*(\r?\n)?")
@@ -38,6 +38,8 @@ def words(sql: bytes) -> Iterator[tuple[bytes, int, int]]:
     while piece := _PIECE.search(sql, at):
         at = piece.end()
         kind, text = piece.lastgroup, piece.group()
+        if kind == "unclosed":  # the rest has not come yet, or never will
+            return
         if kind == "block":
             at = _after_comment(sql, at)
         elif kind == "heredoc":
@@ -72,7 +74,12 @@ def split_insert(sql: bytes, complete: bool) -> Insert | None:
     if next(pieces, (b"",))[0] != b"INSERT":
         return None
     settings_at: int | None = None
+    before, before_end = b"INSERT", 0
     for word, start, end in pieces:
+        follows_into = before in (b"INTO", b"TABLE") and not sql[before_end:start].strip()
+        before, before_end = word, end
+        if follows_into or sql[start - 1 : start] == b".":  # the name of a table, whatever it looks like
+            continue
         if word in (b"SELECT", b"WITH", b"INFILE", b"VALUES", b"WATCH"):
             return None
         if word == b"SETTINGS":

@@ -6,10 +6,10 @@ table's comment names the holder. It is a lease: its age is that of its metadata
 each statement.
 
 A holder that died is set aside by renaming its table to a name made from the holder, which only one of several
-waiters can do. A table left by this machine is known to be dead, without waiting, by whoever has the file lock.
-Nothing can stop a holder that slept past its lease; so a holder looks for its own name before each statement, every
-statement is idempotent, and the history takes one row a rank. On a cluster the table would have to be one of
-Keeper's: not done.
+waiters can do for as long as the renamed table stays. A table left by this machine is known to be dead, without
+waiting, by whoever has the file lock. Nothing can stop a holder that slept past its lease; so a holder looks for its
+own name before each statement, every statement is idempotent, and the history takes one row a rank. On a cluster the
+table would have to be one of Keeper's: not done.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from pathlib import Path
 import filelock
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.errors import MigrationRefused, Occupied, Transient, WarehouseRefused
+from alphaforge_assets.errors import BadInput, MigrationRefused, Occupied, Transient, WarehouseRefused
 from alphaforge_assets.warehouse.client import translated
 
 TABLE = "flyway_schema_history_lock"
@@ -66,6 +66,11 @@ class _Seen:
     holder: str
     age_s: float
 
+    @property
+    def name(self) -> str:
+        """The part people understand: `pid 7 on host`."""
+        return self.holder.partition(" ")[2] or self.holder
+
 
 @contextlib.contextmanager
 def held(
@@ -75,7 +80,7 @@ def held(
     *,
     lease_s: float,
     wait_s: float,
-    on_wait: Callable[[str], None],
+    on_wait: Callable[[str], None] = lambda holder: None,
 ) -> Iterator[Lock]:
     """Hold the lock for the time of a `with`; waiting for it calls `on_wait` with the holder's name.
 
@@ -93,7 +98,7 @@ def held(
         on_wait(holder)
         time.sleep(POLL_S)
 
-    with _place(lock_dir, wait) as place:
+    with _place(client, database, lock_dir, wait) as place:
         lock = Lock(client, database, f"{place}.{uuid.uuid4().hex[:8]} pid {os.getpid()} on {_host()}")
         _acquire(lock, place, lease_s, wait)
         try:
@@ -104,25 +109,51 @@ def held(
                 _release(lock)
 
 
+def sweep(client: Client, database: str, lock_dir: Path | None, lease_s: float) -> None:
+    """Remove what a holder that died after its last row left behind; a living one is left alone, without waiting.
+
+    Raises WarehouseRefused, WarehouseDown.
+    """
+    if _names(client, database):
+        with contextlib.suppress(Occupied), held(client, database, lock_dir, lease_s=lease_s, wait_s=0):
+            pass
+
+
 @contextlib.contextmanager
-def _place(lock_dir: Path | None, wait: Callable[[str], None]) -> Iterator[str]:
+def _place(client: Client, database: str, lock_dir: Path | None, wait: Callable[[str], None]) -> Iterator[str]:
     """The file lock, and a random name for it: who holds it knows that a lock of that name on the server is dead."""
     if lock_dir is None:
         yield uuid.uuid4().hex
         return
-    lock_dir.mkdir(parents=True, exist_ok=True)
     path = lock_dir / "migrate.lock"
     file_lock = filelock.FileLock(path)
-    while True:
-        try:
-            file_lock.acquire(timeout=0)
-            break
-        except filelock.Timeout:
-            wait(f"the process that holds {path}")
+    with _usable(lock_dir):
+        lock_dir.mkdir(parents=True, exist_ok=True)
+    while not _try(file_lock, lock_dir):
+        seen = _seen(client, database)
+        wait(seen.name if seen else f"the process that holds {path}")
     try:
-        yield _name_of(lock_dir)
+        with _usable(lock_dir):
+            name = _name_of(lock_dir)
+        yield name
     finally:
         file_lock.release()
+
+
+@contextlib.contextmanager
+def _usable(lock_dir: Path) -> Iterator[None]:
+    """Raises BadInput for a folder in which one cannot write."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"lock directory {lock_dir}: {error.strerror or error}; it must be writable") from error
+
+
+def _try(file_lock: filelock.BaseFileLock, lock_dir: Path) -> bool:
+    """Whether the file lock could be had at once."""
+    with _usable(lock_dir), contextlib.suppress(filelock.Timeout):
+        file_lock.acquire(timeout=0)
+    return file_lock.is_locked
 
 
 def _name_of(lock_dir: Path) -> str:
@@ -150,7 +181,7 @@ def _acquire(lock: Lock, place: str, lease_s: float, wait: Callable[[str], None]
         if seen.holder.startswith(f"{place}.") or seen.age_s > lease_s:
             _set_aside(lock, seen)
         else:
-            wait(seen.holder.partition(" ")[2] or seen.holder)
+            wait(seen.name)
 
 
 def _create(lock: Lock) -> bool:
@@ -171,15 +202,21 @@ def _set_aside(lock: Lock, seen: _Seen) -> None:
 
 
 def _release(lock: Lock) -> None:
-    """Drop the table if it is still ours, and what was set aside."""
+    """If the lock is still ours, drop what was set aside, and the lock itself last."""
+    seen = _seen(lock.client, lock.database)
+    if seen and seen.holder == lock.holder:
+        for name in sorted(_names(lock.client, lock.database), reverse=True):
+            _run(lock, "DROP TABLE IF EXISTS {database:Identifier}.{table:Identifier}", set(), table=name)
+
+
+def _names(client: Client, database: str) -> list[str]:
+    """The lock's table and those set aside, as far as they are there."""
     with translated():
-        result = lock.client.query(
-            "SELECT name FROM system.tables WHERE database = {database:String}"
-            " AND (startsWith(name, {aside:String}) OR name = {table:String} AND comment = {holder:String})",
-            parameters={"database": lock.database, "aside": f"{TABLE}_", "table": TABLE, "holder": lock.holder},
+        result = client.query(
+            "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {table:String})",
+            parameters={"database": database, "table": TABLE},
         )
-    for (name,) in result.result_rows:
-        _run(lock, "DROP TABLE IF EXISTS {database:Identifier}.{table:Identifier}", set(), table=name)
+    return [str(name) for (name,) in result.result_rows]
 
 
 def _seen(client: Client, database: str) -> _Seen | None:

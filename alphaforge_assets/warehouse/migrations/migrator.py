@@ -73,6 +73,7 @@ def migrate(
     migrations = read_migrations(folder)
     pending = _pending(_checked(client, migrations, database))
     if not pending:
+        lock.sweep(client, database, lock_dir, lease_s)
         return []
     _check_syntax(client, pending)
     _make_database(client, database)
@@ -120,7 +121,7 @@ def repair(
     lease_s: float = LEASE_S,
     wait_s: float = WAIT_S,
 ) -> list[str]:
-    """Remove the rows of failed migrations and make the others say what their files say; returns what was done.
+    """Remove the rows of failed migrations; make the others say what their files say; return what was done.
 
     As `flyway repair`, but a row whose file is gone stays: striking it out would hide that the file was lost. Touches no
     table but the history. Raises as migrate does.
@@ -129,7 +130,7 @@ def repair(
     done: list[str] = []
     if not history.exists(client, database):
         return done
-    with lock.held(client, database, lock_dir, lease_s=lease_s, wait_s=wait_s, on_wait=lambda holder: None):
+    with lock.held(client, database, lock_dir, lease_s=lease_s, wait_s=wait_s):
         rows = states.compare(migrations, history.read(client, database))
         failed = [row for row in rows if row.state == "failed"]
         if failed:

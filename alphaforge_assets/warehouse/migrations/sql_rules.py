@@ -166,12 +166,11 @@ def _outline(tokens: list[_Token]) -> str:
 
 
 _SCHEMA_ONLY = (
-    "a migration may CREATE, ALTER, DROP or RENAME tables, views, dictionaries and functions, and nothing else; "
-    "rows belong to the assets"
+    "a migration may CREATE, ALTER, DROP or RENAME tables and views, and nothing else; rows belong to the assets"
 )
-_CREATE = re.compile(r"CREATE (OR REPLACE )?(TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY|FUNCTION) (IF NOT EXISTS )?")
-_DROP = re.compile(r"DROP (TABLE|VIEW|DICTIONARY|FUNCTION) IF EXISTS ")
-_RENAME = re.compile(r"RENAME (TABLE|DICTIONARY) IF EXISTS [^,]+$")
+_CREATE = re.compile(r"CREATE (OR REPLACE )?(TABLE|VIEW|MATERIALIZED VIEW) (IF NOT EXISTS )?")
+_DROP = re.compile(r"DROP (TABLE|VIEW) IF EXISTS ")
+_RENAME = re.compile(r"RENAME TABLE IF EXISTS [^,]+$")
 _ALTER = re.compile(r'ALTER TABLE (?:\w+|"")(?: \. (?:\w+|""))? (.+)$')
 _PART = r"(COLUMN|INDEX|PROJECTION|CONSTRAINT|STATISTICS)"
 _ALTER_COMMANDS = re.compile(
@@ -192,13 +191,9 @@ def _repetition_fault(outline: str) -> str | None:
         case "CREATE":
             return _create_fault(outline)
         case "DROP":
-            return (
-                None
-                if _DROP.match(outline)
-                else "DROP needs IF EXISTS and may name a TABLE, VIEW, DICTIONARY or FUNCTION"
-            )
+            return None if _DROP.match(outline) else "DROP needs IF EXISTS and may name a TABLE or VIEW"
         case "RENAME":
-            return None if _RENAME.match(outline) else "RENAME must be of one TABLE or DICTIONARY, with IF EXISTS"
+            return None if _RENAME.match(outline) else "RENAME must be of one TABLE, with IF EXISTS"
         case "ALTER":
             return _alter_fault(outline)
         case word:

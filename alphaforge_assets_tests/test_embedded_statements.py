@@ -1,0 +1,113 @@
+"""Statements as text: INSERT is split from its data at any cut, formats are found, nothing suspicious passes as plain."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphaforge_assets.warehouse.embedded.faults import Fault
+from alphaforge_assets.warehouse.embedded.statements import (
+    Token,
+    first_word,
+    is_plain,
+    refuse,
+    split_insert,
+    trailing_format,
+)
+
+FORMATS = frozenset(("JSON", "CSV", "Native", "TabSeparated"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "head", "settings", "format", "data"),
+    [
+        (b"INSERT INTO t FORMAT CSV\n1,2\n", "INSERT INTO t ", "", "CSV", b"1,2\n"),
+        (b"insert into t (a, b) format Native\r\n\x00\xff'", "insert into t (a, b) ", "", "Native", b"\x00\xff'"),
+        (b"INSERT INTO t SETTINGS x = 1 FORMAT CSV 1", "INSERT INTO t ", "SETTINGS x = 1 ", "CSV", b"1"),
+        (b"/* a /* FORMAT b */ */ INSERT INTO t -- FORMAT x\n FORMAT CSV\n", None, "", "CSV", b""),
+        (b"INSERT INTO `FORMAT x` (`a'b`) FORMAT CSV\n1", "INSERT INTO `FORMAT x` (`a'b`) ", "", "CSV", b"1"),
+        (b"INSERT INTO db.format FORMAT CSV\n1", "INSERT INTO db.format ", "", "CSV", b"1"),
+        (b"INSERT INTO format FORMAT CSV\n1", "INSERT INTO format ", "", "CSV", b"1"),
+    ],
+)
+def test_insert_is_split(sql: bytes, head: str | None, settings: str, format: str, data: bytes) -> None:
+    insert = split_insert(sql, complete=True)
+    assert insert is not None
+    assert head is None or insert.head == head
+    assert (insert.settings, insert.format, sql[insert.data_at :]) == (settings, format, data)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        b"INSERT INTO t VALUES (1, 'x FORMAT CSV')",
+        b"INSERT INTO t SELECT 1 FORMAT CSV",
+        b"INSERT INTO t FROM INFILE 'a' FORMAT CSV",
+        b"SELECT 1 FORMAT CSV",
+        b"INSERT INTO t (a",
+        b"INSERT INTO t SETTINGS x = 'a FORMAT CSV\n1",
+        b"",
+    ],
+)
+def test_other_statements_are_not_split(sql: bytes) -> None:
+    assert split_insert(sql, complete=True) is None
+
+
+@given(data=st.binary(max_size=200), cut=st.integers(0, 400))
+def test_insert_is_split_the_same_wherever_the_network_cuts(data: bytes, cut: int) -> None:
+    sql = b"INSERT INTO db.`t'` (a, `b\"`) SETTINGS log_comment = 'a FORMAT b', x = 1 FORMAT RowBinary\n" + data
+    whole = split_insert(sql, complete=True)
+    part = split_insert(sql[:cut], complete=False)
+    assert whole is not None
+    assert part is None or part == whole
+    assert sql[whole.data_at :] == data
+
+
+@pytest.mark.parametrize(
+    ("sql", "format"),
+    [
+        (b"SELECT 1 FORMAT CSV", "CSV"),
+        (b"SELECT 1 FORMAT\n CSV ;", "CSV"),
+        (b"SELECT 1 FORMAT CSV SETTINGS a = 1", "CSV"),
+        (b"SELECT format FROM t", None),
+        (b"SELECT 'FORMAT CSV'", None),
+        (b"SELECT 1 -- FORMAT CSV", None),
+        (b"SELECT (SELECT 1 FORMAT CSV)", None),
+        (b"SELECT a AS format", None),
+        (b"SELECT 1 FORMAT nonsense", None),
+    ],
+)
+def test_trailing_format(sql: bytes, format: str | None) -> None:
+    assert trailing_format(sql, FORMATS) == format
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_without_an_error(sql: bytes) -> None:
+    split_insert(sql, complete=True)
+    trailing_format(sql, FORMATS)
+    first_word(sql)
+
+
+BETWEEN = st.lists(st.sampled_from([" ", "\n", "\t", "\u00a0", "/* c */", "-- c\n", "# c\n", ""]), max_size=4)
+REACHING = [("file", "('/etc/passwd')"), ("values", "('a String ALIAS 1', 1)"), ("format", "(CSV, 'a Int8', '1')")]
+
+
+@given(st.sampled_from(REACHING), BETWEEN, st.integers(0, 2**30))
+def test_nothing_that_could_be_refused_is_plain(call: tuple[str, str], between: list[str], seed: int) -> None:
+    name = "".join(random.Random(seed).choice((letter.upper(), letter)) for letter in call[0])
+    for quote in ("", '"', "`"):
+        assert not is_plain(f"SELECT * FROM {quote}{name}{quote}{''.join(between)}{call[1]}")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1", "SELECT a FROM t WHERE b = 'x' FORMAT Native", "INSERT INTO a.t (x, y) VALUES (1, 'b')", "SELECT 1;\n"],
+)
+def test_ordinary_statements_are_plain(sql: str) -> None:
+    assert is_plain(sql)
+
+
+def test_an_unknown_token_is_refused() -> None:
+    with pytest.raises(Fault, match="not a token"):
+        refuse([Token("BareWord", "SELECT"), Token("ErrorSingleQuoteIsNotClosed", "'abc")])
