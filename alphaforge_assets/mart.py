@@ -4,7 +4,7 @@ Only changes are published, so a rerun publishes nothing and history holds every
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
@@ -15,10 +15,12 @@ from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 
 
-def publish_bars(client: Client, covered: Rectangle, comment: Mapping[str, str] | None = None) -> None:
+def publish_bars(
+    client: Client, covered: Rectangle, intervals: Sequence[str], comment: Mapping[str, str] | None = None
+) -> None:
     """Bring bars_history, then bars, up to date with staging_bars. Raises WarehouseDown, WarehouseRefused."""
     published_at = dt.datetime.now(dt.UTC)
-    for start, end in covered.months():
+    for start, end in covered.slices(intervals):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
         statements.execute(client, "mart/bars_history", comment, **bounds, published_at=published_at)
         statements.execute(client, "mart/bars", comment, **bounds)
@@ -32,7 +34,7 @@ def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
         covered = rectangle(context.partition_keys, universe)
-        publish_bars(warehouse, covered, {"run_id": context.run_id, "asset": "bars"})
+        publish_bars(warehouse, covered, universe.intervals, {"run_id": context.run_id, "asset": "bars"})
         record_beside(context, "bars_history", row_counts(warehouse, "bars_history", covered))
         lineage = {"dagster/column_lineage": column_lineage("bars", "staging_bars")}
         return dg.MaterializeResult(metadata=row_counts(warehouse, "bars", covered) | lineage)

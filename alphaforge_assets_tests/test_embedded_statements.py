@@ -1,21 +1,13 @@
-"""Statements as text: INSERT is split from its data at any cut, formats are found, nothing suspicious passes as plain."""
-
-import random
+"""Statements as text: INSERT is split from its data at any cut, formats are found, nothing suspicious is plain."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.warehouse.embedded.faults import Fault
-from alphaforge_assets.warehouse.embedded.statements import (
-    Token,
-    first_word,
-    is_plain,
-    refuse,
-    split_insert,
-    trailing_format,
-)
+from alphaforge_assets.warehouse.embedded.statements import Guard, Token, first_word, query_of, split_insert
 
+GUARD = Guard(("file", "url", "numbers", "MergeTree"))
 FORMATS = frozenset(("JSON", "CSV", "Native", "TabSeparated"))
 
 
@@ -79,35 +71,65 @@ def test_insert_is_split_the_same_wherever_the_network_cuts(data: bytes, cut: in
     ],
 )
 def test_trailing_format(sql: bytes, format: str | None) -> None:
-    assert trailing_format(sql, FORMATS) == format
+    assert query_of(sql, FORMATS).format == format
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_an_error(sql: bytes) -> None:
     split_insert(sql, complete=True)
-    trailing_format(sql, FORMATS)
+    query_of(sql, FORMATS)
     first_word(sql)
+
+
+def test_only_names_on_the_list_may_be_called() -> None:
+    for name, allowed in (("url", False), ("URL", False), ("numbers", True), ("MergeTree", True), ("file", False)):
+        tokens = [Token("BareWord", name), Token("OpeningRoundBracket", "("), Token("ClosingRoundBracket", ")")]
+        if allowed:
+            GUARD.refuse(tokens)
+        else:
+            with pytest.raises(Fault, match="reaches beyond"):
+                GUARD.refuse(tokens)
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_select", "before"),
+    [
+        (b"SELECT 1", True, b"SELECT 1"),
+        (b" (SELECT 1) UNION ALL (SELECT 2);", True, b" (SELECT 1) UNION ALL (SELECT 2)"),
+        (b"WITH 1 AS x SELECT x FORMAT JSON SETTINGS a = 1;", True, b"WITH 1 AS x SELECT x "),
+        (b"WITH 1 AS x INSERT INTO t SELECT x", False, b"WITH 1 AS x INSERT INTO t SELECT x"),
+        (b"SHOW TABLES FORMAT CSV", False, b"SHOW TABLES "),
+    ],
+)
+def test_where_a_result_could_be_sent_to_a_file(sql: bytes, is_select: bool, before: bytes) -> None:
+    query = query_of(sql, FORMATS)
+    assert (query.is_select, sql[: query.outfile_at]) == (is_select, before)
 
 
 BETWEEN = st.lists(st.sampled_from([" ", "\n", "\t", "\u00a0", "/* c */", "-- c\n", "# c\n", ""]), max_size=4)
 REACHING = [("file", "('/etc/passwd')"), ("values", "('a String ALIAS 1', 1)"), ("format", "(CSV, 'a Int8', '1')")]
 
 
-@given(st.sampled_from(REACHING), BETWEEN, st.integers(0, 2**30))
-def test_nothing_that_could_be_refused_is_plain(call: tuple[str, str], between: list[str], seed: int) -> None:
-    name = "".join(random.Random(seed).choice((letter.upper(), letter)) for letter in call[0])
+@given(st.sampled_from(REACHING), BETWEEN, st.integers(0, 2**10))
+def test_nothing_that_could_be_refused_is_plain(call: tuple[str, str], between: list[str], capitals: int) -> None:
+    name = "".join(letter.upper() if capitals >> n & 1 else letter for n, letter in enumerate(call[0]))
     for quote in ("", '"', "`"):
-        assert not is_plain(f"SELECT * FROM {quote}{name}{quote}{''.join(between)}{call[1]}")
+        assert not GUARD.is_plain(f"SELECT * FROM {quote}{name}{quote}{''.join(between)}{call[1]}")
 
 
 @pytest.mark.parametrize(
     "sql",
-    ["SELECT 1", "SELECT a FROM t WHERE b = 'x' FORMAT Native", "INSERT INTO a.t (x, y) VALUES (1, 'b')", "SELECT 1;\n"],
+    [
+        "SELECT 1",
+        "SELECT a FROM t WHERE b = 'x' FORMAT Native",
+        "INSERT INTO a.t (x, y) VALUES (1, 'b')",
+        "SELECT 1;\n",
+    ],
 )
 def test_ordinary_statements_are_plain(sql: str) -> None:
-    assert is_plain(sql)
+    assert GUARD.is_plain(sql)
 
 
 def test_an_unknown_token_is_refused() -> None:
     with pytest.raises(Fault, match="not a token"):
-        refuse([Token("BareWord", "SELECT"), Token("ErrorSingleQuoteIsNotClosed", "'abc")])
+        GUARD.refuse([Token("BareWord", "SELECT"), Token("ErrorSingleQuoteIsNotClosed", "'abc")])

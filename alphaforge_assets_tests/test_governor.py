@@ -50,7 +50,7 @@ def most_in_a_window(grants: Iterable[tuple[float, int]], window_s: float) -> in
     asks=st.lists(st.tuples(st.floats(0, 3), st.integers(1, 20), st.sampled_from([0.0, 0.0, 0.0, 5.0])), max_size=300),
 )
 def test_no_window_ever_holds_more_than_the_limit(budget: Budget, asks: list[tuple[float, int, float]]) -> None:
-    """Whatever is asked whenever, with holds in between: HEADROOM x limit in any window, in the order asked, after holds."""
+    """Whatever is asked when, with holds between: HEADROOM x limit in any window, in the order asked, after holds."""
     state, now, grants = State(), 1_700_000_000.0, []
     for pause_s, weight, hold_s in asks:
         now += pause_s * budget.window_s / 20
@@ -154,7 +154,7 @@ except VenueLimited as error:
     governor.close()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert 25 <= int(done.stdout) <= 30
-    with pytest.raises(VenueLimited, match="a shorter one|banned"):
+    with pytest.raises(VenueLimited, match=r"a shorter one|banned"):
         Governor(file, "live").take(QUICK, 1, 0, NEVER)
     assert Governor(file, "http://127.0.0.1:1").take(QUICK, 1, 0, NEVER) < 1  # another address, another venue
 
@@ -260,7 +260,7 @@ def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "governor.sqlite"
     file.write_bytes(content)
-    with pytest.raises(BadInput, match="governor file .*delete it"):
+    with pytest.raises(BadInput, match=r"governor file .*delete it"):
         Governor(file, "live")
 
 

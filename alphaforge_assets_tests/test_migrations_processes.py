@@ -122,14 +122,18 @@ def migrate_each(
     databases: list[str],
     locks: Path | None,
     start: Barrier,
-    results: "multiprocessing.Queue[object]",
+    results: "multiprocessing.Queue[tuple[str, list[str]]]",
 ) -> None:
     """A migrator that meets another at the same instant, database after database; puts what it applied."""
-    with open_warehouse(home) as client:
-        for database in databases:
-            start.wait()
-            applied = migrate(client, folder, database=database, lock_dir=locks)
-            results.put((database, [a.script for a in applied]))
+    try:
+        with open_warehouse(home) as client:
+            for database in databases:
+                start.wait()
+                applied = migrate(client, folder, database=database, lock_dir=locks)
+                results.put((database, [a.script for a in applied]))
+    except Exception:
+        start.abort()  # or the other would wait for ever
+        raise
 
 
 @pytest.mark.parametrize("same_machine", [True, False], ids=["same machine", "two machines"])
@@ -145,15 +149,15 @@ def test_of_two_at_once_each_migration_is_applied_by_one(
     databases = [names() for _ in range(ROUNDS)]
     locks = tmp_path / "locks" if same_machine else None
     start = processes.Barrier(2)
-    results: multiprocessing.Queue[object] = processes.Queue()
+    results: multiprocessing.Queue[tuple[str, list[str]]] = processes.Queue()
     args = (warehouse_home, folder, databases, locks, start, results)
-    pair = [processes.Process(target=migrate_each, args=args) for _ in range(2)]
+    pair = [processes.Process(target=migrate_each, args=args, daemon=True) for _ in range(2)]
     for process in pair:
         process.start()
-    answers = sorted(results.get(timeout=120) for _ in range(2 * ROUNDS))  # type: ignore[type-var]
     for process in pair:
         process.join()
-        assert process.exitcode == 0
+    assert [process.exitcode for process in pair] == [0, 0]
+    answers = sorted(results.get() for _ in range(2 * ROUNDS))
     order = ["V001__first.sql", "V002__second.sql", "V003__third.sql", "R__v.sql"]
     expected = [answer for database in sorted(databases) for answer in ((database, []), (database, order))]
     assert answers == expected
@@ -185,10 +189,10 @@ def test_a_living_holder_keeps_others_out_and_a_killed_one_does_not(
     database = names()
     at_work = processes.Barrier(2)
     process = processes.Process(
-        target=hold_and_wait, args=(warehouse_home, folder, database, tmp_path / "locks", at_work)
+        target=hold_and_wait, args=(warehouse_home, folder, database, tmp_path / "locks", at_work), daemon=True
     )
     process.start()
-    at_work.wait()
+    at_work.wait(timeout=60)
     for locks in (tmp_path / "locks", tmp_path / "another machine", None):
         with pytest.raises(Occupied, match=f"pid {process.pid} on"):
             migrate(warehouse, folder, database=database, lock_dir=locks, wait_s=0.2)

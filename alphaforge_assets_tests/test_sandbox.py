@@ -149,6 +149,7 @@ def test_okx_pages_run_backwards_between_exclusive_cursors(base):
     assert opens(candles(base, after=since, limit=2)) == [since - MINUTE, since - 2 * MINUTE]
     assert opens(candles(base, before=since, limit=2)) == [OPEN, OPEN - MINUTE]  # `before` alone: the newest page
     assert opens(candles(base, before=since - 1, after=since + 2 * MINUTE)) == [since + MINUTE, since]
+    assert opens(candles(base, before=since, after=since + 2 * MINUTE)) == [since + MINUTE]
     assert len(candles(base, limit=500)) == 300
     far = OPEN - 100_000 * MINUTE
     assert candles(base, after=far) == []  # `candles` knows the newest 1,440 bars

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alphaforge_assets.sandbox import binance, okx
 from alphaforge_assets.sandbox.bars import COLUMNS, SUMMED, Bars, Interval, group, partial
 from alphaforge_assets.sandbox.listings import OPEN_STATES, default_listings, venue_symbol
-from alphaforge_assets.sandbox.prices import Generated, Market
+from alphaforge_assets.sandbox.prices import BLOCK, Generated, Market
 from alphaforge_assets.sandbox.text import Column, render
 from alphaforge_assets.universe import load_universe
 
@@ -39,6 +39,15 @@ def test_a_minute_does_not_depend_on_the_page_it_is_asked_in(key, start, length,
     whole = generated(key).bars(start, start + length)
     part = generated(key, market=Market(7)).bars(start + low, start + high)
     assert same(whole.slice(low, high), part)
+
+
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_a_page_may_begin_and_end_anywhere_around_a_block(offset):
+    edge = (FIRST // BLOCK + 1000) * BLOCK + offset
+    whole = generated(TRADED[0]).bars(edge - 5, edge + 5)
+    for low in range(10):
+        for high in range(low + 1, 11):
+            assert same(generated(TRADED[0]).bars(edge - 5 + low, edge - 5 + high), whole.slice(low, high))
 
 
 @settings(max_examples=25, deadline=None)
@@ -153,6 +162,10 @@ def test_a_running_bar_lies_inside_the_closed_one(key, minute, elapsed):
     assert closed.low[0] <= running.low[0] <= min(running.open[0], running.close[0])
     assert closed.high[0] >= running.high[0] >= max(running.open[0], running.close[0])
     assert running.open[0] == closed.open[0]
+    assert abs(running.close[0] - running.open[0]) <= abs(closed.close[0] - closed.open[0])
+    begun = partial(closed, 0.0)
+    assert begun.open[0] == begun.high[0] == begun.low[0] == begun.close[0]
+    assert not any(getattr(begun, name)[0] for name in SUMMED)
     assert not any(getattr(running, name)[0] % listing.tick for name in ("high", "low", "close"))
     if closed.volume[0]:
         assert running.volume[0] < closed.volume[0]

@@ -29,7 +29,8 @@ from alphaforge_assets.errors import (
     VenueUnavailable,
 )
 from alphaforge_assets.venues.connection import VENUES, Fetched, Patience, open_venue
-from alphaforge_assets.venues.transport import Answer, meaning, parse_json, rehost, retry_after_s
+from alphaforge_assets.venues.refusals import Answer, meaning, retry_after_s
+from alphaforge_assets.venues.transport import parse_json, rehost
 
 START = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 MINUTE_MS = 60_000
@@ -47,7 +48,7 @@ KLINES = json.dumps([kline(n) for n in range(4)]).encode()
 
 @dataclass
 class Wire:
-    """A server that answers each request by calling `behave(socket, request head)`; `hits` are the request lines seen."""
+    """A server that answers each request by `behave(socket, request head)`; `hits` are the request lines seen."""
 
     behave: Callable[[socket.socket, str], None]
     hits: list[str] = field(default_factory=list)
@@ -127,10 +128,11 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def trickle(sock: socket.socket, data: bytes, pause_s: float = 0.1) -> None:
+def trickle(sock: socket.socket, data: bytes, before: bytes = b"") -> None:
+    sock.sendall(before)
     for n in range(len(data)):
         sock.sendall(data[n : n + 1])
-        time.sleep(pause_s)
+        time.sleep(0.1)
 
 
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(KLINES)}\r\n".encode()
@@ -204,7 +206,7 @@ GARBAGE: dict[str, Callable[[socket.socket, str], None]] = {
     "not HTTP": lambda s, h: s.sendall(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "corrupt gzip": lambda s, h: reply(s, b"\x1f\x8b\x08garbage", headers="Content-Encoding: gzip\r\n"),
     "hangs": lambda s, h: time.sleep(2),
-    "trickles the body": lambda s, h: (s.sendall(HEAD + b"\r\n"), trickle(s, KLINES[:20])) and None,  # type: ignore[func-returns-value]
+    "trickles the body": lambda s, h: trickle(s, KLINES[:20], HEAD + b"\r\n"),
     "trickles the head": lambda s, h: trickle(s, HEAD[:20]),
     "gzip bomb": bomb,
     "500": lambda s, h: reply(s, b"", "500 Internal Server Error"),
@@ -252,7 +254,10 @@ REFUSED: dict[str, tuple[Callable[[socket.socket, str], None], type[Permanent]]]
         lambda s, h: reply(s, b"", "302 Found", "Location: http://169.254.169.254/latest/meta-data/\r\n"),
         VenueRefused,
     ),
-    "307 to itself": (lambda s, h: reply(s, b"", "307 Temporary Redirect", "Location: /api/v3/klines\r\n"), VenueRefused),
+    "307 to itself": (
+        lambda s, h: reply(s, b"", "307 Temporary Redirect", "Location: /api/v3/klines\r\n"),
+        VenueRefused,
+    ),
     "403 firewall": (lambda s, h: reply(s, b"<html>WAF</html>", "403 Forbidden", kind="text/html"), VenueRefused),
     "451 geo-block": (
         lambda s, h: reply(s, b'{"code":0,"msg":"Service unavailable from a restricted location"}', "451 Unavailable"),
@@ -280,9 +285,12 @@ def test_a_refusal_is_not_repeated(fault: str, tmp_path: Path) -> None:
 
 def test_redirects_are_named_and_not_followed(tmp_path: Path) -> None:
     with serving(lambda s, h: reply(s, KLINES)) as target:
-        with serving(lambda s, h: reply(s, b"", "302 Found", f"Location: {target.url}/api/v3/klines\r\n")) as wire:
-            with pytest.raises(VenueRefused, match=target.url):
-                fetch(wire.url, tmp_path)
+        away = f"Location: {target.url}/api/v3/klines\r\n"
+        with (
+            serving(lambda s, h: reply(s, b"", "302 Found", away)) as wire,
+            pytest.raises(VenueRefused, match=target.url),
+        ):
+            fetch(wire.url, tmp_path)
         assert target.hits == []
 
 
@@ -426,11 +434,15 @@ def test_every_meaning_is_reached_by_something() -> None:
         ),
     ],
 )
-def test_how_long_to_wait(headers: dict[str, str], body: bytes, otherwise: float | None, expected: float | None) -> None:
+def test_how_long_to_wait(
+    headers: dict[str, str], body: bytes, otherwise: float | None, expected: float | None
+) -> None:
     assert retry_after_s(Answer(429, headers, body), otherwise) == expected
 
 
-@pytest.mark.parametrize("text", [b"", b"null", b"1", b'"a"', b"[NaN]", b"[Infinity]", b"[1", b"\xff", b"[1]]", b"[" * 99999])
+@pytest.mark.parametrize(
+    "text", [b"", b"null", b"1", b'"a"', b"[NaN]", b"[Infinity]", b"[1", b"\xff", b"[1]]", b"[" * 99999]
+)
 def test_what_is_no_document(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
@@ -468,7 +480,9 @@ def test_addresses_that_cannot_be(base: str, tmp_path: Path) -> None:
     assert "password@" not in str(caught.value)
 
 
-def test_a_key_shows_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_key_shows_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Success, failure and refusal with logging turned all the way up: the canary is not in a log, message or repr."""
     canary = "canary-0f9e8d7c"
     caplog.set_level(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""Paging as a law: whatever page size the venue grants and whatever its bars look like, nothing is lost, nothing comes twice."""
+"""Paging as a law: whatever page size the venue grants and whatever its bars are like, nothing is lost or doubled."""
 
 import datetime as dt
 from bisect import bisect_left
@@ -20,7 +20,7 @@ MINUTE_MS = 60_000
 T0 = 1_735_689_600_000  # 2025-01-01
 STEPS = st.sampled_from([MINUTE_MS, 3_600_000])
 
-# Bars as multiples of a quarter of the interval: mostly one on each grid point, some off it, some beside it, some missing.
+# Steps between bars in quarters of the interval: mostly one on each grid point, some off it, some missing.
 QUARTERS = st.lists(st.sampled_from([4, 4, 4, 4, 4, 4, 1, 2, 3, 5, 7, 400, 4000]), max_size=120)
 
 
@@ -87,7 +87,7 @@ def test_windows_tile_the_span_and_fit_a_page(step: int, bars: int, rows_max: in
 
 @pytest.mark.parametrize("ascending", [True, False])
 def test_regular_bars_cost_one_request_a_window(ascending: bool) -> None:
-    """Where the venue grants the wish and has no holes: no request is spent on finding out that there is nothing more."""
+    """Where the venue grants the wish and has no holes, no request is spent on learning that there is no more."""
     venue = Counter([T0 + n * MINUTE_MS for n in range(-10, 5000)], 300, ascending=ascending)
     span = windows(T0, T0 + 3000 * MINUTE_MS, MINUTE_MS, 300, ascending=ascending)
     for w in span:
@@ -106,7 +106,7 @@ def test_a_venue_that_never_ends_is_given_up() -> None:
 
 
 def speak(venue: Venue, interval_ms: int, bars: list[int], limit: int, params: dict[str, Any], method: str) -> Any:
-    """The venue's answer as its documentation gives it: which bars a request's own parameters mean, in its own order."""
+    """The venue's answer as its documentation has it: which bars a request's parameters mean, in its own order."""
     text = [str(float(n)) for n in range(1, 12)]
     most = min(int(params["limit"]), limit)
     if venue.exchange == "binance":
@@ -134,7 +134,7 @@ def speak(venue: Venue, interval_ms: int, bars: list[int], limit: int, params: d
 def test_every_venues_own_words_for_a_page(
     name: str, quarters: list[int], limit: int, begin: int, length: int, age: int
 ) -> None:
-    """The requests we build, read as the venue reads them: inclusive or exclusive, ascending or descending, recent or old."""
+    """The requests we build, read as the venue reads them: inclusive or not, ascending or not, recent or old."""
     venue, step = VENUES[name], MINUTE_MS
     bars = times(quarters, step, T0 + begin * step // 4)
     start, end = T0, T0 + length * step

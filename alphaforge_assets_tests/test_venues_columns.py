@@ -85,7 +85,9 @@ def test_recorded_binance_klines_field_by_field(path: str, recorded: Path) -> No
             assert prices == [float(said[n]) for n in (1, 2, 3, 4, 5, 7)]
             assert got["trade_count"] == said[8]
             assert [got["taker_buy_base_volume"], got["taker_buy_quote_volume"]] == [float(said[9]), float(said[10])]
-            assert got["metadata"] == ("" if said[11] == "0" else json.dumps({"ignore": said[11]}, separators=(",", ":")))
+            assert got["metadata"] == (
+                "" if said[11] == "0" else json.dumps({"ignore": said[11]}, separators=(",", ":"))
+            )
 
 
 def test_volumes_are_in_base_units() -> None:
@@ -123,10 +125,14 @@ def test_two_rows_of_one_time_that_differ_are_both_kept_as_they_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "n_closed"), [(binance.KLINE, 2), (okx.SPOT_CANDLE, 2), (bybit.KLINE, 2)], ids=["binance", "okx", "bybit"]
+    ("layout", "n_closed"),
+    [(binance.KLINE, 2), (okx.SPOT_CANDLE, 2), (bybit.KLINE, 2)],
+    ids=["binance", "okx", "bybit"],
 )
 @pytest.mark.parametrize("beyond_ms", [-1, 0, 1])
-def test_a_bar_is_closed_when_the_venues_clock_has_passed_its_end(layout: Layout, n_closed: int, beyond_ms: int) -> None:
+def test_a_bar_is_closed_when_the_venues_clock_has_passed_its_end(
+    layout: Layout, n_closed: int, beyond_ms: int
+) -> None:
     rows = [row(layout, n) for n in range(4)]
     end_of_second = T0 + 2 * MINUTE_MS
     closed = table(layout, rows, end_of_second + beyond_ms)["is_closed"].to_pylist()

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -44,9 +46,7 @@ def opened(exchange: str, tmp_path: Path) -> Iterator[Opener]:
 
     def open_(name: str, url: str = exchange, patience: Patience = BRIEF, factor: float = SCALE) -> Connection:
         connections.append(
-            open_venue(
-                name, base_url=url, governor_file=tmp_path / "governor", patience=patience, limits_factor=factor
-            )
+            open_venue(name, base_url=url, governor_file=tmp_path / "governor", patience=patience, limits_factor=factor)
         )
         return connections[-1]
 
@@ -60,7 +60,7 @@ def opened(exchange: str, tmp_path: Path) -> Iterator[Opener]:
 
 
 def hook(url: str, method: str, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(url + path, json.dumps(body).encode() if body else None, method=method)  # noqa: S310
+    request = urllib.request.Request(url + path, json.dumps(body).encode() if body else None, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         text = answer.read()
     return json.loads(text) if text else None
@@ -106,7 +106,9 @@ def test_every_bar_of_a_span_and_no_other(name: str, interval: str, opened: Open
 @pytest.mark.parametrize("name", VENUES)
 def test_the_open_bar_is_there_and_open(name: str, opened: Opener) -> None:
     connection = opened(name)
-    fetched = connection.submit_bars(btc(connection), "1h", TODAY, TODAY + DAY, connection.fetch_server_time()).result(60)
+    fetched = connection.submit_bars(btc(connection), "1h", TODAY, TODAY + DAY, connection.fetch_server_time()).result(
+        60
+    )
     assert fetched.table["is_closed"].to_pylist() == [True] * 12 + [False]
     assert fetched.table["timestamp"][-1].as_py() == NOW.replace(minute=0, second=0)
 
@@ -369,6 +371,36 @@ def test_closing_ends_what_waits(exchange: str, tmp_path: Path) -> None:
         pending.result(timeout=10)
 
 
+SPENDER = """
+import datetime as dt, sys
+from pathlib import Path
+from alphaforge_assets.venues.connection import open_venue
+url, file, venue, symbol, hours, factor = sys.argv[1:]
+end = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
+with open_venue(venue, base_url=url, governor_file=Path(file), limits_factor=float(factor)) as connection:
+    spans = [end - dt.timedelta(hours=n) for n in range(1, int(hours) + 1)]
+    pending = [connection.submit_bars(symbol, "1m", s, s + dt.timedelta(hours=1), end) for s in spans]
+    print(sum(p.result().table.num_rows for p in pending))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "hours", "factor"), [("bybit_spot", "BTCUSDT", 25, 0.1), ("okx_perp", "BTC-USDT-SWAP", 6, 0.3)]
+)
+def test_processes_together_stay_below_the_venues_own_count(
+    name: str, symbol: str, hours: int, factor: float, tmp_path: Path
+) -> None:
+    """Three processes ask as fast as they may, for more than a window allows; the sandbox counts as the venue does."""
+    with process.start(now=NOW, budget_scale=factor) as url:
+        arguments = [url, str(tmp_path / "governor"), name, symbol, str(hours), str(factor)]
+        command = [sys.executable, "-c", SPENDER, *arguments]
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        outputs = [p.communicate(timeout=90)[0] for p in running]
+        statuses = [r["status"] for r in bars_asked(url)]
+    assert outputs == [f"{hours * 60}\n"] * 3
+    assert statuses == [200] * 3 * hours
+
+
 def test_a_limit_of_the_venue_reaches_the_caller(opened: Opener, exchange: str) -> None:
     hook(exchange, "POST", "/_faults", {"path": "*", "kind": "status", "status": 429, "retry_after": 600, "times": 1})
     with pytest.raises(VenueLimited) as caught:
@@ -407,7 +439,9 @@ def test_connections_that_cannot_be(name: str, base_url: str | None, factor: flo
 
 def test_live_is_the_venues_own_address_and_nothing_is_sent_on_opening(tmp_path: Path) -> None:
     for name in VENUES:
-        with open_venue(name, base_url=None, governor_file=tmp_path / "g", api_key=pydantic.SecretStr("k")) as connection:
+        with open_venue(
+            name, base_url=None, governor_file=tmp_path / "g", api_key=pydantic.SecretStr("k")
+        ) as connection:
             exchange = connection._exchange()
             call = VENUES[name].ask_time
             path, api = ("time", "fapiPublic" if name == "binance_perp" else "public")

@@ -62,7 +62,7 @@ def print_status(rows: list[dict[str, Any]]) -> None:
     if not rows:
         screen.print("nothing was fetched yet: try `alphaforge backfill --help` or `alphaforge demo`")
         return
-    table = Table("Symbol", "Bar", "First", "Last", box=None, pad_edge=False)
+    table = Table("Symbol", "Bar", "First", "Last", box=None, pad_edge=False, collapse_padding=True)
     for name in ("Rows", "Missing", "Rejected", "Age"):
         table.add_column(name, justify="right")
     venue = symbol = None

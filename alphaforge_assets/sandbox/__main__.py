@@ -63,7 +63,8 @@ def _instant(iso: str | None) -> dt.datetime | None:
 
 def _stop_with_parent() -> None:
     """Whoever started us holds our stdin; when it closes, they are gone."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -254,7 +254,7 @@ def _futures_info(exchange: Exchange) -> Reply:
 
 
 def _futures_symbol(one: Listing) -> dict[str, Any]:
-    tick, lot = str(one.tick_size), str(one.lot_size)
+    tick, lot = f"{one.tick_size:f}", f"{one.lot_size:f}"
     return {
         "symbol": one.symbol,
         "pair": one.symbol,
@@ -314,10 +314,15 @@ def _funding_rates(exchange: Exchange, query: Query) -> Reply:
     found = found[-limit:] if start is None else found[:limit]
     kind = {"rateType": "Regular"} if now >= RATE_TYPES_FROM else {}
     rows = [
-        {"symbol": symbol, "fundingTime": time, "fundingRate": _eight(row.rate), "markPrice": row.mark, **kind}
+        {"symbol": symbol, "fundingTime": time, "fundingRate": _rate(row.rate), "markPrice": row.mark, **kind}
         for time, symbol, row in found
     ]
     return Reply(dump(rows), rows=len(rows))
+
+
+def _rate(rate: Decimal) -> str:
+    """Eight decimals, or all that were recorded if they are more."""
+    return f"{rate:.{max(8, -int(rate.as_tuple().exponent))}f}"
 
 
 def _funding_info(exchange: Exchange) -> Reply:
@@ -336,6 +341,10 @@ def _funding_info(exchange: Exchange) -> Reply:
         if not exchange.recordings and CHANGES.get((one.venue, one.base), 1 << 62) <= now
     ]
     return Reply(dump(rows), rows=len(rows))
+
+
+def _premium_weight(query: Query) -> int:
+    return 1 if "symbol" in query else 10
 
 
 def _premium_index(exchange: Exchange, query: Query) -> Reply:
@@ -358,7 +367,7 @@ def _premium(exchange: Exchange, one: Listing, now: int) -> dict[str, Any]:
         "markPrice": price,
         "indexPrice": price,
         "estimatedSettlePrice": price,
-        "lastFundingRate": _eight(last[0].rate) if last else "0.00000000",
+        "lastFundingRate": _rate(last[0].rate) if last else "0.00000000",
         "interestRate": "0.00010000",
         "nextFundingTime": (now // step + 1) * step,
         "time": now,

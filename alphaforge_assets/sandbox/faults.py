@@ -136,10 +136,11 @@ async def misbehave(fault: Fault, reply: Reply, receive: Receive, send: Send, en
         case "reset":
             entry["status"] = 0
             _transport(send).abort()
+            await _disconnected(receive)
             return
         case "truncate":
             entry["rows"] = 0
-            await _truncate(send, reply)
+            await _truncate(send, receive, reply)
             return
         case "drip":
             await _drip(send, reply, 10 if fault.seconds is None else fault.seconds)
@@ -176,11 +177,17 @@ async def _wait_or_disconnect(receive: Receive, seconds: float) -> None:
             return
 
 
-async def _truncate(send: Send, reply: Reply) -> None:
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _truncate(send: Send, receive: Receive, reply: Reply) -> None:
     headers = [(b"content-type", _JSON.encode()), (b"content-length", str(len(reply.body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body[: len(reply.body) // 2], "more_body": True})
     _transport(send).close()
+    await _disconnected(receive)
 
 
 async def _drip(send: Send, reply: Reply, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Funding settlements of perpetuals: generated as a pure function of (seed, venue, symbol, time), or as recorded.
 
-A recording is `funding/<venue>_<market>/<symbol>[_anything].parquet` with funding_time (ms), funding_rate and, where the
-venue gave it, mark_price_raw (its own text); everything is served as recorded, jitter, empty prices and all.
+A recording is `funding/<venue>_<market>/<symbol>[_anything].parquet` with funding_time (ms), funding_rate and, where
+the venue gave it, mark_price_raw (its own text); everything is served as recorded, jitter, empty prices and all.
 """
 
 from collections import OrderedDict
@@ -19,8 +19,8 @@ from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import Interval, Ints
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.prices import Generated, Market, hashed_normal
+from alphaforge_assets.sandbox.recordings import funding_files
 
-FOLDERS = {"binance_um": "binance_perp", "okx_swap": "okx_perp", "bybit_linear": "bybit_perp"}
 HOUR_MS = 3_600_000
 SERIES_KEPT = 64
 # (venue, base): every 4 h from this time on, 8 h before and elsewhere; no symbol of the default universe changes
@@ -80,9 +80,8 @@ class Funding:
         return Settlements(whole.times[:stop], whole.rates, whole.marks)
 
     def _recorded(self, listing: Listing) -> Settlements:
-        folder = next(name for name, venue in FOLDERS.items() if venue == listing.venue)
-        found = sorted((self.root or Path()).glob(f"funding/{folder}/*.parquet"))
-        parts = [_read(path) for path in found if path.stem.split("_")[0] == listing.symbol]
+        found = funding_files(self.root or Path()).get(listing.key, [])
+        parts = [_read(path) for path in found]
         if not parts:
             return Settlements(np.empty(0, np.int64), [], [])
         table = pa.concat_tables(parts)

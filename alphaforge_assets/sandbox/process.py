@@ -52,13 +52,14 @@ def serve(
     config = uvicorn.Config(
         Server(exchange, Budgets(budget_scale)),
         log_config=None,
+        log_level="critical",  # clients that go away in the middle are its daily bread
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )
     server = _Announcing(config, lambda: on_ready(url))
-    with listener, _quietly():
+    with listener, _stopping(server):
         server.run(sockets=[listener])
 
 
@@ -76,13 +77,16 @@ class _Announcing(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """uvicorn raises the signal that stopped it once more when it has stopped; stopping is what was asked for."""
+def _stopping(server: uvicorn.Server) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the server before uvicorn listens for them, and after, when it raises them once more."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {sig: signal.signal(sig, signal.SIG_IGN) for sig in signals}
+
+    def stop(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -118,12 +118,15 @@ class Recordings:
 
     @cached_property
     def listings(self) -> tuple[Listing, ...]:
-        """One listing a recorded symbol, from the files' metadata and their first times."""
-        return tuple(
-            recorded_listing(venue, symbol, _schema_scales(paths), min(map(_first_time, paths)))
-            for (venue, symbol), by_interval in self.files.items()
-            for paths in [[path for group_ in by_interval.values() for path in group_]]
-        )
+        """One listing a recorded symbol, from the files' metadata and their first times; funding alone counts too."""
+        listed = {}
+        for key, by_interval in self.files.items():
+            paths = [path for files in by_interval.values() for path in files]
+            listed[key] = recorded_listing(*key, _schema_scales(paths), min(map(_first_time, paths)))
+        for key, paths in funding_files(self.root).items():
+            first = min(_first_time(path, "funding_time") for path in paths)
+            listed.setdefault(key, recorded_listing(*key, Scales(8, 8, 8), first))
+        return tuple(listed.values())
 
     def series(self, venue: str, symbol: str, interval: Interval) -> Recorded | None:
         """The series, or None if it is neither recorded nor a multiple of what is."""
@@ -300,16 +303,26 @@ def _schema_scales(paths: list[Path]) -> Scales:
     return Scales(price, volume, price + volume)
 
 
-def _first_time(path: Path) -> int:
-    """The earliest open_time, from the file's statistics where it has them."""
+def funding_files(root: Path) -> dict[tuple[str, str], list[Path]]:
+    """(venue, symbol) -> files of `funding/<venue>_<market>/<symbol>[_anything].parquet`, in name order."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(root.glob("funding/*/*.parquet")):
+        venue = FOLDERS.get(path.parent.name, "")
+        if venue.endswith("_perp"):
+            found.setdefault((venue, path.stem.split("_")[0]), []).append(path)
+    return found
+
+
+def _first_time(path: Path, column: str = "open_time") -> int:
+    """The earliest time, from the file's statistics where it has them."""
     meta = _metadata(path)
-    index = next((i for i, name in enumerate(meta.schema.names) if name == "open_time"), None)
+    index = next((i for i, name in enumerate(meta.schema.names) if name == column), None)
     if index is None:
-        raise BadInput(f"recording {path}: no column open_time; it needs open_time and OHLCV")
+        raise BadInput(f"recording {path}: no column {column}; see how the sandbox describes its recordings")
     statistics = [meta.row_group(i).column(index).statistics for i in range(meta.num_row_groups)]
     if statistics and all(s is not None and s.has_min_max and isinstance(s.min, int) for s in statistics):
         return int(min(s.min for s in statistics))
-    times, _ = _integers(pq.read_table(path, columns=["open_time"])["open_time"], path, "open_time")
+    times, _ = _integers(pq.ParquetFile(path).read(columns=[column])[column], path, column)
     return int(times.min(initial=_MOST))
 
 

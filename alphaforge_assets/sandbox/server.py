@@ -12,6 +12,7 @@ Hooks, all JSON (paths that begin with `_`, never logged or charged):
 import datetime as dt
 import json
 import math
+import traceback
 import urllib.parse
 from collections import deque
 from collections.abc import Callable, MutableMapping
@@ -92,6 +93,8 @@ class Server:
                 reply = refused.reply
             except BadInput as error:  # a recording that cannot be read after all
                 reply = Reply(dump({"error": str(error)}), 500)
+            except Exception:  # a fault of the sandbox itself: its caller is the one to tell
+                reply = Reply(dump({"error": traceback.format_exc()}), 500)
         return Reply(reply.body, reply.status, reply.rows, (*reply.headers, *_limit_headers(endpoint.venue, charge)))
 
     def _entry(self, method: str, path: str, query: dict[str, str], reply: Reply, weight: int) -> dict[str, Any]:

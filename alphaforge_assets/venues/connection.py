@@ -6,7 +6,6 @@ record, what an answer means in transport.py, how a span is paged in bars.py.
 
 import datetime as dt
 import importlib
-import json
 import math
 import threading
 import time
@@ -33,6 +32,7 @@ from alphaforge_assets.venues import binance, bybit, okx
 from alphaforge_assets.venues.bars import Walked, Window, check_page, check_silence, walk, windows
 from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows
 from alphaforge_assets.venues.governor import Budget, Governor
+from alphaforge_assets.venues.listings import moment, read_listings
 from alphaforge_assets.venues.transport import check_base_url, guarded, open_pool, rehost
 from alphaforge_assets.venues.venue import BarPage, Call, Listing, Venue
 
@@ -59,7 +59,7 @@ class Patience:
     total_s: float = 180.0
     attempts: int = 8
     wait_first_s: float = 0.5
-    wait_max_s: float = 20.0
+    wait_max_s: float = 10.0
     jitter_s: float = 1.0
 
 
@@ -155,7 +155,7 @@ class Connection:
 
     def fetch_server_time(self) -> dt.datetime:
         """The venue's clock, aware UTC, in milliseconds."""
-        return _moment(self._ask(self.venue.ask_time, self._read_time, Cost()))
+        return moment(self._ask(self.venue.ask_time, self._read_time, Cost()))
 
     def fetch_listings(self) -> list[Listing]:
         """Every instrument of this market place that the venue lists now, in its order.
@@ -164,9 +164,7 @@ class Connection:
         """
         venue = self.venue
         call = Call("fetch_markets", {}, venue.markets_budget, venue.markets_weight)
-        markets = self._ask(call, lambda found: _checked_markets(venue, found), Cost(), MARKETS_BYTES_MAX)
-        wanted = [m for m in markets if (m["swap"] and m["linear"] if venue.is_perpetual else m["spot"])]
-        return [_listing(venue, m) for m in wanted]
+        return self._ask(call, lambda markets: read_listings(venue, markets), Cost(), MARKETS_BYTES_MAX)
 
     def submit_bars(
         self, venue_symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
@@ -230,15 +228,21 @@ class Connection:
             wait_max=p.wait_max_s,
             wait_jitter=p.jitter_s,
         )
-        for attempt in tries:
-            # Outside of the attempt: what the governor refuses is refused for good.
-            left_s = max(0.0, p.total_s - (time.monotonic() - began))
-            cost.waited_s += self._governor.take(call.budget, call.weight, left_s, self._closing)
-            with attempt:
-                cost.requests += 1
-                cost.weight += call.weight
-                cost.retries += attempt.num > 1
-                return self._send(call, read, body_bytes_max)
+        sent = 0
+        try:
+            for attempt in tries:
+                # Outside of the attempt: what the governor refuses is refused for good.
+                left_s = max(0.0, p.total_s - (time.monotonic() - began))
+                cost.waited_s += self._governor.take(call.budget, call.weight, left_s, self._closing)
+                with attempt:
+                    sent += 1
+                    cost.requests += 1
+                    cost.weight += call.weight
+                    cost.retries += sent > 1
+                    return self._send(call, read, body_bytes_max)
+        except VenueUnavailable as error:
+            tried = f"tried {sent} times in {time.monotonic() - began:.0f} s"
+            raise VenueUnavailable(f"{self.venue.name}: {error} ({tried})", error.evidence) from error
         raise AssertionError("stamina either returns or raises")
 
     def _send(self, call: Call, read: Callable[[Any], T], body_bytes_max: int) -> T:
@@ -356,39 +360,6 @@ def _joined(parts: list[tuple[Walked, Cost]]) -> Fetched:
         retries=sum(c.retries for c in costs),
         waited_s=sum(c.waited_s for c in costs),
     )
-
-
-def _checked_markets(venue: Venue, markets: Any) -> list[dict[str, Any]]:
-    """ccxt's markets, if there are any: a venue that lists nothing is one that did not answer."""
-    if not isinstance(markets, list) or not markets:
-        raise VenueUnavailable(f"{venue.name} lists no instrument at all: that is not believed", str(markets))
-    return markets
-
-
-def _listing(venue: Venue, market: Mapping[str, Any]) -> Listing:
-    marks = venue.marks(market["info"])
-    precision, limits = market.get("precision") or {}, market.get("limits") or {}
-    return Listing(
-        venue=venue.name,
-        symbol=f"{market['base']}/{market['quote']}",
-        venue_symbol=market["id"],
-        base=market["base"],
-        quote=market["quote"],
-        settle=market["settle"],
-        status=marks.status,
-        is_active=bool(market["active"]),
-        tick_size=precision.get("price"),
-        lot_size=precision.get("amount"),
-        contract_size=market.get("contractSize"),
-        min_notional=(limits.get("cost") or {}).get("min"),
-        listed_at=None if marks.listed_ms is None else _moment(marks.listed_ms),
-        delisted_at=None if marks.delisted_ms is None else _moment(marks.delisted_ms),
-        info=json.dumps(market["info"], ensure_ascii=False, separators=(",", ":")),
-    )
-
-
-def _moment(ms: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(ms // 1000, dt.UTC) + dt.timedelta(milliseconds=ms % 1000)
 
 
 def _ms(name: str, moment: dt.datetime) -> int:

@@ -133,12 +133,12 @@ class Governor:
         budget = self._scaled(budget)
         began = time.monotonic()
         while True:
+            if stop.is_set():
+                raise VenueUnavailable(f"{budget.name}: the connection was closed")
             at = self._reserve(budget, weight, patience_s - (time.monotonic() - began))
             if at > time.time():
                 if stop.wait(max(0.0, at - time.time())):
-                    raise VenueUnavailable(
-                        f"{budget.name}: the connection was closed while waiting for the rate budget"
-                    )
+                    continue
                 late_s = time.time() - at
                 if late_s > 0.05 * budget.window_s or self._state(budget).held_until > time.time():
                     continue  # overslept, or the venue asked for a pause meanwhile: this grant is no longer good

@@ -1,4 +1,4 @@
-"""The guard around ccxt's HTTP, and the one table that says what a venue's refusal means.
+"""The guard around ccxt's HTTP: what comes through is a whole JSON document, or an error of ours.
 
 ccxt builds the URL, reads the venue's error codes and parses its markets. It does not get to send: left alone it takes
 a truncated body, an HTML page or NaN for data, follows redirects, lets a body trickle for ever and unpacks any gzip
@@ -8,168 +8,25 @@ either returns a JSON object or array that came whole, in time and within its si
 Nothing here retries, waits or knows a venue's endpoints.
 """
 
-import email.utils
 import http.client
 import io
 import json
-import re
 import socket
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import certifi
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from alphaforge_assets.errors import (
-    AlphaForgeError,
-    BadInput,
-    UnknownSymbol,
-    VenueLimited,
-    VenueRefused,
-    VenueUnavailable,
-)
+from alphaforge_assets.errors import BadInput, VenueUnavailable
+from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, QUOTED_CHARS, Answer, path_of, refuse
 
 CONNECT_S_MAX = 10.0
 CHUNK_BYTES = 65_536
-EVIDENCE_CHARS = 4096
-QUOTED_CHARS = 300
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole HTTP answer, unpacked. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Meaning(NamedTuple):
-    """One line of MEANINGS: an answer that fits every field that is set means `error`."""
-
-    error: type[AlphaForgeError]
-    exchange: str | None = None  # ccxt's class id
-    status: int | range | None = None  # of HTTP
-    code: str | None = None  # of the venue; "" means that there is none
-    text: str | None = None  # found in the body, ignoring case
-    ccxt: str | None = None  # a ccxt exception, or one it descends from
-    hold_s: float | None = None  # how long to keep away when the venue does not say
-
-
-# What a refusal means; the first line that fits decides. ccxt's own classes come last, because they do not tell whether
-# trying again would help: ban and rate limit are the same class to it, a firewall and a geo-block look transient, a cut
-# body permanent. Sources: Binance's errors.md and rest-api/limits, OKX's error code list, Bybit's v5/error and
-# v5/rate-limit, and what ccxt 4.5.90 maps.
-MEANINGS = (
-    Meaning(VenueLimited, exchange="binance", status=418, hold_s=120),  # banned: two minutes to three days
-    Meaning(VenueLimited, exchange="bybit", status=403, text="access too frequent", hold_s=600),
-    Meaning(VenueLimited, status=429),
-    Meaning(VenueLimited, exchange="binance", code="-1003"),
-    Meaning(VenueLimited, exchange="okx", code="50011"),
-    Meaning(VenueLimited, exchange="okx", code="50061"),
-    Meaning(VenueLimited, exchange="bybit", code="10006"),
-    Meaning(VenueLimited, exchange="bybit", code="10018", hold_s=600),  # by IP: Bybit asks for ten minutes
-    Meaning(VenueRefused, status=403),  # firewall, geo-block
-    Meaning(VenueRefused, status=451),  # geo-block
-    Meaning(VenueRefused, status=401),
-    Meaning(VenueRefused, status=range(300, 400)),  # we never follow
-    Meaning(VenueRefused, exchange="bybit", code="10009"),  # IP banned by hand
-    Meaning(VenueRefused, exchange="bybit", code="10024"),  # compliance
-    Meaning(UnknownSymbol, exchange="binance", code="-1121"),
-    Meaning(UnknownSymbol, exchange="binance", code="-1122"),  # symbol status
-    Meaning(UnknownSymbol, exchange="okx", code="51001"),
-    Meaning(UnknownSymbol, exchange="okx", code="51000", text="instid"),
-    Meaning(UnknownSymbol, exchange="bybit", code="10001", text="symbol"),  # 10001 is any bad parameter
-    Meaning(UnknownSymbol, exchange="bybit", code="10029"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1000"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1001"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1006"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1007"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1008"),
-    Meaning(VenueUnavailable, exchange="okx", code="50001"),  # maintenance
-    Meaning(VenueUnavailable, exchange="okx", code="50004"),
-    Meaning(VenueUnavailable, exchange="okx", code="50005"),
-    Meaning(VenueUnavailable, exchange="okx", code="50013"),
-    Meaning(VenueUnavailable, exchange="okx", code="50026"),
-    Meaning(VenueUnavailable, exchange="bybit", code="10000"),  # server timeout
-    Meaning(VenueUnavailable, exchange="bybit", code="10016"),
-    Meaning(VenueUnavailable, exchange="bybit", code="5004"),
-    Meaning(VenueUnavailable, status=range(500, 600)),
-    Meaning(VenueUnavailable, status=408),
-    Meaning(VenueUnavailable, status=425),
-    Meaning(VenueUnavailable, status=range(200, 300), code=""),  # an error that names no code: garbage
-    Meaning(VenueLimited, ccxt="RateLimitExceeded"),
-    Meaning(VenueLimited, ccxt="DDoSProtection"),
-    Meaning(UnknownSymbol, ccxt="BadSymbol"),
-    Meaning(VenueUnavailable, ccxt="OperationFailed"),
-    Meaning(VenueRefused),
-)
-
-HINTS: dict[type[AlphaForgeError], str] = {
-    VenueLimited: "every process keeps away until the time is over",
-    VenueRefused: "it would be refused again: check that the venue serves this address and country, and the request",
-    UnknownSymbol: "the venue does not list it: remove it from universe.yaml, or give it a listed_until",
-    VenueUnavailable: "later it may answer",
-}
-
-
-def meaning(exchange: str, answer: Answer, error: Exception | None) -> Meaning:
-    """The line of MEANINGS for a refusal. `error` is what ccxt made of it, if anything."""
-    code, text = venue_code(answer.body), answer.body.decode("utf-8", "replace").lower()
-    lineage = {c.__name__ for c in type(error).__mro__} if error else set()
-    for line in MEANINGS:
-        status = line.status
-        if (
-            line.exchange in (None, exchange)
-            and (status is None or (answer.status in status if isinstance(status, range) else answer.status == status))
-            and line.code in (None, code)
-            and (line.text is None or line.text in text)
-            and (line.ccxt is None or line.ccxt in lineage)
-        ):
-            return line
-    raise AssertionError("the last line of MEANINGS fits everything")
-
-
-def refuse(exchange: str, url: str, answer: Answer, error: Exception | None = None) -> NoReturn:
-    """Raise what the answer means."""
-    line = meaning(exchange, answer, error)
-    text = answer.body.decode("utf-8", "replace")
-    where = f" to {answer.headers.get('location', '')!r}" if 300 <= answer.status < 400 else ""
-    message = f"{exchange} {_path(url)}: HTTP {answer.status}{where}: {text[:QUOTED_CHARS]!r}: {HINTS[line.error]}"
-    if line.error is VenueLimited:
-        raise VenueLimited(message, retry_after_s(answer, line.hold_s)) from error
-    if line.error is VenueUnavailable:
-        raise VenueUnavailable(message, text[:EVIDENCE_CHARS]) from error
-    raise line.error(message) from error
-
-
-def venue_code(body: bytes) -> str:
-    """The venue's own error code: `code` of Binance and OKX, `retCode` of Bybit; "" without one."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    code = document.get("code", document.get("retCode")) if isinstance(document, dict) else None
-    return "" if code is None else str(code)
-
-
-def retry_after_s(answer: Answer, otherwise: float | None) -> float | None:
-    """How long the venue wants us to wait: `Retry-After` (seconds or a date), a ban's end in the text, `otherwise`."""
-    named = answer.headers.get("retry-after", "").strip()
-    now = _date(answer.headers.get("date", "")) or time.time()
-    if re.fullmatch(r"\d{1,9}", named):
-        return max(1.0, float(named))
-    if (until := _date(named)) is not None:
-        return max(1.0, until - now)
-    ban = re.search(rb"banned until (\d{13})", answer.body)  # Binance: "... IP banned until 1795164518837."
-    if ban:
-        return max(1.0, int(ban[1]) / 1000 - now)
-    return otherwise
 
 
 def parse_json(body: bytes) -> Any:
@@ -224,14 +81,14 @@ def send(
             received += chunk
             if len(received) > body_bytes_max:
                 raise VenueUnavailable(
-                    f"{_path(url)}: the body is larger than {body_bytes_max} bytes", _evidence(received)
+                    f"{path_of(url)}: the body is larger than {body_bytes_max} bytes", _evidence(received)
                 )
         response.release_conn()
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         reason = (
             f"no whole answer within {deadline_s:.1f} s" if _is_timeout(error) else f"{type(error).__name__}: {error}"
         )
-        raise VenueUnavailable(f"{_path(url)}: {reason[:QUOTED_CHARS]}", _evidence(received)) from error
+        raise VenueUnavailable(f"{path_of(url)}: {reason[:QUOTED_CHARS]}", _evidence(received)) from error
     finally:
         _DEADLINE.reset(token)
         if response is not None and response.connection is not None:
@@ -264,7 +121,7 @@ def guarded(exchange_class: type[Any]) -> type[Any]:
             except ValueError as error:
                 if answer.status == 200:
                     message = (
-                        f"{self.id} {_path(url)}: the body is not the JSON it should be ({str(error)[:QUOTED_CHARS]})"
+                        f"{self.id} {path_of(url)}: the body is not the JSON it should be ({str(error)[:QUOTED_CHARS]})"
                     )
                     raise VenueUnavailable(message, _evidence(answer.body)) from error
             said = self._ccxt_error(url, method, answer, document)
@@ -384,19 +241,5 @@ def _is_timeout(error: BaseException | None) -> bool:
     return False
 
 
-def _date(text: str) -> float | None:
-    """An HTTP date as Unix seconds."""
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
-    except ValueError:
-        return None
-
-
 def _evidence(body: bytes | bytearray) -> str:
     return bytes(body[:EVIDENCE_CHARS]).decode("utf-8", "replace")
-
-
-def _path(url: str) -> str:
-    """The URL without its host: what is asked, not whom."""
-    parts = urlsplit(url)
-    return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -13,6 +13,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ from alphaforge_assets.errors import AlphaForgeError, BadInput, Permanent, Trans
 URL_FORM = "http://user:password@host:port (or https://…)"
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 600
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 CONNECTIONS_MAX = 32
 
 # Pinned, because their defaults have moved between ClickHouse releases (26.2, 26.3): an insert is done when it is
@@ -108,7 +109,8 @@ def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
     """A client for the warehouse at `url`, or for the embedded one of `home`, started if need be.
 
     The client may be used by many threads at once; SQL must name its databases. Raises BadInput for a malformed `url`,
-    WarehouseDown when nothing answers, Permanent when the password is wrong.
+    WarehouseDown when nothing answers, Permanent when the password is wrong. clickhouse-connect's errors leave the
+    context as ours, as from `translated`.
     """
     with contextlib.ExitStack() as stack:
         address = parse_url(url) if url else stack.enter_context(_embedded(home / "warehouse", home / "logs"))
@@ -130,7 +132,8 @@ def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
                 pool_mgr=pool,
             )
         stack.callback(client.close)
-        yield client
+        with translated():
+            yield client
 
 
 def keep_open(home: Path, url: str | None = None) -> Client:
@@ -154,7 +157,8 @@ def translated() -> Iterator[None]:
 
 def _ours(error: Exception) -> AlphaForgeError:
     text = driver_errors.scrub_error_details(str(error))
-    code = getattr(error, "code", None) or driver_errors._error_code_from_message(text)
+    found = re.search(r"\bCode: (\d+)", text)  # a failure in mid-stream carries its code in the text only
+    code = getattr(error, "code", None) or (int(found.group(1)) if found else None)
     if code in _WRONG_PASSWORD:
         return Permanent(f"the warehouse does not accept this user and password; check CLICKHOUSE_URL ({text})")
     if code is not None:
@@ -207,23 +211,42 @@ def _flocked(path: Path, kind: int, deadline: float) -> Iterator[None]:
 
 
 def running(data: Path) -> Address | None:
-    """The server that `server.json` names, if it answers to the directory's password."""
+    """The server that owns `data`, if it answers to the directory's password."""
+    if not _is_owned(data):  # `server.json` may outlive a killed server, and its port may be anybody's by now
+        return None
     try:
         state = json.loads((data / "server.json").read_text())
         address = Address("http", "127.0.0.1", int(state["port"]), "default", (data / "password").read_text())
-    except FileNotFoundError:
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # no server, or not a file of ours: a new one writes it
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise Permanent(f"{data / 'server.json'} cannot be read ({error}); remove it and start again") from error
     connection = http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
     token = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()
     try:
         connection.request("POST", "/", "SELECT 1", {"Authorization": f"Basic {token}"})
         return address if connection.getresponse().status == 200 else None
-    except (OSError, http.client.HTTPException):  # killed, and its file left behind; or another program has the port
+    except (OSError, http.client.HTTPException):  # starting, or on its way out
         return None
     finally:
         connection.close()
+
+
+def _is_owned(data: Path) -> bool:
+    try:
+        file = os.open(data / "owner.lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _started(data: Path, log: Path, deadline: float) -> Address:

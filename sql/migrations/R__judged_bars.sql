@@ -24,7 +24,7 @@ CREATE OR REPLACE VIEW analytics.judged_bars
     source LowCardinality(String) COMMENT 'rest, archive or ws',
     batch_id UUID COMMENT 'Batch that brought the row',
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come',
-    version UInt64 COMMENT 'Finality rank of the source in the top byte, then ingested_at in milliseconds',
+    version UInt64 COMMENT 'Finality rank of the source (top byte), ingested_at in milliseconds (41 bits), hash of the values (15 bits)',
     rule String COMMENT 'First rule the row breaks, empty when it is valid'
 )
 AS SELECT
@@ -32,7 +32,9 @@ AS SELECT
     quote_volume, contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume,
     is_closed, metadata, source, batch_id, ingested_at,
     bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws'], [3, 2, 1], 0)), 56)
-        + toUInt64(toUnixTimestamp64Milli(ingested_at)) AS version,
+        + bitShiftLeft(toUInt64(toUnixTimestamp64Milli(ingested_at)), 15)
+        + bitAnd(cityHash64(tuple(close_time, open, high, low, close, volume, quote_volume, contract_volume, trade_count,
+            taker_buy_base_volume, taker_buy_quote_volume)), 32767) AS version,
     multiIf(
         open IS NULL OR high IS NULL OR low IS NULL OR close IS NULL OR volume IS NULL, 'required_columns_are_not_null',
         NOT (isFinite(assumeNotNull(open)) AND isFinite(assumeNotNull(high)) AND isFinite(assumeNotNull(low))

@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS analytics.staging_bars
     source LowCardinality(String) COMMENT 'rest, archive or ws',
     batch_id UUID COMMENT 'Batch of ingest_batches that brought the row' CODEC(ZSTD(1)),
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come' CODEC(ZSTD(1)),
-    version UInt64 COMMENT 'Finality rank of the source in the top byte (archive 3, rest 2, ws 1), then ingested_at in milliseconds: the highest is the truth' CODEC(ZSTD(1))
+    version UInt64 COMMENT 'Finality rank of the source (top byte: archive 3, rest 2, ws 1), ingested_at in milliseconds (41 bits), hash of the values (15 bits): the highest is the truth' CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(timestamp)

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope
@@ -83,10 +84,12 @@ def answer_without_engine(request: Request, hosts: frozenset[str]) -> Response |
         return PlainTextResponse("Misdirected request: this server answers to 127.0.0.1 and localhost only.\n", 421)
     if "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none":
         return PlainTextResponse("Requests from web pages are not served.\n", 403)
-    if request.url.path in ("/ping", "/replicas_status") or (request.method == "GET" and not request.url.query):
+    if request.url.path in ("/ping", "/replicas_status"):
         return PlainTextResponse("Ok.\n")
     if request.url.path != "/":
         return PlainTextResponse(f"There is no handle {request.url.path}; use / or /ping.\n", 404)
+    if request.method == "GET" and not request.url.query:
+        return PlainTextResponse("Ok.\n")
     if request.method != "POST":
         return PlainTextResponse("Send queries by POST.\n", 405, {"Allow": "POST"})
     return None
@@ -161,8 +164,8 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
     try:
         async with request.form(max_part_size=FORM_BYTES_MAX) as form:
             yield form
-    except HTTPException as error:
-        raise Fault(36, "BAD_ARGUMENTS", f"The form cannot be read: {error.detail}") from error
+    except (MultiPartException, HTTPException) as error:
+        raise Fault(36, "BAD_ARGUMENTS", f"The form cannot be read: {error}") from error
 
 
 def _limited(receive: Receive, bytes_max: int) -> Receive:

@@ -53,8 +53,11 @@ def memory_bytes_max() -> int:
 
 
 def prepare_default_database(data: Path) -> None:
-    """Have the engine find a `default` database at its first start, in ClickHouse's own metadata format."""
+    """Have the engine find an ordinary `default` database at its first start, in ClickHouse's own metadata format."""
     metadata = data / "metadata" / "default.sql"
+    link = metadata.with_suffix("")
+    if link.is_symlink():  # the overlay would take it for its own; the engine makes it again when it loads `default`
+        link.unlink()
     if not metadata.exists():
         metadata.parent.mkdir(parents=True, exist_ok=True)
         temporary = metadata.with_suffix(".tmp")

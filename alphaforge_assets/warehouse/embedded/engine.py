@@ -9,6 +9,7 @@ import contextlib
 import json
 import threading
 import time
+import urllib.parse
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from typing import Any
 import chdb
 from chdb import _chdb
 
+from alphaforge_assets.errors import Permanent
 from alphaforge_assets.warehouse.embedded import configuration
-from alphaforge_assets.warehouse.embedded.faults import Fault, refused
-from alphaforge_assets.warehouse.embedded.statements import Token, is_plain, refuse
+from alphaforge_assets.warehouse.embedded.faults import Fault, fault_of, refused
+from alphaforge_assets.warehouse.embedded.statements import Guard, Token
 
 VERSION: str = chdb.engine_version
 CONNECTIONS_IDLE_MAX = 16
@@ -91,14 +93,36 @@ class Engine:
         configuration.prepare_default_database(data)
         config = configuration.write(folder, memory_bytes)
         self._path = str(data)
-        self._keeper = Connection(chdb.connect(f"{data}?config-file={config}"))  # keeps the engine up
+        self._keeper = Connection(
+            chdb.connect(f"{data}?config-file={urllib.parse.quote(str(config))}")
+        )  # keeps the engine up
         self._keeper.run(f"DROP DATABASE IF EXISTS {configuration.OVERLAY_DATABASE}")
         self._idle: list[Connection] = []
         self._sessions: OrderedDict[str, Connection] = OrderedDict()
         self._mutex = threading.Lock()
-        rows = self._keeper.run("SELECT name FROM system.formats WHERE is_output")
-        self.formats = frozenset(rows.bytes().decode().split())
-        self.timezone = self._keeper.run("SELECT timezone()").bytes().decode().strip()
+        self._prove_configuration()
+        self.formats = frozenset(self._column("SELECT name FROM system.formats WHERE is_output"))
+        self.timezone = self._column("SELECT timezone()")[0]
+        self._guard = Guard(
+            self._column(
+                "SELECT name FROM system.table_functions UNION ALL SELECT name FROM system.table_engines"
+                " UNION ALL SELECT name FROM system.database_engines"
+            )
+        )
+
+    def _prove_configuration(self) -> None:
+        """An engine that overlooked its configuration would let clients read any file; chdb does not say so itself."""
+        try:
+            self._keeper.run("DESCRIBE TABLE file('/dev/null', 'LineAsString')")
+        except Exception as error:
+            if fault_of(error).code == 497:  # ACCESS_DENIED
+                return
+            raise
+        raise Permanent("the embedded engine did not take its configuration and would not be safe to serve")
+
+    def _column(self, sql: str) -> list[str]:
+        text: str = self._keeper.run(sql).bytes().decode()
+        return text.splitlines()
 
     def _open(self, keeps_state: bool = False) -> Connection:
         connection = Connection(chdb.connect(self._path), keeps_state)
@@ -155,11 +179,11 @@ class Engine:
 
     def check(self, sql: str) -> None:
         """Raise a Fault if a client may not send `sql`."""
-        if is_plain(sql):
+        if self._guard.is_plain(sql):
             return
         if len(sql) > CHECKED_CHARACTERS_MAX:
             raise refused(f"a statement of {len(sql)} characters is too long to look through; send data after FORMAT")
-        refuse(self.tokens(sql))
+        self._guard.refuse(self.tokens(sql))
 
     def tokens(self, sql: str) -> list[Token]:
         """`sql` as the engine's own lexer cuts it, without spaces and comments."""

@@ -28,7 +28,7 @@ from alphaforge_assets.errors import BadInput, Occupied
 
 GRACE_S = 20.0  # how long an ephemeral server waits for its first user
 POLL_S = 0.5
-SHUTDOWN_S = 5  # how long running requests may take to end by themselves
+SHUTDOWN_S = 3  # how long running requests may take to end by themselves
 CLOSE_S = 20.0  # how long the engine may take after that
 
 
@@ -42,8 +42,10 @@ def serve(data: Path, port: int = 0, ephemeral: bool = False, memory_bytes: int 
     if not 0 <= port <= 65535:
         raise BadInput(f"port {port}: must be between 0 (any free one) and 65535")
     data = data.absolute()
-    if "?" in str(data):
-        raise BadInput(f"warehouse directory {data}: chdb reads what follows a '?' as options; choose another name")
+    if set("?&") & set(str(data)):
+        raise BadInput(
+            f"warehouse directory {data}: chdb cannot open a path with '?' or '&' in it; choose another name"
+        )
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -90,11 +92,16 @@ def password(data: Path) -> str:
 def _owned(data: Path) -> Iterator[None]:
     """Hold the directory, or raise Occupied naming who does. The kernel lets go when the process dies."""
     with open(os.open(data / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = _owner(file.read())
-            raise Occupied(f"warehouse {data} belongs to {owner}; stop that process or use another --data") from error
+        for patience in range(10, -1, -1):  # clients hold it for a moment, to see whether anybody owns it
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if not patience:
+                    owner = _owner(file.read())
+                    fix = "stop that process or use another --data"
+                    raise Occupied(f"warehouse {data} belongs to {owner}; {fix}") from error
+                time.sleep(0.03)
         file.truncate()
         file.write(json.dumps({"pid": os.getpid(), "command": shlex.join(sys.orig_argv)}))
         file.flush()

@@ -9,12 +9,14 @@ exception tag, as ClickHouse does. A query whose client has gone is killed.
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import tempfile
+import uuid
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -24,7 +26,7 @@ from alphaforge_assets.warehouse.embedded import bodies, calls
 from alphaforge_assets.warehouse.embedded.calls import Call, Table
 from alphaforge_assets.warehouse.embedded.engine import VERSION, Connection, Engine, identifier, quoted
 from alphaforge_assets.warehouse.embedded.faults import Fault, fault_of
-from alphaforge_assets.warehouse.embedded.statements import Insert, first_word, split_insert, trailing_format, words
+from alphaforge_assets.warehouse.embedded.statements import Insert, Query, first_word, query_of, split_insert, words
 
 T = TypeVar("T")
 Gone = asyncio.Future[None]
@@ -150,19 +152,21 @@ class Server:
         return Response(b"", 200, headers | {"X-ClickHouse-Summary": _summary(result)})
 
     async def _query(self, request: Request, call: Call, raw: bytes, headers: Headers, send: Send) -> None:
-        asked = trailing_format(raw, self._engine.formats) or call.default_format
+        query = query_of(raw, self._engine.formats)
+        asked = query.format or call.default_format or ("TabSeparated" if query.is_select else None)
         headers["Content-Type"] = _CONTENT_TYPES.get(asked or "", "text/plain; charset=UTF-8")
         if asked:
             headers["X-ClickHouse-Format"] = asked
+        # a client that did not ask for a format does not look for a failure behind the first rows either
+        wants_all = call.url.get("wait_end_of_query") == "1" or not (query.format or call.default_format)
         gone = asyncio.ensure_future(calls.disconnected(request))
         try:
-            # chdb streams SELECTs only, and each of its chunks is a whole file in most formats
-            if asked not in _STREAMED or first_word(raw) not in (b"SELECT", b"WITH"):
+            if not query.is_select or asked is None:
                 await self._send_whole(call, raw, asked, headers, gone, send)
-            elif call.url.get("wait_end_of_query") == "1":
-                await self._send_spooled(call, raw, asked, headers, gone, send)
-            else:
+            elif asked in _STREAMED and not wants_all:
                 await self._send_stream(call, raw, asked, headers, gone, send)
+            else:
+                await self._send_spooled(call, raw, query, asked, headers, gone, send)
         finally:
             gone.cancel()
 
@@ -217,36 +221,54 @@ class Server:
     async def _send_whole(
         self, call: Call, raw: bytes, asked: str | None, headers: Headers, gone: Gone, send: Send
     ) -> None:
+        """Run anything but a SELECT: its answer is small."""
+
         def run() -> Any:
             with self._ready(call, raw) as (connection, sql):
                 # asked for with names, an answer tells "no columns" from "no rows"
                 return connection.run(sql, asked or "TabSeparatedWithNames", call.params)
 
         result = await self._finish_or_kill(self._start(run), gone, call)
-        data = memoryview(result.bytes()) if result.size() < _PIECE else result.get_memview().view()
-        if asked is None and len(data):
+        data: bytes = result.bytes()
+        if asked is None and data:
             headers["X-ClickHouse-Format"] = "TabSeparated"
-            data = data[_line_end(data) :]
+            data = data.partition(b"\n")[2]
         await _send_head(headers | {"X-ClickHouse-Summary": _summary(result), "Content-Length": str(len(data))}, send)
-        for at in range(0, len(data), _PIECE):
-            await _send_piece(bytes(data[at : at + _PIECE]), send)
-        await _send_piece(b"", send, last=True)
+        await _send_piece(data, send, last=True)
 
-    async def _send_spooled(self, call: Call, raw: bytes, asked: str, headers: Headers, gone: Gone, send: Send) -> None:
+    async def _send_spooled(
+        self, call: Call, raw: bytes, query: Query, asked: str, headers: Headers, gone: Gone, send: Send
+    ) -> None:
         """Send nothing before the query has ended, so that a failure still gets a status of its own."""
-        with tempfile.SpooledTemporaryFile(RESULT_IN_MEMORY_BYTES, dir=str(self._spool)) as file:
 
-            def run() -> None:
+        with contextlib.ExitStack() as stack:
+
+            def run() -> IO[bytes]:
+                if asked not in _STREAMED:
+                    return stack.enter_context(self._written(call, raw, query, asked))
+                file = stack.enter_context(tempfile.SpooledTemporaryFile(RESULT_IN_MEMORY_BYTES, dir=str(self._spool)))
                 for piece in self._pieces(call, raw, asked):
                     file.write(piece)
+                return file
 
-            await self._finish_or_kill(self._start(run), gone, call)
-            size = file.tell()
+            file = await self._finish_or_kill(self._start(run), gone, call)
+            headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
             file.seek(0)
-            await _send_head(headers | {"Content-Length": str(size)}, send)
+            await _send_head(headers, send)
             while data := file.read(_PIECE):
                 await _send_piece(data, send)
             await _send_piece(b"", send, last=True)
+
+    def _written(self, call: Call, raw: bytes, query: Query, asked: str) -> IO[bytes]:
+        """The result as a file that the engine has written, for formats of which chdb cannot give a piece at a time."""
+        path = self._spool / f"result-{uuid.uuid4().hex}"
+        clause = f"\nINTO OUTFILE {quoted(str(path))} " + ("" if query.format else f"FORMAT {asked}")
+        try:
+            with self._ready(call, raw) as (connection, _):
+                connection.run((raw[: query.outfile_at] + clause.encode() + raw[query.outfile_at :]).decode())
+            return path.open("rb")
+        finally:
+            path.unlink(missing_ok=True)
 
     async def _send_stream(self, call: Call, raw: bytes, asked: str, headers: Headers, gone: Gone, send: Send) -> None:
         """Send each piece as it comes. A failure before the first has a status, a later one the exception tag."""
@@ -278,14 +300,6 @@ def _tagged(error: BaseException, tag: str) -> bytes:
     text = fault_of(error).text.encode() + b"\n"
     mark = tag.encode()
     return b"__exception__\r\n" + mark + b"\r\n" + text + b"%d %s\r\n__exception__\r\n" % (len(text), mark)
-
-
-def _line_end(data: memoryview) -> int:
-    """Where the second line starts."""
-    for at in range(0, len(data), _PIECE):
-        if (found := bytes(data[at : at + _PIECE]).find(b"\n")) >= 0:
-            return at + found + 1
-    return len(data)
 
 
 def _summary(result: Any) -> str:

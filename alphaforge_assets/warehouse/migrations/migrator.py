@@ -123,8 +123,8 @@ def repair(
 ) -> list[str]:
     """Remove the rows of failed migrations; make the others say what their files say; return what was done.
 
-    As `flyway repair`, but a row whose file is gone stays: striking it out would hide that the file was lost. Touches no
-    table but the history. Raises as migrate does.
+    As `flyway repair`, but a row whose file is gone stays: striking it out would hide that the file was lost. Touches
+    no table but the history. Raises as migrate does.
     """
     migrations = read_migrations(folder)
     done: list[str] = []
