@@ -1,14 +1,25 @@
 """What every test may ask for: a warehouse, recorded data, and a process environment of its own."""
 
+import datetime as dt
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.venues.connection import Connection, open_venue
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.migrations import migrator
+
+# A loaded machine is not a failure.
+hypothesis.settings.register_profile("alphaforge", deadline=None, database=None, max_examples=50)
+hypothesis.settings.load_profile("alphaforge")
 
 ENVIRONMENT = ("ALPHAFORGE_HOME", "ALPHAFORGE_VENUES", "ALPHAFORGE_UNIVERSE", "CLICKHOUSE_URL", "DAGSTER_HOME")
 RECORDED = Path(__file__).parents[1].parent / "shared"
@@ -64,3 +75,33 @@ def recorded() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded data at {folder}; set ALPHAFORGE_RECORDED")
     return folder
+
+
+LIFTED = 50.0
+
+
+@dataclass(frozen=True)
+class SandboxExchanges:
+    """`resources.Exchanges` on a sandbox whose rate limits are lifted, on both sides, so that tests do not wait."""
+
+    url: str
+    governor_file: Path
+    origin: str = "sandbox"
+
+    def open(self, venue: str) -> Connection:
+        return open_venue(venue, base_url=self.url, governor_file=self.governor_file, limits_factor=LIFTED)
+
+
+@pytest.fixture
+def migrated(fresh_warehouse: Client, tmp_path: Path) -> Client:
+    """A client of an empty warehouse with our schema."""
+    migrator.migrate(fresh_warehouse, statements.MIGRATIONS, database="analytics", lock_dir=tmp_path)
+    return fresh_warehouse
+
+
+@pytest.fixture(scope="session")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxExchanges]:
+    """Generated venues whose clock stands at 2025-07-01 00:00 UTC, for the whole session: read it, do not change it."""
+    now = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
+    with sandbox.start(now=now, budget_scale=LIFTED) as url:
+        yield SandboxExchanges(url, tmp_path_factory.mktemp("governor") / "governor.sqlite3")

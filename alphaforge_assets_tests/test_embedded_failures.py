@@ -47,7 +47,8 @@ def count(client: Client, table: str) -> int:
 def refused(client: Client, insert: Insert, table: str, values: Sequence[int]) -> int | None:
     with pytest.raises(DatabaseError) as caught:
         insert(client, table, values)
-    return caught.value.code
+    code: int | None = caught.value.code
+    return code
 
 
 Create = Callable[[str, str], str]

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import clickhouse_connect
@@ -105,6 +106,19 @@ def test_the_end_does_not_wait_for_a_long_query(data: Path) -> None:
         assert failed.is_set()
 
 
+def test_the_end_does_not_wait_for_a_reader_that_stalls(data: Path) -> None:
+    with served(data) as server:
+        address = running(data)
+        assert address is not None
+        with socket.create_connection((address.host, address.port)) as stalled:
+            body = b"SELECT * FROM numbers(100000000000) FORMAT RowBinary"
+            head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{address.port}\r\nX-ClickHouse-Key: {address.password}\r\n"
+            stalled.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert stalled.recv(15) == b"HTTP/1.1 200 OK"
+            time.sleep(0.3)  # until the buffers are full and the server waits for us
+            assert end(server)[0] == 0
+
+
 def test_a_second_owner_is_told_of_the_first(data: Path) -> None:
     with served(data) as server:
         second = subprocess.run([*COMMAND, str(data)], capture_output=True, text=True, check=False)
@@ -170,6 +184,10 @@ def test_the_time_zone_is_utc_wherever_we_are(data: Path, monkeypatch: pytest.Mo
         assert client_of(data).command("SELECT timezone(), toString(toDateTime(0))") == ["UTC", "1970-01-01 00:00:00"]
 
 
+def has_grown(numbers: set[int], floor: int) -> bool:
+    return len(numbers) > floor
+
+
 def test_no_acknowledged_row_is_lost_by_kill_9(data: Path) -> None:
     acknowledged: set[int] = set()
 
@@ -189,7 +207,7 @@ def test_no_acknowledged_row_is_lost_by_kill_9(data: Path) -> None:
             writers = [threading.Thread(target=write, args=(round_ * 1_000_000_000 + k, 3)) for k in range(3)]
             for writer in writers:
                 writer.start()
-            until(lambda floor=before + 20: len(acknowledged) > floor)
+            until(partial(has_grown, acknowledged, before + 20))
             server.kill()
             for writer in writers:
                 writer.join()

@@ -88,7 +88,8 @@ def arrow() -> pa.Table:
 def code_of(call: Callable[[], Any]) -> int | None:
     with pytest.raises(DatabaseError) as caught:
         call()
-    return caught.value.code
+    code: int | None = caught.value.code
+    return code
 
 
 def test_ping_and_version(client: Client) -> None:

@@ -119,7 +119,7 @@ def test_attacks_are_refused(warehouse: Client, database: str, table: str, secre
     sql = ATTACKS[attack].format(db=database, secret=secret, target=target)
     with pytest.raises(DatabaseError) as caught:
         warehouse.command(sql)
-    expected = {"a path as a table": (60,), "a path as a table of default": (60,)}
+    expected: dict[str, tuple[int, ...]] = {"a path as a table": (60,), "a path as a table of default": (60,)}
     expected |= {"a path as a table of the overlay": (60, 81), "its sudden end": (62, 497)}
     expected |= {"scalar file(), in values behind a format": (6, 26, 27, 43, 62)}
     expected |= {"another language": (452,)}

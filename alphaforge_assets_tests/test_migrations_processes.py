@@ -109,8 +109,8 @@ def test_killed_after_any_step_a_rerun_ends_well(
         recorded = [e for e in events[: last + 1] if e.kind == "recorded"]
         assert [script for _, script, _ in scripts(warehouse, database)] == [e.subject for e in recorded]
 
-        # The dead one's lock is known to be dead at once, or this would wait for longer than the test may take.
-        migrate(warehouse, folder, database=database, lock_dir=locks)
+        # The dead one's lock is known to be dead long before its lease has passed.
+        migrate(warehouse, folder, database=database, lock_dir=locks, wait_s=30)
         assert schema(warehouse, database) == schema(warehouse, undisturbed), event
         assert scripts(warehouse, database) == scripts(warehouse, undisturbed), event
         validate(warehouse, folder, database=database)
@@ -201,4 +201,4 @@ def test_a_living_holder_keeps_others_out_and_a_killed_one_does_not(
     process.join()
     with pytest.raises(Occupied, match=f"pid {process.pid} on"):  # elsewhere, nobody can know that it died
         migrate(warehouse, folder, database=database, lock_dir=tmp_path / "another machine", wait_s=0.2)
-    assert len(migrate(warehouse, folder, database=database, lock_dir=tmp_path / "locks")) == 4
+    assert len(migrate(warehouse, folder, database=database, lock_dir=tmp_path / "locks", wait_s=30)) == 4

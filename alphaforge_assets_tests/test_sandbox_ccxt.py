@@ -11,6 +11,7 @@ import ccxt
 import pytest
 import requests
 
+from alphaforge_assets.sandbox.budgets import RULES
 from alphaforge_assets.sandbox.process import start
 from alphaforge_assets.universe import load_universe
 
@@ -256,6 +257,7 @@ def test_binance_instruments_are_as_recorded(wire, base, path, recording, symbol
     theirs = json.loads((wire / "binance-2026-07" / f"{recording}.json").read_text())
     assert list(ours) == list(theirs)
     assert ours["rateLimits"] == theirs["rateLimits"]
+    assert RULES["binance_perp" if "fapi" in path else "binance_spot"].limit == theirs["rateLimits"][0]["limit"]
     left, right = (next(one for one in side["symbols"] if one["symbol"] == symbol) for side in (ours, theirs))
     assert list(left) == list(right)
     mine, recorded = filters(left), filters(right)

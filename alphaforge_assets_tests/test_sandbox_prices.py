@@ -41,13 +41,11 @@ def test_a_minute_does_not_depend_on_the_page_it_is_asked_in(key, start, length,
     assert same(whole.slice(low, high), part)
 
 
-@pytest.mark.parametrize("offset", [-1, 0, 1])
-def test_a_page_may_begin_and_end_anywhere_around_a_block(offset):
-    edge = (FIRST // BLOCK + 1000) * BLOCK + offset
-    whole = generated(TRADED[0]).bars(edge - 5, edge + 5)
-    for low in range(10):
-        for high in range(low + 1, 11):
-            assert same(generated(TRADED[0]).bars(edge - 5 + low, edge - 5 + high), whole.slice(low, high))
+def test_a_page_may_begin_anywhere_around_a_block():
+    first = (FIRST // BLOCK + 1000) * BLOCK - 45
+    whole = generated(TRADED[0]).bars(first, first + 100)
+    for low in range(90):
+        assert same(generated(TRADED[0]).bars(first + low, first + low + 4), whole.slice(low, low + 4))
 
 
 @settings(max_examples=25, deadline=None)

@@ -156,8 +156,9 @@ def translated() -> Iterator[None]:
 
 
 def _ours(error: Exception) -> AlphaForgeError:
-    text = driver_errors.scrub_error_details(str(error))
-    found = re.search(r"\bCode: (\d+)", text)  # a failure in mid-stream carries its code in the text only
+    text = driver_errors.scrub_error_details(re.sub(r" \(for url \S+\)$", "", str(error)))
+    found = re.search(r"\bCode: (\d+)\.", text)  # a failure in mid-stream carries its code in the text only
+    text = text[found.start() :] if found else text
     code = getattr(error, "code", None) or (int(found.group(1)) if found else None)
     if code in _WRONG_PASSWORD:
         return Permanent(f"the warehouse does not accept this user and password; check CLICKHOUSE_URL ({text})")
@@ -265,7 +266,8 @@ def _started(data: Path, log: Path, deadline: float) -> Address:
             return address
         said = log.read_bytes()[began:].decode(errors="replace").strip()
         if "belongs to" not in said or time.monotonic() > deadline:
-            raise WarehouseDown(f"the embedded warehouse did not start: {said[-500:] or child.returncode}; see {log}")
+            reason = said.splitlines()[-1] if said else f"it ended with code {child.returncode}"
+            raise WarehouseDown(f"the embedded warehouse did not start: {reason}; see {log}")
         time.sleep(0.2)
 
 

@@ -62,12 +62,12 @@ UPDATE description = {description:String}, type = 'SQL', checksum = {checksum:In
 WHERE installed_rank = {rank:Int32}
 """
 
-# Flyway's own order of things on a cluster; a single server takes them as they are.
+# For a replicated history, should Flyway have made one: a single server has no use for most of these.
 _READ_SETTINGS = {"select_sequential_consistency": 1}
 _WRITE_SETTINGS = {
     "async_insert": 0,
     "insert_quorum": "auto",
-    "insert_deduplicate": 0,  # a migration that fails twice in one second leaves two equal rows, and both count
+    "insert_deduplicate": 0,  # failing twice in one second makes two equal rows, and both count
     "mutations_sync": 2,
     "lightweight_deletes_sync": 2,
 }

@@ -1,0 +1,200 @@
+"""Exchange -> landing -> staging -> bars -> v_bars, on real sockets and the real engine, without Dagster."""
+
+import datetime as dt
+import json
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis
+import pytest
+from clickhouse_connect.driver.client import Client
+from hypothesis import strategies as st
+
+from alphaforge_assets.errors import Permanent
+from alphaforge_assets.landing import Landed, land_bars
+from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+
+UNIVERSE = load_universe()
+DAY = dt.date(2025, 6, 1)
+NOW = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
+
+
+def covered(patterns: Sequence[str], start: dt.date = DAY, days: int = 1) -> Rectangle:
+    return Rectangle(UNIVERSE.select(patterns), start, start + dt.timedelta(days=days))
+
+
+def refresh(
+    client: Client, exchanges: SandboxExchanges, part: Rectangle, universe: Universe = UNIVERSE, *, refetch: bool = False
+) -> Landed:
+    landed = land_bars(client, exchanges, part, universe.intervals, run_id="test", refetch=refetch)  # type: ignore[arg-type]
+    stage_bars(client, part, universe.intervals)
+    publish_bars(client, part, universe.intervals)
+    return landed
+
+
+def digest(client: Client) -> tuple[int, int]:
+    """Rows of v_bars and an order-free hash of what researchers read of them."""
+    row = client.query(
+        "SELECT count(), sum(cityHash64(venue, symbol, interval, timestamp, open, high, low, close, volume, quote_volume))"
+        " FROM analytics.v_bars"
+    ).result_rows[0]
+    return int(row[0]), int(row[1])
+
+
+def count(client: Client, table: str) -> int:
+    return int(client.query("SELECT count() FROM {t:Identifier}.{u:Identifier}", parameters={"t": "analytics", "u": table}).result_rows[0][0])
+
+
+def test_five_venues_arrive_whole_and_a_rerun_is_identity(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["*.BTC-USDT"])
+    landed = refresh(migrated, exchange, part)
+    assert landed.failures == []
+    assert digest(migrated)[0] == 5 * (1440 + 24) == landed.rows
+    before = digest(migrated)
+    again = refresh(migrated, exchange, part)
+    assert (again.rows, again.requests) == (0, 0)
+    assert digest(migrated) == before
+    assert count(migrated, "bars_history") == landed.rows
+
+
+def test_a_refetch_of_unchanged_data_publishes_nothing(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["bybit_spot.ETH-USDT"])
+    first = refresh(migrated, exchange, part)
+    second = refresh(migrated, exchange, part, refetch=True)
+    assert second.rows == first.rows  # asked again, and kept in landing
+    assert count(migrated, "landing_bars") == 2 * first.rows
+    assert count(migrated, "bars_history") == first.rows
+
+
+def test_a_bar_that_changes_and_changes_back_has_three_versions(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["binance_spot.BTC-USDT"])
+    when = dt.datetime(2025, 6, 1, 12, 30, tzinfo=dt.UTC)
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
+        own = SandboxExchanges(url, exchange.governor_file)
+        refresh(migrated, own, part)
+        before = digest(migrated)
+        original = value_at(migrated, when)
+        for close in (original + 1.0, original):
+            post(url, "/_revise", {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m", "open_time": int(when.timestamp() * 1000), "close": str(close)})  # fmt: skip
+            refresh(migrated, own, part, refetch=True)
+            assert value_at(migrated, when) == close
+    assert digest(migrated) == before
+    versions = migrated.query(
+        "SELECT close FROM analytics.bars_history WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')} ORDER BY published_at",
+        parameters={"t": when},
+    ).result_columns[0]
+    assert list(versions) == [original, original + 1.0, original]
+    assert count(migrated, "bars_history") == before[0] + 2
+
+
+def value_at(client: Client, when: dt.datetime) -> float:
+    rows = client.query(
+        "SELECT close FROM analytics.v_bars WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')}", parameters={"t": when}
+    ).result_rows
+    assert len(rows) == 1
+    return float(rows[0][0])
+
+
+def post(url: str, path: str, body: dict[str, object]) -> None:
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10):
+        pass
+
+
+def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["*.ETH-USDT"])
+    noon = dt.datetime(2025, 6, 1, 12, 0, 30, tzinfo=dt.UTC)
+    with sandbox.start(now=noon, budget_scale=LIFTED) as url:
+        own = SandboxExchanges(url, exchange.governor_file)
+        refresh(migrated, own, part)
+        assert digest(migrated)[0] == 5 * (720 + 12)
+        refresh(migrated, own, part)
+        assert digest(migrated)[0] == 5 * (720 + 12)
+        post(url, "/_clock", {"now": "2025-06-01T12:01:10Z"})
+        refresh(migrated, own, part)
+        assert digest(migrated)[0] == 5 * (721 + 12)
+        post(url, "/_clock", {"now": "2025-06-02T00:00:10Z"})
+        refresh(migrated, own, part)
+    assert digest(migrated)[0] == 5 * (1440 + 24)
+    assert count(migrated, "bars_history") == 5 * (1440 + 24)
+
+
+def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["*.SOL-USDT"])
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
+        own = SandboxExchanges(url, exchange.governor_file)
+        for path in ("/v5/market/kline", "/v5/market/time"):
+            post(url, "/_faults", {"path": path, "kind": "status", "status": 451, "times": 1000})
+        landed = refresh(migrated, own, part)
+        assert {f.window.instrument.venue for f in landed.failures} == {"bybit_spot"}
+        assert digest(migrated)[0] == 4 * (1440 + 24)
+        request = urllib.request.Request(url + "/_faults", method="DELETE")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+        again = refresh(migrated, own, part)
+    assert again.failures == []
+    assert again.rows == 1440 + 24
+    assert digest(migrated)[0] == 5 * (1440 + 24)
+
+
+def test_an_unlisted_symbol_is_named_and_alone(migrated: Client, exchange: SandboxExchanges) -> None:
+    universe = Universe.model_validate(
+        {
+            "history_start": dt.date(2025, 1, 1),
+            "intervals": ["1h"],
+            "venues": {"okx_spot": {"instruments": ["BTC/USDT", "NOSUCH/USDT"]}},
+        }
+    )
+    part = Rectangle(universe.instruments, DAY, DAY + dt.timedelta(days=1))
+    landed = refresh(migrated, exchange, part, universe)
+    assert [(f.window.instrument.symbol, "does not list" in f.error) for f in landed.failures] == [("NOSUCH/USDT", True)]
+    assert digest(migrated)[0] == 24
+
+
+def test_live_and_sandbox_data_never_share_a_warehouse(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["okx_perp.BTC-USDT"])
+    refresh(migrated, exchange, part)
+    live = SandboxExchanges(exchange.url, exchange.governor_file, origin="live")
+    with pytest.raises(Permanent, match="holds sandbox data"):
+        refresh(migrated, live, covered(["okx_perp.BTC-USDT"], days=2))
+
+
+def test_two_runs_at_once_publish_what_one_would(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(["binance_spot.*"])
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(refresh, migrated, exchange, part) for _ in range(2)]
+        assert [b.result().failures for b in both] == [[], []]
+    assert digest(migrated)[0] == 6 * (1440 + 24)
+    refresh(migrated, exchange, part)
+    final = "SELECT count() FROM analytics.bars_history FINAL"
+    assert migrated.query(final).result_rows[0][0] == 6 * (1440 + 24)
+
+
+@hypothesis.settings(max_examples=6, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4), st.booleans()), min_size=1, max_size=6).map(
+        lambda runs: [*runs, (0, 10, False)]
+    )
+)
+def test_any_order_of_overlapping_runs_gives_the_same_bars(
+    migrated: Client, exchange: SandboxExchanges, runs: list[tuple[int, int, bool]]
+) -> None:
+    empty(migrated)
+    for first, days, again in runs:
+        part = covered(["okx_spot.XRP-USDT", "okx_spot.SOL-BTC"], DAY + dt.timedelta(days=first), days)
+        refresh(migrated, exchange, part, refetch=again)
+    disturbed = digest(migrated)
+    empty(migrated)
+    refresh(migrated, exchange, covered(["okx_spot.XRP-USDT", "okx_spot.SOL-BTC"], DAY, 10))
+    assert disturbed == digest(migrated)
+
+
+def empty(client: Client) -> None:
+    for table in ("landing_bars", "staging_bars", "bars", "bars_history", "ingest_batches"):
+        client.command("TRUNCATE TABLE {d:Identifier}.{t:Identifier}", parameters={"d": "analytics", "t": table})

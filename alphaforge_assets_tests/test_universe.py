@@ -1,0 +1,108 @@
+"""The universe file: what it means, and one message for each way to get it wrong."""
+
+import datetime as dt
+import hashlib
+import zlib
+from pathlib import Path
+
+import pytest
+
+from alphaforge_assets.errors import BadInput
+from alphaforge_assets.universe import VENUES, load_universe
+
+HEAD = "history_start: 2024-01-01\nintervals: [1m]\nvenues:\n"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "universe.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_default_universe_is_what_the_readme_promises() -> None:
+    universe = load_universe()
+    assert list(universe.venues) == list(VENUES)
+    assert [i.symbol for i in universe.instruments if i.venue == "okx_perp"] == [
+        "BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "BNB/USDT",
+    ]  # fmt: skip
+    assert universe.intervals == ["1m", "1h"]
+    assert universe.history_start == dt.date(2024, 1, 1)
+    assert len(universe.instruments) * (dt.date(2026, 12, 1) - universe.history_start).days < 30_000
+
+
+def test_names_of_an_instrument() -> None:
+    perpetual = load_universe().instrument("okx_perp.BTC-USDT")
+    assert (perpetual.symbol, perpetual.ccxt_symbol) == ("BTC/USDT", "BTC/USDT:USDT")
+    assert load_universe().instrument("binance_spot.BTC-USDT").instrument_id == 4145755526
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "parts"),
+    [
+        (HEAD + "  binance_spt:\n    instruments: [BTC/USDT]\n", 4, ["binance_spt", "did you mean binance_spot?"]),
+        (HEAD + "  binance_spot:\n    instrments: [BTC/USDT]\n", 5, ["instrments", "did you mean instruments?"]),
+        (HEAD + "  binance_spot:\n    instruments: [BTC/USDT, btc/usdt]\n", 5, ["[1].symbol", "'btc/usdt'", "BASE/QUOTE"]),
+        (HEAD + "  binance_spot:\n    instruments: [BTC/USDT,\n      BTC/USDT]\n", 6, ["BTC/USDT", "listed twice"]),
+        (
+            HEAD + "  okx_spot:\n    instruments:\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_until: 2024-01-15\n",
+            6,
+            ["listed_until", "later day"],
+        ),
+        (HEAD + "  okx_spot:\n    instruments: [{symbol: BTC/USDT, listed_until: 2023-01-01}]\n", 5, ["listed_until 2023-01-01", "history_start"]),
+        (HEAD + "  binance_spot:\n    instruments: [{symbol: BTC/USDT, listed_from: 2024-02-30}]\n", 1, ["not valid YAML"]),
+        (HEAD + "  binance_spot:\n    instruments: [BTC/USDT]\n  binance_spot:\n    instruments: [ETH/USDT]\n", 6, ["named twice"]),
+        (HEAD.replace("1m", "2m") + "  binance_spot:\n    instruments: [BTC/USDT]\n", 2, ["intervals[0]", "'2m'"]),
+        (HEAD.replace("[1m]", "[1m, 1m]") + "  binance_spot:\n    instruments: [BTC/USDT]\n", 2, ["intervals", "twice"]),
+        ("intervals: [1m]\nvenues: {binance_spot: {instruments: [BTC/USDT]}}\n", 1, ["history_start", "is missing"]),
+        ("venues: [\n", 2, ["not valid YAML"]),
+        ("", 1, ["file"]),
+        ("- 1\n", 1, ["file"]),
+        (HEAD + "  binance_spot:\n    instruments: []\n", 5, ["instruments"]),
+        ("!!python/object:os.system {}\n", 1, ["not valid YAML"]),
+    ],
+)  # fmt: skip
+def test_a_fault_names_file_line_field_and_fix(tmp_path: Path, text: str, line: int, parts: list[str]) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(BadInput) as caught:
+        load_universe(file)
+    assert f"{file}:{line}: " in str(caught.value), caught.value
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_two_instruments_of_one_id_are_refused(tmp_path: Path) -> None:
+    text = HEAD + "  binance_spot:\n    instruments: [{}, {}]\n"
+    a, b = collision()
+    with pytest.raises(BadInput, match="share the id"):
+        load_universe(written(tmp_path, text.format(a, b)))
+
+
+def collision() -> tuple[str, str]:
+    seen: dict[int, str] = {}
+    for n in range(500_000):
+        base = hashlib.sha256(str(n).encode()).hexdigest()[:9].upper()
+        symbol = f"{base}/USDT"
+        other = seen.setdefault(zlib.crc32(f"binance_spot.{base}-USDT".encode()), symbol)
+        if other != symbol:
+            return other, symbol
+    raise AssertionError("no collision among 500,000 keys")
+
+
+def test_missing_and_binary_files_are_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="ALPHAFORGE_UNIVERSE"):
+        load_universe(tmp_path / "none.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="UTF-8"):
+        load_universe(binary)
+
+
+def test_globs_select_in_universe_order_and_a_typo_is_an_error() -> None:
+    universe = load_universe()
+    assert [i.key for i in universe.select(["*.ETH-BTC", "bybit_spot.BTC-USDT"])] == [
+        "binance_spot.ETH-BTC", "okx_spot.ETH-BTC", "bybit_spot.BTC-USDT", "bybit_spot.ETH-BTC",
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match=r"did you mean binance_spot\.BTC-USDT"):
+        universe.select(["binance_spot.BTC-USD"])
+    with pytest.raises(BadInput, match="lists what there is"):
+        universe.select(["kraken*"])
