@@ -122,7 +122,7 @@ def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, land
     named = "; ".join(f"{key}: {reason}" for key, reason in sorted(reasons.items()))
     raise dg.Failure(
         description=f"{len(reasons)} of {len(covered.instruments)} instruments were not fetched completely. {named}",
-        metadata=_metadata(landed) | {"failed_instruments": sorted(reasons)},
+        metadata=_metadata(landed) | {"failed_instruments": reasons},
         allow_retries=False,
     )
 

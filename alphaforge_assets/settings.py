@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.universe import DEFAULT_FILE, VENUES
+from alphaforge_assets.venues.transport import check_base_url
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,18 @@ def settings_from_environment() -> Settings:
     Raises BadInput for a malformed value.
     """
     venues = os.environ.get("ALPHAFORGE_VENUES") or "live"
-    if venues != "live" and not venues.startswith(("http://", "https://")):
-        raise BadInput(f"ALPHAFORGE_VENUES={venues!r}: write live, or the sandbox's base URL such as http://127.0.0.1:8900")
+    if venues != "live":
+        try:
+            venues = check_base_url(venues)
+        except BadInput as error:
+            raise BadInput(f"ALPHAFORGE_VENUES is neither `live` nor the base URL of a sandbox: {error}") from error
     # The venues limit an address, not a project: every home of this user draws on the same budgets.
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
     return Settings(
         home=Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute(),
         clickhouse_url=os.environ.get("CLICKHOUSE_URL") or None,
-        venues_url=None if venues == "live" else venues.rstrip("/"),
+        venues_url=None if venues == "live" else venues,
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},

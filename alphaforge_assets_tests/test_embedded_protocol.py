@@ -420,3 +420,12 @@ def test_the_async_client(address: dict[str, Any], client: Client, database: str
             await other.close()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("format", ["Arrow", "Parquet", "JSON", "Native", "CSV", "RowBinary"])
+def test_parameters_reach_a_query_in_every_format(warehouse: Client, format: str) -> None:
+    text = "it's\ttab"
+    query = "SELECT {text:String} AS text, {number:UInt8} AS number"
+    assert warehouse.raw_query(query, parameters={"text": text, "number": 7}, fmt=format)
+    table = warehouse.query_arrow(query, parameters={"text": text, "number": 7})
+    assert table.to_pylist() == [{"text": text, "number": 7}]

@@ -73,7 +73,10 @@ def plan(
     for window in left:
         days[window.instrument].update(_days(window))
     for instrument in instruments:
-        keys = {start + dt.timedelta(days=n): partition_key(start + dt.timedelta(days=n), instrument) for n in range(whole.days)}
+        keys = {
+            start + dt.timedelta(days=n): partition_key(start + dt.timedelta(days=n), instrument)
+            for n in range(whole.days)
+        }
         days[instrument].update(day for day, key in keys.items() if key not in done)
     return Plan(tuple(_runs(days, universe)), tuple(left))
 
@@ -88,7 +91,7 @@ def execute(
     refetch: bool = False,
     on_run: Callable[[str, Rectangle], None] = lambda run_id, covered: None,
 ) -> Outcome:
-    """Execute runs one after the other. A run that fails over several instruments is done again one instrument at a time.
+    """Execute runs one after the other. What a failed run says is sound of it, or one instrument at a time, is done again.
 
     Never raises for a failed run: its instruments and reasons are in the outcome.
     """
@@ -116,12 +119,25 @@ def execute(
         )
         outcome.runs.append(run_id)
         if not result.success:
-            parts = split(covered)
+            bad = _failed_instruments(result)
+            outcome.failed |= bad
+            sound = [i for i in covered.instruments if i.key not in bad]
+            parts = rectangles(sound, covered.start, covered.end, universe) if bad else split(covered)
             waiting = parts + waiting
-            if not parts:
+            if not parts and not bad:
                 outcome.failed[covered.instruments[0].key] = _reason(result)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _failed_instruments(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Instrument key -> why, where the run failed for want of some instruments' data."""
+    for event in result.all_events:
+        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
+            named = failure.metadata.get("failed_instruments")
+            if named is not None and isinstance(named.value, dict):
+                return named.value
+    return {}
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

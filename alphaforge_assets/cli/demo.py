@@ -24,7 +24,11 @@ def run(days: int) -> dict[str, str]:
     """Backfill the last `days` complete days of a few instruments on each venue, then show them. Returns what failed."""
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
-    keys = [i.key for venue in universe.venues for i in [j for j in universe.instruments if j.venue == venue][:INSTRUMENTS_PER_VENUE]]
+    keys = [
+        i.key
+        for venue in universe.venues
+        for i in [j for j in universe.instruments if j.venue == venue][:INSTRUMENTS_PER_VENUE]
+    ]
     today = dt.datetime.now(dt.UTC).date()
     screen.print("[bold]The venues are emulated on this machine (the sandbox); everything else is real.[/bold]")
     with sandbox.start() as url, open_warehouse(settings.home, settings.clickhouse_url):
@@ -56,7 +60,7 @@ def _show(settings: Settings, key: str) -> None:
         f"\nNext\n"
         f"  {alphaforge} up --venues sandbox     the Dagster UI on http://127.0.0.1:3000: lineage, partitions, checks\n"
         f"  {alphaforge} status                  what is there\n"
-        f"  python -c 'from alphaforge_assets.research import connect; print(connect().bars(\"{key}\", \"1h\","
+        f'  python -c \'from alphaforge_assets.research import connect; print(connect().bars("{key}", "1h",'
         f' "{yesterday}", "{yesterday + dt.timedelta(days=1)}"))\'\n'
         f"This warehouse now holds sandbox data and takes no live data: for that set ALPHAFORGE_HOME to another directory.",
         soft_wrap=True,

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 something failed, and the message says whether a rerun hel
 
 import datetime as dt
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,12 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Directory to own. [ALPHAFORGE_HOME/warehouse]")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port on 127.0.0.1.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Directory to own. [ALPHAFORGE_HOME/warehouse]"
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port on 127.0.0.1."
+)
 def warehouse(data: Path | None, port: int) -> None:
     """Serve the embedded ClickHouse over HTTP on loopback until interrupted.
 
@@ -62,8 +67,18 @@ def warehouse(data: Path | None, port: int) -> None:
 
 
 @main.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8900, show_default=True, help="Port on 127.0.0.1; 0 for any free one.")
-@click.option("--recordings", type=click.Path(path_type=Path), help="Play recorded series from this folder instead of generated prices.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8900,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 for any free one.",
+)
+@click.option(
+    "--recordings",
+    type=click.Path(path_type=Path),
+    help="Play recorded series from this folder instead of generated prices.",
+)
 @click.option("--now", help="Fix the venues' clock, as 2025-07-01T00:00:00Z. [the real time]")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other prices.")
 def sandbox(port: int, recordings: Path | None, now: str | None, seed: int) -> None:
@@ -82,7 +97,9 @@ def sandbox(port: int, recordings: Path | None, now: str | None, seed: int) -> N
 @main.command()
 @click.option("--info", "action", flag_value="info", help="List migrations and their state; change nothing.")
 @click.option("--validate", "action", flag_value="validate", help="Compare the files with the history; change nothing.")
-@click.option("--repair", "action", flag_value="repair", help="Remove failed rows from the history and realign checksums.")
+@click.option(
+    "--repair", "action", flag_value="repair", help="Remove failed rows from the history and realign checksums."
+)
 def migrate(action: str | None) -> None:
     """Bring the warehouse's schema to what sql/migrations says.
 
@@ -112,7 +129,13 @@ def refresh() -> None:
 
 @main.command()
 @click.option("--datasets", default="bars", show_default=True, help=f"Comma-separated; of: {', '.join(DATASETS)}.")
-@click.option("--instruments", "patterns", multiple=True, required=True, help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas.")
+@click.option(
+    "--instruments",
+    "patterns",
+    multiple=True,
+    required=True,
+    help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas.",
+)
 @click.option("--from", "start", required=True, metavar="DATE", help="First day, UTC, as 2025-05-01.")
 @click.option("--to", "end", required=True, metavar="DATE", help="Day after the last, as 2025-05-08.")
 @click.option("--refetch", is_flag=True, help="Ask again also for what is complete; changed bars become new versions.")
@@ -129,10 +152,12 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
     """
     from alphaforge_assets.cli.run import run_backfill
 
-    for name in _words([datasets]):
+    for name in _words("--datasets", [datasets]):
         if name not in DATASETS:
             raise BadInput(f"--datasets {name!r}: there is {', '.join(DATASETS)}")
-    failed = run_backfill(_words(patterns), _day("--from", start), _day("--to", end), refetch=refetch, dry_run=dry_run)
+    failed = run_backfill(
+        _words("--instruments", patterns), _day("--from", start), _day("--to", end), refetch=refetch, dry_run=dry_run
+    )
     sys.exit(1 if failed else 0)
 
 
@@ -147,9 +172,23 @@ def status(as_json: bool) -> None:
 
 @main.command()
 @click.option("--venues", type=click.Choice(["live", "sandbox"]), help="Who answers. [ALPHAFORGE_VENUES]")
-@click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="Port of the Dagster UI; 0 for any free one.")
-@click.option("--sandbox-port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port of the sandbox.")
-@click.option("--warehouse-port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port of the embedded warehouse.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3000,
+    show_default=True,
+    help="Port of the Dagster UI; 0 for any free one.",
+)
+@click.option(
+    "--sandbox-port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port of the sandbox."
+)
+@click.option(
+    "--warehouse-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="any free one",
+    help="Port of the embedded warehouse.",
+)
 def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int) -> None:
     """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all."""
     from alphaforge_assets.cli.up import run
@@ -166,13 +205,18 @@ def demo(days: int) -> None:
     sys.exit(1 if run(days) else 0)
 
 
-def _words(texts: list[str] | tuple[str, ...]) -> list[str]:
-    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+def _words(option: str, texts: Sequence[str]) -> list[str]:
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    if not words:
+        raise BadInput(f"{option} {','.join(texts)!r}: names nothing")
+    return words
 
 
 def _day(option: str, text: str) -> dt.date:
     try:
-        return dt.date.fromisoformat(text)
+        return (
+            dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+        )  # fromisoformat knows more forms than people
     except ValueError as error:
         raise BadInput(f"{option} {text!r}: write a day as 2025-05-01") from error
 

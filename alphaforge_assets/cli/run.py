@@ -1,18 +1,32 @@
 """`alphaforge backfill` and `refresh`: checks the question, plans, shows progress, sums up."""
 
 import datetime as dt
+import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+import stamina
 from clickhouse_connect.driver.client import Client
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from alphaforge_assets import dimensions
 from alphaforge_assets.cli import backfill, instance, schema
-from alphaforge_assets.cli.screen import count, screen
+from alphaforge_assets.cli.screen import complaints, count, screen
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.resources import Exchanges
@@ -22,27 +36,39 @@ from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse
 
 POLL_S = 0.5
+CONNECT_S_MAX = 5.0
 FAILURES_SHOWN_MAX = 20
 
 
 def run_backfill(
-    patterns: Sequence[str], start: dt.date, end: dt.date, *, refetch: bool = False, dry_run: bool = False, settings: Settings | None = None
+    patterns: Sequence[str],
+    start: dt.date,
+    end: dt.date,
+    *,
+    refetch: bool = False,
+    dry_run: bool = False,
+    settings: Settings | None = None,
 ) -> dict[str, str]:
     """Backfill bars of [start, end). Returns instrument -> reason for what failed.
 
     Raises BadInput before anything is touched if the question cannot be; WarehouseDown, WarehouseRefused, MigrationRefused.
     """
+    _quiet_retries()
     settings = settings or settings_from_environment()
     universe = load_universe(settings.universe_file)
     instruments = universe.select(patterns)
     _check_range(universe, start, end)
-    with open_warehouse(settings.home, settings.clickhouse_url) as client, instance.opened(settings.dagster_home) as dagster:
+    with (
+        open_warehouse(settings.home, settings.clickhouse_url) as client,
+        instance.opened(settings.dagster_home) as dagster,
+    ):
         schema.ensure(client, settings)
         refuse_mixing(client, settings.origin)
         plan = backfill.plan(client, dagster, universe, instruments, start, end, refetch=refetch)
         _print_plan(plan, instruments, start, end, settings)
         if dry_run or not plan.runs:
             return {}
+        _refuse_absent_sandbox(settings)
         run_ids: list[str] = []
         with _progress(client, plan, run_ids) as on_run:
             outcome = backfill.execute(client, dagster, universe, settings, plan.runs, refetch=refetch, on_run=on_run)
@@ -51,11 +77,14 @@ def run_backfill(
 
 
 def refresh_dimensions() -> None:
+    """Publish the venues' clocks and listings. Raises VenueUnavailable naming the venues that did not answer."""
+    _quiet_retries()
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
         schema.ensure(client, settings)
         refuse_mixing(client, settings.origin)
+        _refuse_absent_sandbox(settings)
         added, errors = dimensions.refresh(client, Exchanges(settings), universe)
     for venue, versions in added.items():
         screen.print(f"{venue}: {count(versions)} new or changed instruments")
@@ -68,17 +97,23 @@ def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:
     if end <= start:
         raise BadInput(f"--to {end} is not after --from {start}: --to is the day after the last one wanted")
     if start < universe.history_start:
-        raise BadInput(f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go further back")
+        raise BadInput(
+            f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go further back"
+        )
     if start > today:
         raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")
     if end > today + dt.timedelta(days=1):
         raise BadInput(f"--to {end}: later than tomorrow, {today + dt.timedelta(days=1)} UTC")
 
 
-def _print_plan(plan: backfill.Plan, instruments: Sequence[object], start: dt.date, end: dt.date, settings: Settings) -> None:
+def _print_plan(
+    plan: backfill.Plan, instruments: Sequence[object], start: dt.date, end: dt.date, settings: Settings
+) -> None:
     days = (end - start).days
     who = settings.venues_url or "the live venues"
-    screen.print(f"[bold]{len(instruments)} instruments × {days} days[/bold] from {start} to {end} (exclusive), asking {who}")
+    screen.print(
+        f"[bold]{len(instruments)} instruments × {days} days[/bold] from {start} to {end} (exclusive), asking {who}"
+    )
     if not plan.runs:
         screen.print("everything is there already: nothing to do")
         return
@@ -137,7 +172,33 @@ def _print_outcome(client: Client, outcome: backfill.Outcome) -> None:
         f"[bold]{count(did['rows'])} bars[/bold] in {outcome.seconds:.1f} s ({count(per_s)} bars/s, Dagster included),"
         f" {count(did['requests'])} requests, {len(outcome.runs)} runs"
     )
-    for key, reason in list(outcome.failed.items())[:FAILURES_SHOWN_MAX]:
-        screen.print(f"[red]failed[/red] {key}: {reason}")
+    together: dict[str, list[str]] = defaultdict(list)
+    for key, reason in outcome.failed.items():
+        together[reason].append(key)
+    for reason, keys in list(together.items())[:FAILURES_SHOWN_MAX]:
+        complaints.print(f"[red]failed[/red] {', '.join(keys)}: {escape(reason)}")
     if outcome.failed:
-        screen.print(f"[red]{len(outcome.failed)} instruments failed[/red]; the same command again does what is left")
+        complaints.print(
+            f"[red]{len(outcome.failed)} instruments failed[/red]; the same command again does what is left"
+        )
+
+
+def _refuse_absent_sandbox(settings: Settings) -> None:
+    """One word at once, where the venues' patience would take a minute: nobody waits for a sandbox to come back."""
+    if settings.venues_url is None:
+        return
+    parts = urlsplit(settings.venues_url)
+    try:
+        socket.create_connection(
+            (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), timeout=CONNECT_S_MAX
+        ).close()
+    except OSError as error:
+        raise VenueUnavailable(
+            f"no sandbox answers at {settings.venues_url} ({error.strerror or error}): start it with `alphaforge sandbox`, or"
+            " set ALPHAFORGE_VENUES to where it is"
+        ) from error
+
+
+def _quiet_retries() -> None:
+    """Retries are in the ledger and in the metadata of the run; stamina would also write each on the terminal."""
+    stamina.instrumentation.set_on_retry_hooks([])

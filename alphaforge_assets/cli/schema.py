@@ -45,7 +45,11 @@ def ensure(client: Client, settings: Settings) -> None:
     if settings.clickhouse_url is None:
         migrator.migrate(client, MIGRATIONS, database=DATABASE, lock_dir=_lock_dir(settings))
         return
-    pending = [row.script for row in migrator.info(client, MIGRATIONS, database=DATABASE) if row.state in ("pending", "outdated")]
+    pending = [
+        row.script
+        for row in migrator.info(client, MIGRATIONS, database=DATABASE)
+        if row.state in ("pending", "outdated")
+    ]
     if pending:
         raise MigrationRefused(f"the server lacks {', '.join(pending)}: run `alphaforge migrate`")
     migrator.validate(client, MIGRATIONS, database=DATABASE)

@@ -5,6 +5,7 @@ import datetime as dt
 from rich.console import Console
 
 screen = Console(highlight=False)
+complaints = Console(highlight=False, stderr=True, soft_wrap=True)
 
 
 def count(n: float) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.universe import INTERVAL_MS, Universe, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -23,9 +23,17 @@ def show_universe(as_json: bool) -> None:
         rows = [{"instrument": i.key, "instrument_id": i.instrument_id, "ccxt_symbol": i.ccxt_symbol,
                  "listed_from": i.listed_from.isoformat(),
                  "listed_until": i.listed_until.isoformat() if i.listed_until else None} for i in kept.instruments]  # fmt: skip
-        click.echo(json.dumps({"history_start": kept.history_start.isoformat(), "intervals": kept.intervals, "instruments": rows}))
+        click.echo(
+            json.dumps(
+                {"history_start": kept.history_start.isoformat(), "intervals": kept.intervals, "instruments": rows}
+            )
+        )
         return
-    table = Table("Venue", "Instruments", title=f"{len(kept.instruments)} instruments from {kept.history_start}, {', '.join(kept.intervals)}")
+    table = Table(
+        "Venue",
+        "Instruments",
+        title=f"{len(kept.instruments)} instruments from {kept.history_start}, {', '.join(kept.intervals)}",
+    )
     for venue in kept.venues:
         table.add_row(venue, ", ".join(i.symbol for i in kept.instruments if i.venue == venue))
     screen.print(table)
@@ -45,7 +53,7 @@ def show_status(as_json: bool) -> None:
 
 
 def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
-    """One dict per instrument and interval that was ever asked for, ordered by venue, symbol, interval."""
+    """One dict per instrument and interval that was ever asked for, in the order of the universe."""
     names = {(i.venue, i.symbol): i.key for i in kept.instruments}
     found = statements.rows(
         client, "reads/status", instruments=[i.instrument_id for i in kept.instruments], now=dt.datetime.now(dt.UTC)
@@ -55,7 +63,8 @@ def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
         has_rows = row["rows"] > 0
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
         rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
-    return rows
+    place = {key: n for n, key in enumerate(kept.by_key)}
+    return sorted(rows, key=lambda row: (place[row["instrument"]], INTERVAL_MS[row["interval"]]))
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:

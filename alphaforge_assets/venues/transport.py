@@ -85,9 +85,7 @@ def send(
                 )
         response.release_conn()
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-        reason = (
-            f"no whole answer within {deadline_s:.1f} s" if _is_timeout(error) else f"{type(error).__name__}: {error}"
-        )
+        reason = _reason(error, deadline_s)
         raise VenueUnavailable(f"{path_of(url)}: {reason[:QUOTED_CHARS]}", _evidence(received)) from error
     finally:
         _DEADLINE.reset(token)
@@ -233,12 +231,19 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _is_timeout(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _reason(error: BaseException, deadline_s: float) -> str:
+    if isinstance(
+        error, urllib3.exceptions.NewConnectionError
+    ):  # no such name, or refused: no timeout, though urllib3's
+        return str(error).partition("): ")[2] or str(
+            error
+        )  # class says so; "_HttpsConnection(host=…): " tells nobody anything
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)):
+            return f"no whole answer within {deadline_s:.1f} s"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}"
 
 
 def _evidence(body: bytes | bytearray) -> str:

@@ -1,2 +1,2 @@
--- Who fed this warehouse so far: live, sandbox, or nobody yet.
-SELECT DISTINCT origin FROM analytics.ingest_batches ORDER BY origin
+-- Who fed this warehouse so far: live, sandbox, or nobody yet. A window that failed brought nothing.
+SELECT DISTINCT origin FROM analytics.ingest_batches WHERE status = 'complete' ORDER BY origin

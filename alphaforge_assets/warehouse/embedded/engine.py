@@ -88,7 +88,7 @@ class Engine:
     """Owns the directory. `close` must be called once, after the last query."""
 
     def __init__(self, folder: Path, memory_bytes: int) -> None:
-        _chdb.set_signal_handlers_enabled(0)  # SIGTERM and SIGINT belong to the process, not to the library
+        _chdb.set_signal_handlers_enabled(0)  # type: ignore[attr-defined]  # SIGTERM and SIGINT belong to the process, not to the library
         data = folder / "engine"
         configuration.prepare_default_database(data)
         config = configuration.write(folder, memory_bytes)

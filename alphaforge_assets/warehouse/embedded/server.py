@@ -265,7 +265,8 @@ class Server:
         clause = f"\nINTO OUTFILE {quoted(str(path))} " + ("" if query.format else f"FORMAT {asked}")
         try:
             with self._ready(call, raw) as (connection, _):
-                connection.run((raw[: query.outfile_at] + clause.encode() + raw[query.outfile_at :]).decode())
+                text = (raw[: query.outfile_at] + clause.encode() + raw[query.outfile_at :]).decode()
+                connection.run(text, params=call.params)
             return path.open("rb")
         finally:
             path.unlink(missing_ok=True)

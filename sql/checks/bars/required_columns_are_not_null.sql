@@ -3,6 +3,6 @@ SELECT venue, symbol, interval, min(timestamp) AS first, max(timestamp) AS last,
 FROM analytics.v_bars
 WHERE instrument_id IN {instruments:Array(UInt32)}
     AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-    AND (venue = '' OR symbol = '' OR interval = '' OR source = '' OR quote_volume IS NULL OR close_time IS NULL)
+    AND (venue = '' OR symbol = '' OR interval = '' OR source = '' OR quote_volume IS NULL)
 GROUP BY venue, symbol, interval
 ORDER BY venue, symbol, interval

@@ -1,0 +1,124 @@
+"""Every rule is silent on sound data and fires on a row made to break it."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import dagster as dg
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.checks import RULES, Rule, asset_checks
+from alphaforge_assets.landing import land_bars
+from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.universe import load_universe
+from alphaforge_assets.warehouse import statements
+from alphaforge_assets_tests.conftest import SandboxExchanges
+
+UNIVERSE = load_universe()
+DAY = dt.date(2025, 6, 1)
+PART = Rectangle(UNIVERSE.select(["*.BTC-USDT"]), DAY, DAY + dt.timedelta(days=1))
+BOUNDS: dict[str, Any] = {"instruments": PART.instrument_ids, "start": PART.start_time, "end": PART.end_time}
+
+
+@pytest.fixture
+def filled(migrated: Client, exchange: SandboxExchanges) -> Client:
+    landed = land_bars(migrated, exchange, PART, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+    assert landed.failures == []
+    stage_bars(migrated, PART, UNIVERSE.intervals)
+    publish_bars(migrated, PART, UNIVERSE.intervals)
+    return migrated
+
+
+def offenders(client: Client, rule: Rule) -> list[dict[str, Any]]:
+    return statements.rows(client, rule.statement, **BOUNDS)
+
+
+def test_sound_data_breaks_no_rule(filled: Client) -> None:
+    assert {rule.name: offenders(filled, rule) for rule in RULES} == {rule.name: [] for rule in RULES}
+
+
+# What to do to sound data so that exactly the rule of this name has something to say. Statements of a test, not of the product.
+BREAKS = {
+    "rows_are_inside_the_day": "INSERT INTO analytics.landing_bars SELECT * REPLACE (timestamp + INTERVAL 8 HOUR AS timestamp) "
+    "FROM analytics.landing_bars WHERE interval = '1h' "
+    "AND timestamp = '2025-06-02 04:00:00' LIMIT 1",
+    "landing_is_accounted_for": "INSERT INTO analytics.landing_bars SELECT * REPLACE (close * 1.001 AS close, high * 1.002 AS high, "
+    "now64(3) AS ingested_at) FROM analytics.landing_bars WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "no_rows_are_rejected": "stage INSERT INTO analytics.landing_bars SELECT * REPLACE (-1 AS volume, now64(3) AS ingested_at) "
+    "FROM analytics.landing_bars WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "key_is_unique": "INSERT INTO analytics.bars SELECT * REPLACE (toUInt32(1) AS instrument_id) FROM analytics.bars "
+    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "ohlc_is_sane": "INSERT INTO analytics.bars SELECT * REPLACE (low * 0.5 AS high, version + 1 AS version) FROM analytics.bars "
+    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "prices_are_positive": "INSERT INTO analytics.bars SELECT * REPLACE (0 AS low, version + 1 AS version) FROM analytics.bars "
+    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "volume_is_not_negative": "INSERT INTO analytics.bars SELECT * REPLACE (-0.1 AS volume, version + 1 AS version) FROM analytics.bars "
+    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "required_columns_are_not_null": "INSERT INTO analytics.bars SELECT * REPLACE (NULL AS quote_volume, version + 1 AS version) FROM analytics.bars "
+    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
+    "minutes_are_complete": "ALTER TABLE analytics.bars DELETE WHERE interval = '1m' AND venue = 'okx_spot' AND symbol = 'BTC/USDT' "
+    "AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 05:03:00' SETTINGS mutations_sync = 2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Rule) -> None:
+    statement = BREAKS[rule.name]
+    filled.command(statement.removeprefix("stage "))
+    if statement.startswith("stage "):
+        stage_bars(filled, PART, UNIVERSE.intervals)
+    found = offenders(filled, rule)
+    assert found, rule.name
+    assert sum(row["rows"] for row in found) <= 5
+    if rule.name == "minutes_are_complete":
+        assert [(r["venue"], r["first"], r["last"], r["rows"]) for r in found] == [
+            ("okx_spot", dt.datetime(2025, 6, 1, 5, 0, tzinfo=dt.UTC), dt.datetime(2025, 6, 1, 5, 2, tzinfo=dt.UTC), 3)
+        ]
+
+
+BAD_ROWS = {
+    "required_columns_are_not_null": {"close": None},
+    "numbers_are_finite": {"high": float("inf")},
+    "prices_are_positive": {"low": 0.0},
+    "volume_is_not_negative": {"volume": -1.0},
+    "ohlc_is_sane": {"high": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(migrated: Client, name: str) -> None:
+    sound = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 3.0}
+    insert_landing(migrated, dt.datetime(2025, 6, 1, tzinfo=dt.UTC), sound)
+    insert_landing(migrated, dt.datetime(2025, 6, 1, 0, 1, tzinfo=dt.UTC), sound | BAD_ROWS[name])
+    for _ in range(2):  # judging again changes nothing
+        stage_bars(migrated, PART, UNIVERSE.intervals)
+        publish_bars(migrated, PART, UNIVERSE.intervals)
+    assert migrated.query("SELECT rule, count() FROM analytics.rejected_rows GROUP BY rule").result_rows == [(name, 1)]
+    assert migrated.query("SELECT count() FROM analytics.v_bars").result_rows == [(1,)]
+    accounted = next(r for r in RULES if r.name == "landing_is_accounted_for")
+    assert offenders(migrated, accounted) == []
+
+
+def insert_landing(client: Client, timestamp: dt.datetime, values: dict[str, float | None]) -> None:
+    row = {"venue": "okx_spot", "symbol": "BTC/USDT", "interval": "1m", "timestamp": timestamp, "is_closed": True, "source": "rest"}
+    row |= {"batch_id": uuid.uuid4(), "ingested_at": dt.datetime(2025, 7, 1, tzinfo=dt.UTC), **values}
+    client.insert("analytics.landing_bars", [list(row.values())], column_names=list(row))
+
+
+def test_checks_reach_dagster_with_the_offenders(filled: Client) -> None:
+    filled.command(BREAKS["volume_is_not_negative"])
+    (checks,) = [c for c in asset_checks() if c.node_def.name == "bars_checks"]
+    definitions = dg.Definitions(
+        asset_checks=[checks], assets=[dg.AssetSpec("bars")], resources={"warehouse": filled, "universe": UNIVERSE}
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
+    found = {e.check_name: e for e in result.get_asset_check_evaluations()}
+    assert set(found) == {r.name for r in RULES if r.asset == "bars"}
+    broken = found["volume_is_not_negative"]
+    assert not broken.passed
+    assert broken.metadata["offending_rows"].value == 1
+    assert found["key_is_unique"].passed
