@@ -1,0 +1,47 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-slow bench lint lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("alphaforge needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY)  ## install everything into .venv (about a minute)
+
+demo: setup  ## the main job: a small warehouse from emulated exchanges, through Dagster
+	@$(BIN)/alphaforge demo
+
+up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
+	@$(BIN)/alphaforge up --venues sandbox
+
+test: setup lint  ## every check and test but the slow ones (about ten minutes on two cores)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: setup  ## the tests that take minutes each
+	$(BIN)/pytest -m slow
+
+lint: setup  ## style, types, import contracts, and whether the Dagster definitions load
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/dagster definitions validate --workspace workspace.yaml --log-level error
+
+bench: setup  ## speed, as ratios to floors measured in the same run
+	$(BIN)/python -m bench.bars
+
+lock:  ## renew requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean:  ## remove what make and the demo made: .venv, .alphaforge and caches
+	rm -rf .venv .alphaforge .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

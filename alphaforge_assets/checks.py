@@ -1,8 +1,8 @@
-"""The data-quality rules: each one SQL file in sql/checks that selects the offending rows, and the decision how grave they are.
+"""The data-quality rules: each one SQL file in sql/checks that selects the offending rows, and how grave they are.
 
-A check passes when its statement returns nothing. It never catches an exception: a broken check is not bad data. ERROR is for
-what can only be a bug of ours or lost data, WARN for what a venue may really have done. Blocking stops the mart, so it is kept
-for bugs that would publish something false.
+A check passes when its statement returns nothing. It never catches an exception: a broken check is not bad data. ERROR
+is for what can only be a bug of ours or lost data, WARN for what a venue may really have done. Blocking stops the mart,
+so it is kept for bugs that would publish something false.
 """
 
 import datetime as dt
@@ -38,16 +38,28 @@ class Rule:
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 RULES = (
-    Rule("landing_bars", "rows_are_inside_the_day", ERROR, "a row outside the window asked for answers another question", blocking=True),
-    Rule("staging_bars", "landing_is_accounted_for", ERROR, "landing = staging + rejected + superseded, or we lost rows", blocking=True),
-    Rule("staging_bars", "no_rows_are_rejected", WARN, "a venue did send such rows; they are kept in rejected_rows, not published"),
+    Rule(
+        "landing_bars",
+        "rows_are_inside_the_day",
+        ERROR,
+        "a row outside the window asked for answers another question",
+        blocking=True,
+    ),
+    Rule(
+        "staging_bars",
+        "landing_is_accounted_for",
+        ERROR,
+        "landing = staging + rejected + superseded, or we lost rows",
+        blocking=True,
+    ),
+    Rule("staging_bars", "no_rows_are_rejected", WARN, "a venue did send such rows; they are kept, not published"),
     Rule("bars", "key_is_unique", ERROR, "researchers join on the key; two rows of one key can only be our bug"),
     Rule("bars", "ohlc_is_sane", ERROR, "staging rejects such bars, so a published one is our bug"),
     Rule("bars", "prices_are_positive", ERROR, "staging rejects such bars, so a published one is our bug"),
-    Rule("bars", "volume_is_not_negative", ERROR, "staging rejects a negative volume, so a published one is our bug"),
-    Rule("bars", "required_columns_are_not_null", ERROR, "every venue sends them, so an empty one means a field was renamed and missed"),
+    Rule("bars", "volume_is_not_negative", ERROR, "staging rejects such bars, so a published one is our bug"),
+    Rule("bars", "required_columns_are_not_null", ERROR, "every venue sends them: a field was renamed and missed"),
     Rule("bars", "minutes_are_complete", WARN, "outages are real and never filled; each missing range is named"),
-)  # fmt: skip
+)
 
 
 def asset_checks() -> list[dg.AssetChecksDefinition]:
@@ -61,7 +73,9 @@ def _checks_of(asset: str) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name=f"{asset}_checks", specs=specs, can_subset=True)
     def checks(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Client],
+        universe: dg.ResourceParam[Universe],
     ) -> Iterator[dg.AssetCheckResult]:
         covered = _covered(context, universe)
         selected = {key.name for key in context.selected_asset_check_keys}

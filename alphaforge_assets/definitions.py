@@ -26,7 +26,9 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
     """The graph for one universe, working with the given warehouse, exchanges and universe."""
     partitions = day_by_instrument(universe)
     chain = [landing.bars_asset(partitions), staging.bars_asset(partitions), mart.bars_asset(partitions)]
-    bars = dg.define_asset_job("refresh_bars", selection=chain, description="Land, stage and publish the bars of a range.")
+    bars = dg.define_asset_job(
+        "refresh_bars", selection=chain, description="Land, stage and publish the bars of a range."
+    )
     return dg.Definitions(
         assets=[
             *dg.with_source_code_references([dimensions.venues_and_instruments, *chain]),

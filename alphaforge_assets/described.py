@@ -1,14 +1,14 @@
 """What the UI shows of each asset: description, owner, kinds, tags, table name and column schema, from one place.
 
-Column names, types and comments are read from sql/migrations: the COMMENTs are the data dictionary (a test holds them against
-the database's own).
+Column names, types and comments are read from sql/migrations: the COMMENTs are the data dictionary (a test holds them
+against the database's own).
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
@@ -49,10 +49,23 @@ def dictionary() -> Mapping[str, Described]:
 
 def column_schema(name: str) -> dg.TableSchema:
     """Columns of a table or view for the UI."""
-    return dg.TableSchema([dg.TableColumn(c, type=kind, description=text) for c, kind, text in dictionary()[name].columns])
+    return dg.TableSchema(
+        [dg.TableColumn(c, type=kind, description=text) for c, kind, text in dictionary()[name].columns]
+    )
 
 
-def described(name: str) -> dict[str, Any]:
+class Shown(TypedDict):
+    """Arguments that `dg.asset` and `dg.AssetSpec` share."""
+
+    group_name: str
+    description: str
+    owners: list[str]
+    kinds: set[str]
+    tags: dict[str, str]
+    metadata: dict[str, Any]
+
+
+def described(name: str) -> Shown:
     """Arguments of `dg.asset` or `dg.AssetSpec` for the table or view `name`."""
     layer = _layer(name)
     return {
@@ -68,16 +81,15 @@ def described(name: str) -> dict[str, Any]:
     }
 
 
-def column_lineage(name: str, upstream: str) -> dg.TableColumnLineage:
-    """Columns of `name` that carry the column of the same name of `upstream`."""
+def column_lineage(name: str, upstream: str) -> dict[str, dg.MetadataValue]:
+    """Metadata saying that columns of `name` carry the column of the same name of `upstream`."""
     there = {c for c, _, _ in dictionary()[upstream].columns}
-    return dg.TableColumnLineage(
-        {
-            c: [dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=c)]
-            for c, _, _ in dictionary()[name].columns
-            if c in there
-        }
-    )
+    lineage = {
+        c: [dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=c)]
+        for c, _, _ in dictionary()[name].columns
+        if c in there
+    }
+    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(dg.TableColumnLineage(lineage))}
 
 
 def row_counts(client: Client, table: str, covered: Rectangle) -> dict[str, dg.MetadataValue]:
@@ -98,7 +110,7 @@ def row_counts(client: Client, table: str, covered: Rectangle) -> dict[str, dg.M
 
 
 def record_beside(context: dg.AssetExecutionContext, name: str, metadata: Mapping[str, dg.MetadataValue]) -> None:
-    """Note that a run also wrote the table `name`: one event a run, where a partitioned asset would cost one a partition."""
+    """Note that a run also wrote the table `name`: one event a run, where an asset would cost one a partition."""
     context.log_event(dg.AssetMaterialization(asset_key=name, metadata=metadata))
 
 

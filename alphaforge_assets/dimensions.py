@@ -40,7 +40,9 @@ def refresh(client: Client, exchanges: Exchanges, universe: Universe) -> tuple[d
         }
         return row, listings
 
-    added, errors, rows = {}, {}, []
+    added: dict[str, int] = {}
+    errors: dict[str, str] = {}
+    rows: list[dict[str, object]] = []
     with ThreadPoolExecutor(max_workers=len(universe.venues), thread_name_prefix="listing") as pool:
         for venue, outcome in zip(universe.venues, pool.map(observe, universe.venues), strict=True):
             if isinstance(outcome, AlphaForgeError):
@@ -76,5 +78,7 @@ def venues_and_instruments(
         )
     return (
         dg.MaterializeResult(asset_key="venues", metadata={"dagster/row_count": len(added)}),
-        dg.MaterializeResult(asset_key="instruments", metadata={"versions_added": sum(added.values()), "by_venue": added}),
+        dg.MaterializeResult(
+            asset_key="instruments", metadata={"versions_added": sum(added.values()), "by_venue": added}
+        ),
     )

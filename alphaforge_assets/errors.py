@@ -46,7 +46,10 @@ class VenueUnavailable(Transient):
 
 
 class VenueLimited(Transient):
-    """The venue asks us to slow down. `retry_after_s`: how long, by the venue or by our own budget; None if nobody knows."""
+    """The venue asks us to slow down.
+
+    `retry_after_s`: how long, by the venue or by our own budget; None if nobody knows.
+    """
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -6,18 +6,18 @@ Nothing is judged here. A venue that fails does not stop another, nor one instru
 import datetime as dt
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.described import described, record_beside, row_counts
+from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
-from alphaforge_assets.venues.connection import Connection
+from alphaforge_assets.venues.connection import Connection, Fetched
 from alphaforge_assets.warehouse.batches import (
     Answer,
     Failure,
@@ -65,12 +65,18 @@ class Landed:
 
 
 def land_bars(
-    client: Client, exchanges: Exchanges, covered: Rectangle, intervals: Sequence[str], *, run_id: str, refetch: bool = False
+    client: Client,
+    exchanges: Exchanges,
+    covered: Rectangle,
+    intervals: Sequence[str],
+    *,
+    run_id: str,
+    refetch: bool = False,
 ) -> Landed:
     """Fetch the bars of a rectangle that landing does not have, all venues at once, and append them.
 
-    Venue trouble is returned as failures (and in the ledger), never raised. Raises Permanent if the warehouse is fed by the
-    other kind of venues, WarehouseDown, WarehouseRefused.
+    Venue trouble is returned as failures (and in the ledger), never raised. Raises Permanent if the warehouse is fed by
+    the other kind of venues, WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
@@ -85,7 +91,9 @@ def land_bars(
 def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The asset `landing_bars`."""
 
-    @dg.asset(partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["instruments"], **described("landing_bars"))
+    @dg.asset(
+        partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["instruments"], **described("landing_bars")
+    )
     def landing_bars(
         context: dg.AssetExecutionContext,
         config: Fetch,
@@ -169,7 +177,10 @@ def _land_venue(
 
 
 def _names(client: Client, connection: Connection, instruments: Iterable[Instrument]) -> dict[tuple[str, str], str]:
-    """The venue's own names. Listings are read from the venue when the warehouse has not seen one of the instruments."""
+    """The venue's own names.
+
+    Listings are read from the venue when the warehouse has not seen one of the instruments.
+    """
     venue = connection.venue.name
     names = venue_symbols(client, [venue])
     if any((i.venue, i.symbol) not in names for i in instruments):
@@ -182,13 +193,15 @@ def _ask(
     connection: Connection, plan: Sequence[Window], names: dict[tuple[str, str], str], closed_before: dt.datetime
 ) -> Iterator[Answer | Failure]:
     """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead."""
-    ahead = deque[tuple[Window, object]]()
+    ahead = deque[tuple[Window, "Future[Fetched]"]]()
     windows = iter(plan)
     while True:
         while len(ahead) < WINDOWS_IN_FLIGHT_MAX and (w := next(windows, None)):
             name = names.get((w.instrument.venue, w.instrument.symbol))
             if name is None:
-                error = UnknownSymbol(f"{w.instrument.venue} does not list {w.instrument.symbol}: remove it from the universe")
+                error = UnknownSymbol(
+                    f"{w.instrument.venue} does not list {w.instrument.symbol}: remove it from the universe"
+                )
                 yield _failure(w, error)
             else:
                 ahead.append((w, connection.submit_bars(name, w.interval, w.start, w.end, closed_before)))

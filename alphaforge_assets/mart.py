@@ -36,8 +36,8 @@ def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         covered = rectangle(context.partition_keys, universe)
         publish_bars(warehouse, covered, universe.intervals, {"run_id": context.run_id, "asset": "bars"})
         record_beside(context, "bars_history", row_counts(warehouse, "bars_history", covered))
-        lineage = {"dagster/column_lineage": column_lineage("bars", "staging_bars")}
-        return dg.MaterializeResult(metadata=row_counts(warehouse, "bars", covered) | lineage)
+        metadata = row_counts(warehouse, "bars", covered) | column_lineage("bars", "staging_bars")
+        return dg.MaterializeResult(metadata=metadata)
 
     return bars
 

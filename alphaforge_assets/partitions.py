@@ -1,6 +1,7 @@
 """How assets are cut: days × instruments, and the rectangle of them that one run covers.
 
-Keys spell `2026-08-01|binance_spot.BTC-USDT`. Slicing of orchestration belongs here; tables are partitioned by month elsewhere.
+Keys spell `2026-08-01|binance_spot.BTC-USDT`. Slicing of orchestration belongs here; tables are partitioned by month
+elsewhere.
 """
 
 import datetime as dt
@@ -79,7 +80,10 @@ class Rectangle:
         return [partition_key(self.start + dt.timedelta(days=n), instrument) for n in range(self.days)]
 
     def tags(self) -> dict[str, str]:
-        """Run tags that make one run cover exactly this rectangle. Its instruments must be neighbours in the universe."""
+        """Run tags that make one run cover exactly this rectangle.
+
+        Its instruments must be neighbours in the universe.
+        """
         last = self.end - dt.timedelta(days=1)
         return {
             RANGE_START_TAG: partition_key(self.start, self.instruments[0]),
@@ -121,7 +125,9 @@ def rectangle_of_tags(tags: Mapping[str, str], universe: Universe) -> Rectangle:
     last_day, _, last = tags[RANGE_END_TAG].partition("|")
     names = [i.key for i in universe.instruments]
     instruments = universe.instruments[names.index(first) : names.index(last) + 1]
-    return Rectangle(instruments, dt.date.fromisoformat(first_day), dt.date.fromisoformat(last_day) + dt.timedelta(days=1))
+    return Rectangle(
+        instruments, dt.date.fromisoformat(first_day), dt.date.fromisoformat(last_day) + dt.timedelta(days=1)
+    )
 
 
 def rectangles(instruments: Sequence[Instrument], start: dt.date, end: dt.date, universe: Universe) -> list[Rectangle]:

@@ -1,4 +1,7 @@
-"""Reading for people: bars into a DataFrame. No Dagster here, so a notebook pays for nothing but the warehouse client."""
+"""Reading for people: bars into a DataFrame.
+
+No Dagster here, so a notebook pays for nothing but the warehouse client.
+"""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -18,7 +21,8 @@ Moment = str | dt.date | dt.datetime
 def connect(url: str | None = None) -> "Research":
     """A reader of the warehouse: of `url`, else CLICKHOUSE_URL, else the embedded one of ALPHAFORGE_HOME.
 
-    Starts the embedded warehouse if it is not running, for as long as this process lives. Raises BadInput, WarehouseDown.
+    Starts the embedded warehouse if it is not running, for as long as this process lives. Raises BadInput,
+    WarehouseDown.
     """
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
@@ -35,9 +39,9 @@ class Research:
     def bars(self, instrument: str, interval: str, start: Moment, end: Moment) -> pd.DataFrame:
         """Closed bars of `instrument` with [start, end) of their open times.
 
-        Returns one row a bar, indexed by `timestamp` (UTC, ascending), with columns open, high, low, close (float64, quote),
-        volume (float64, base), quote_volume (float64), trade_count (Int64), taker_buy_base_volume, taker_buy_quote_volume
-        (float64), source (str). Bars the venue never had are absent; nothing is filled.
+        Returns one row a bar, indexed by `timestamp` (UTC, ascending), with columns open, high, low, close (float64,
+        quote), volume (float64, base), quote_volume (float64), trade_count (Int64), taker_buy_base_volume,
+        taker_buy_quote_volume (float64), source (str). Bars the venue never had are absent; nothing is filled.
 
         Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
         """
@@ -50,7 +54,7 @@ class Research:
         found = statements.table(
             self.client, "reads/bars", instrument_id=known.instrument_id, interval=interval, start=first, end=last
         )
-        frame = found.to_pandas(date_as_object=False)
+        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame["trade_count"] = frame["trade_count"].astype("Int64")
         return frame.set_index("timestamp")
 
@@ -60,7 +64,7 @@ def _utc(name: str, moment: Moment) -> dt.datetime:
         stamp = pd.Timestamp(moment)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{name} {moment!r}: write a date or time such as 2025-05-01 or 2025-05-01T12:00Z") from error
-    if stamp is pd.NaT:
+    if pd.isna(stamp):
         raise BadInput(f"{name} is empty: write a date or time such as 2025-05-01")
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     return stamp.to_pydatetime()

@@ -19,15 +19,15 @@ def split(covered: Rectangle) -> list[Rectangle]:
 def split_failed_runs(universe: Universe, chain: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """Tries a failed run over several instruments again, one instrument a run.
 
-    Dagster skips everything downstream of a failed step for all of its partitions. What landed is not fetched again, so the
-    sound instruments flow on at the price of a run's start, and the bad one fails alone under its own name.
+    Dagster skips everything downstream of a failed step for all of its partitions. What landed is not fetched again, so
+    the sound instruments flow on at the price of a run's start, and the bad one fails alone under its own name.
     """
 
     @dg.run_failure_sensor(
         name="split_failed_runs",
         default_status=dg.DefaultSensorStatus.RUNNING,
         request_job=chain,
-        description="Runs a failed range again one instrument at a time, so that one bad instrument holds back no other.",
+        description="Runs a failed range again one instrument at a time: one bad instrument holds back no other.",
     )
     def split_failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         run = context.dagster_run
@@ -38,7 +38,11 @@ def split_failed_runs(universe: Universe, chain: UnresolvedAssetJobDefinition) -
         if not parts:
             yield dg.SkipReason("one instrument only: nothing to split")
             return
-        kept = {k: v for k, v in run.tags.items() if k not in (RANGE_START_TAG, RANGE_END_TAG) and not k.startswith(".dagster")}
+        kept = {
+            k: v
+            for k, v in run.tags.items()
+            if k not in (RANGE_START_TAG, RANGE_END_TAG) and not k.startswith(".dagster")
+        }
         for part in parts:
             yield dg.RunRequest(
                 run_key=f"{run.run_id}:{part.instruments[0].key}",

@@ -27,15 +27,17 @@ def stage_bars(
 def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The asset `staging_bars`."""
 
-    @dg.asset(partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["landing_bars"], **described("staging_bars"))
+    @dg.asset(
+        partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["landing_bars"], **described("staging_bars")
+    )
     def staging_bars(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
         covered = rectangle(context.partition_keys, universe)
         stage_bars(warehouse, covered, universe.intervals, {"run_id": context.run_id, "asset": "staging_bars"})
         record_beside(context, "rejected_rows", row_counts(warehouse, "rejected_rows", covered))
-        lineage = {"dagster/column_lineage": column_lineage("staging_bars", "landing_bars")}
-        return dg.MaterializeResult(metadata=row_counts(warehouse, "staging_bars", covered) | lineage)
+        metadata = row_counts(warehouse, "staging_bars", covered) | column_lineage("staging_bars", "landing_bars")
+        return dg.MaterializeResult(metadata=metadata)
 
     return staging_bars
 

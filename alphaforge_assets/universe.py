@@ -1,7 +1,8 @@
 """WHAT we keep: venues, instruments, intervals and the start of history. Start reading here.
 
 The universe is a value, read from one YAML file and never changed while the program runs. This module knows no venue's
-wire format, no table and no Dagster noun; it turns a file into `Universe` or into one message that says which line to mend.
+wire format, no table and no Dagster noun; it turns a file into `Universe` or into one message that says which line to
+mend.
 """
 
 import datetime as dt
@@ -42,8 +43,8 @@ SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
 class Instrument:
     """One symbol on one venue; the second partition dimension.
 
-    `symbol` is BASE/QUOTE also for perpetuals (whose ccxt symbol is BASE/QUOTE:QUOTE). `listed_from` is the first day we
-    ask for, `listed_until` the first day we no longer ask for (None: still listed).
+    `symbol` is BASE/QUOTE also for perpetuals (whose ccxt symbol is BASE/QUOTE:QUOTE). `listed_from` is the first day
+    we ask for, `listed_until` the first day we no longer ask for (None: still listed).
     """
 
     venue: str

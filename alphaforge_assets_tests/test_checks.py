@@ -40,28 +40,25 @@ def test_sound_data_breaks_no_rule(filled: Client) -> None:
     assert {rule.name: offenders(filled, rule) for rule in RULES} == {rule.name: [] for rule in RULES}
 
 
-# What to do to sound data so that exactly the rule of this name has something to say. Statements of a test, not of the product.
+ONE_BAR = "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1"
+LAND = "INSERT INTO analytics.landing_bars SELECT * REPLACE ({}) FROM analytics.landing_bars "
+PUBLISH = "INSERT INTO analytics.bars SELECT * REPLACE ({}) FROM analytics.bars " + ONE_BAR
+
+# What to do to sound data so that the rule of this name has something to say. "stage " stages afterwards.
 BREAKS = {
-    "rows_are_inside_the_day": "INSERT INTO analytics.landing_bars SELECT * REPLACE (timestamp + INTERVAL 8 HOUR AS timestamp) "
-    "FROM analytics.landing_bars WHERE interval = '1h' "
-    "AND timestamp = '2025-06-02 04:00:00' LIMIT 1",
-    "landing_is_accounted_for": "INSERT INTO analytics.landing_bars SELECT * REPLACE (close * 1.001 AS close, high * 1.002 AS high, "
-    "now64(3) AS ingested_at) FROM analytics.landing_bars WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "no_rows_are_rejected": "stage INSERT INTO analytics.landing_bars SELECT * REPLACE (-1 AS volume, now64(3) AS ingested_at) "
-    "FROM analytics.landing_bars WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "key_is_unique": "INSERT INTO analytics.bars SELECT * REPLACE (toUInt32(1) AS instrument_id) FROM analytics.bars "
-    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "ohlc_is_sane": "INSERT INTO analytics.bars SELECT * REPLACE (low * 0.5 AS high, version + 1 AS version) FROM analytics.bars "
-    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "prices_are_positive": "INSERT INTO analytics.bars SELECT * REPLACE (0 AS low, version + 1 AS version) FROM analytics.bars "
-    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "volume_is_not_negative": "INSERT INTO analytics.bars SELECT * REPLACE (-0.1 AS volume, version + 1 AS version) FROM analytics.bars "
-    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "required_columns_are_not_null": "INSERT INTO analytics.bars SELECT * REPLACE (NULL AS quote_volume, version + 1 AS version) FROM analytics.bars "
-    "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
-    "minutes_are_complete": "ALTER TABLE analytics.bars DELETE WHERE interval = '1m' AND venue = 'okx_spot' AND symbol = 'BTC/USDT' "
-    "AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 05:03:00' SETTINGS mutations_sync = 2",
-}  # fmt: skip
+    "rows_are_inside_the_day": LAND.format("timestamp + INTERVAL 8 HOUR AS timestamp")
+    + "WHERE interval = '1h' AND timestamp = '2025-06-02 04:00:00' LIMIT 1",
+    "landing_is_accounted_for": LAND.format("close * 1.001 AS close, high * 1.002 AS high, now64(3) AS ingested_at")
+    + ONE_BAR,
+    "no_rows_are_rejected": "stage " + LAND.format("-1 AS volume, now64(3) AS ingested_at") + ONE_BAR,
+    "key_is_unique": PUBLISH.format("toUInt32(1) AS instrument_id"),
+    "ohlc_is_sane": PUBLISH.format("low * 0.5 AS high, version + 1 AS version"),
+    "prices_are_positive": PUBLISH.format("0 AS low, version + 1 AS version"),
+    "volume_is_not_negative": PUBLISH.format("-0.1 AS volume, version + 1 AS version"),
+    "required_columns_are_not_null": PUBLISH.format("NULL AS quote_volume, version + 1 AS version"),
+    "minutes_are_complete": "ALTER TABLE analytics.bars DELETE WHERE interval = '1m' AND venue = 'okx_spot'"
+    " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 05:03:00' SETTINGS mutations_sync = 2",
+}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -103,7 +100,14 @@ def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(migrated: Clie
 
 
 def insert_landing(client: Client, timestamp: dt.datetime, values: dict[str, float | None]) -> None:
-    row = {"venue": "okx_spot", "symbol": "BTC/USDT", "interval": "1m", "timestamp": timestamp, "is_closed": True, "source": "rest"}
+    row = {
+        "venue": "okx_spot",
+        "symbol": "BTC/USDT",
+        "interval": "1m",
+        "timestamp": timestamp,
+        "is_closed": True,
+        "source": "rest",
+    }
     row |= {"batch_id": uuid.uuid4(), "ingested_at": dt.datetime(2025, 7, 1, tzinfo=dt.UTC), **values}
     client.insert("analytics.landing_bars", [list(row.values())], column_names=list(row))
 

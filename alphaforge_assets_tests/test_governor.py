@@ -285,3 +285,24 @@ def test_a_killed_process_leaves_the_budget_usable(tmp_path: Path) -> None:
     Governor(file, "live").take(QUICK, 1, 0, NEVER)
     with sqlite3.connect(file) as db:
         assert db.execute("SELECT count(*) FROM budgets").fetchone() == (1,)
+
+
+def test_threads_that_first_open_a_file_together_do_not_collide(tmp_path: Path) -> None:
+    """SQLite refuses a change to WAL at once where it would wait for a write: "database is locked"."""
+    failures: list[Exception] = []
+
+    def open_one(file: Path, together: threading.Barrier) -> None:
+        together.wait()
+        try:
+            Governor(file, "live").close()
+        except BadInput as error:
+            failures.append(error)
+
+    for n in range(25):
+        together = threading.Barrier(6)
+        threads = [threading.Thread(target=open_one, args=(tmp_path / f"{n}.sqlite", together)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []

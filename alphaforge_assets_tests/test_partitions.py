@@ -1,6 +1,7 @@
 """Rectangles: every key of a selection is covered once, whatever the selection."""
 
 import datetime as dt
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,9 @@ days = st.tuples(st.integers(0, 1000), st.integers(1, 900)).map(
 
 
 @given(selections, days)
-def test_rectangles_cover_a_selection_exactly_once(instruments: list[Instrument], span: tuple[dt.date, dt.date]) -> None:
+def test_rectangles_cover_a_selection_exactly_once(
+    instruments: list[Instrument], span: tuple[dt.date, dt.date]
+) -> None:
     cut = rectangles(instruments, *span, UNIVERSE)
     keys = [key for r in cut for i in r.instruments for key in r.keys(i)]
     assert len(keys) == len(set(keys)) == len(instruments) * (span[1] - span[0]).days
@@ -43,7 +46,7 @@ def test_slices_are_whole_months_and_leave_nothing_out(
     r = Rectangle(tuple(instruments), *span)
     cut = list(r.slices(intervals))
     assert (cut[0][0], cut[-1][1]) == (r.start_time, r.end_time)
-    assert all(before[1] == after[0] for before, after in zip(cut, cut[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(cut))
     assert all(start.day == 1 for start, _ in cut[1:])
 
 

@@ -30,7 +30,12 @@ def covered(patterns: Sequence[str], start: dt.date = DAY, days: int = 1) -> Rec
 
 
 def refresh(
-    client: Client, exchanges: SandboxExchanges, part: Rectangle, universe: Universe = UNIVERSE, *, refetch: bool = False
+    client: Client,
+    exchanges: SandboxExchanges,
+    part: Rectangle,
+    universe: Universe = UNIVERSE,
+    *,
+    refetch: bool = False,
 ) -> Landed:
     landed = land_bars(client, exchanges, part, universe.intervals, run_id="test", refetch=refetch)  # type: ignore[arg-type]
     stage_bars(client, part, universe.intervals)
@@ -41,14 +46,18 @@ def refresh(
 def digest(client: Client) -> tuple[int, int]:
     """Rows of v_bars and an order-free hash of what researchers read of them."""
     row = client.query(
-        "SELECT count(), sum(cityHash64(venue, symbol, interval, timestamp, open, high, low, close, volume, quote_volume))"
-        " FROM analytics.v_bars"
+        "SELECT count(), sum(cityHash64(venue, symbol, interval, timestamp, open, high, low, close, volume,"
+        " quote_volume)) FROM analytics.v_bars"
     ).result_rows[0]
     return int(row[0]), int(row[1])
 
 
 def count(client: Client, table: str) -> int:
-    return int(client.query("SELECT count() FROM {t:Identifier}.{u:Identifier}", parameters={"t": "analytics", "u": table}).result_rows[0][0])
+    return int(
+        client.query(
+            "SELECT count() FROM {t:Identifier}.{u:Identifier}", parameters={"t": "analytics", "u": table}
+        ).result_rows[0][0]
+    )
 
 
 def test_five_venues_arrive_whole_and_a_rerun_is_identity(migrated: Client, exchange: SandboxExchanges) -> None:
@@ -81,12 +90,14 @@ def test_a_bar_that_changes_and_changes_back_has_three_versions(migrated: Client
         before = digest(migrated)
         original = value_at(migrated, when)
         for close in (original + 1.0, original):
-            post(url, "/_revise", {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m", "open_time": int(when.timestamp() * 1000), "close": str(close)})  # fmt: skip
+            bar = {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m"}
+            post(url, "/_revise", bar | {"open_time": int(when.timestamp() * 1000), "close": str(close)})
             refresh(migrated, own, part, refetch=True)
             assert value_at(migrated, when) == close
     assert digest(migrated) == before
     versions = migrated.query(
-        "SELECT close FROM analytics.bars_history WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')} ORDER BY published_at",
+        "SELECT close FROM analytics.bars_history WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')}"
+        " ORDER BY published_at",
         parameters={"t": when},
     ).result_columns[0]
     assert list(versions) == [original, original + 1.0, original]
@@ -95,7 +106,8 @@ def test_a_bar_that_changes_and_changes_back_has_three_versions(migrated: Client
 
 def value_at(client: Client, when: dt.datetime) -> float:
     rows = client.query(
-        "SELECT close FROM analytics.v_bars WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')}", parameters={"t": when}
+        "SELECT close FROM analytics.v_bars WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')}",
+        parameters={"t": when},
     ).result_rows
     assert len(rows) == 1
     return float(rows[0][0])
@@ -107,7 +119,9 @@ def post(url: str, path: str, body: dict[str, object]) -> None:
         pass
 
 
-def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(
+    migrated: Client, exchange: SandboxExchanges
+) -> None:
     part = covered(["*.ETH-USDT"])
     noon = dt.datetime(2025, 6, 1, 12, 0, 30, tzinfo=dt.UTC)
     with sandbox.start(now=noon, budget_scale=LIFTED) as url:
@@ -125,7 +139,9 @@ def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(migrated: 
     assert count(migrated, "bars_history") == 5 * (1440 + 24)
 
 
-def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(
+    migrated: Client, exchange: SandboxExchanges
+) -> None:
     part = covered(["*.SOL-USDT"])
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
@@ -153,7 +169,9 @@ def test_an_unlisted_symbol_is_named_and_alone(migrated: Client, exchange: Sandb
     )
     part = Rectangle(universe.instruments, DAY, DAY + dt.timedelta(days=1))
     landed = refresh(migrated, exchange, part, universe)
-    assert [(f.window.instrument.symbol, "does not list" in f.error) for f in landed.failures] == [("NOSUCH/USDT", True)]
+    assert [(f.window.instrument.symbol, "does not list" in f.error) for f in landed.failures] == [
+        ("NOSUCH/USDT", True)
+    ]
     assert digest(migrated)[0] == 24
 
 

@@ -1,4 +1,4 @@
-"""Real recorded input, value for value: what the venues once served is what researchers read, holes and oddities included."""
+"""Real recorded input, value for value: what venues once served is what researchers read, holes and oddities too."""
 
 import datetime as dt
 from pathlib import Path
@@ -39,11 +39,18 @@ def recorded_bars(recorded: Path, venue: str, symbol: str, start: dt.date, end: 
     # By way of text: Arrow's own cast of a decimal is not the nearest double.
     text = pa.schema([("open_time", pa.int64()), *((name, pa.string()) for name in VALUES)])
     wanted = pa.schema([("open_time", pa.int64()), *((name, pa.float64()) for name in VALUES)])
-    parts = [pq.read_table(file, columns=text.names).cast(text).cast(wanted) for file in sorted(folder.glob("*.parquet"))]
+    parts = [
+        pq.read_table(file, columns=text.names).cast(text).cast(wanted) for file in sorted(folder.glob("*.parquet"))
+    ]
     whole = pa.concat_tables(parts)
     first, last = (int(dt.datetime(d.year, d.month, d.day, tzinfo=dt.UTC).timestamp() * 1000) for d in (start, end))
     inside = pc.and_(pc.greater_equal(whole["open_time"], first), pc.less(whole["open_time"], last))
-    return whole.filter(inside).group_by("open_time", use_threads=False).aggregate([(n, "first") for n in VALUES]).sort_by("open_time")
+    return (
+        whole.filter(inside)
+        .group_by("open_time", use_threads=False)
+        .aggregate([(n, "first") for n in VALUES])
+        .sort_by("open_time")
+    )
 
 
 def stored_bars(client: Client, venue: str, symbol: str) -> pa.Table:
@@ -56,7 +63,11 @@ def stored_bars(client: Client, venue: str, symbol: str) -> pa.Table:
 
 def missing(client: Client, part: Rectangle) -> dict[tuple[str, str], int]:
     found = statements.rows(
-        client, "checks/bars/minutes_are_complete", instruments=part.instrument_ids, start=part.start_time, end=part.end_time
+        client,
+        "checks/bars/minutes_are_complete",
+        instruments=part.instrument_ids,
+        start=part.start_time,
+        end=part.end_time,
     )
     totals: dict[tuple[str, str], int] = {}
     for row in found:
@@ -68,7 +79,9 @@ def missing(client: Client, part: Rectangle) -> dict[tuple[str, str], int]:
 @pytest.mark.parametrize(
     ("patterns", "start", "end"),
     [
-        pytest.param(["binance_spot.BTC-USDT", "binance_perp.*"], dt.date(2025, 5, 1), dt.date(2025, 7, 1), id="2025-05 to 06"),
+        pytest.param(
+            ["binance_spot.BTC-USDT", "binance_perp.*"], dt.date(2025, 5, 1), dt.date(2025, 7, 1), id="2025-05 to 06"
+        ),
         pytest.param(["binance_spot.*"], dt.date(2017, 8, 1), dt.date(2018, 1, 1), id="2017, partly off the grid"),
         pytest.param(["binance_spot.BTC-USDT"], dt.date(2020, 1, 1), dt.date(2021, 1, 1), id="2020, with outages"),
     ],
@@ -91,7 +104,10 @@ def test_every_recorded_bar_arrives_and_nothing_else(
         stored = stored_bars(migrated, instrument.venue, instrument.symbol)
         assert stored["open_time"].to_pylist() == source["open_time"].to_pylist(), instrument.key
         for name in VALUES:
-            assert stored[name].combine_chunks().equals(source[f"{name}_first"].combine_chunks()), (instrument.key, name)
+            assert stored[name].combine_chunks().equals(source[f"{name}_first"].combine_chunks()), (
+                instrument.key,
+                name,
+            )
         slots = len(pc.unique(pc.divide(source["open_time"], 60_000)))
         expected = part.days * 1440 - slots
         assert holes.get((instrument.venue, instrument.symbol), 0) == expected, instrument.key

@@ -36,31 +36,32 @@ def test_names_of_an_instrument() -> None:
     assert load_universe().instrument("binance_spot.BTC-USDT").instrument_id == 4145755526
 
 
+SPOT = HEAD + "  binance_spot:\n    instruments: "
+TWICE = SPOT + "[BTC/USDT]\n  binance_spot:\n    instruments: [ETH/USDT]\n"
+DATES = "\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_until: 2024-01-15\n"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "parts"),
     [
-        (HEAD + "  binance_spt:\n    instruments: [BTC/USDT]\n", 4, ["binance_spt", "did you mean binance_spot?"]),
+        (HEAD + "  binance_spt: {instruments: [BTC/USDT]}\n", 4, ["binance_spt", "did you mean binance_spot?"]),
         (HEAD + "  binance_spot:\n    instrments: [BTC/USDT]\n", 5, ["instrments", "did you mean instruments?"]),
-        (HEAD + "  binance_spot:\n    instruments: [BTC/USDT, btc/usdt]\n", 5, ["[1].symbol", "'btc/usdt'", "BASE/QUOTE"]),
-        (HEAD + "  binance_spot:\n    instruments: [BTC/USDT,\n      BTC/USDT]\n", 6, ["BTC/USDT", "listed twice"]),
-        (
-            HEAD + "  okx_spot:\n    instruments:\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_until: 2024-01-15\n",
-            6,
-            ["listed_until", "later day"],
-        ),
-        (HEAD + "  okx_spot:\n    instruments: [{symbol: BTC/USDT, listed_until: 2023-01-01}]\n", 5, ["listed_until 2023-01-01", "history_start"]),
-        (HEAD + "  binance_spot:\n    instruments: [{symbol: BTC/USDT, listed_from: 2024-02-30}]\n", 1, ["not valid YAML"]),
-        (HEAD + "  binance_spot:\n    instruments: [BTC/USDT]\n  binance_spot:\n    instruments: [ETH/USDT]\n", 6, ["named twice"]),
-        (HEAD.replace("1m", "2m") + "  binance_spot:\n    instruments: [BTC/USDT]\n", 2, ["intervals[0]", "'2m'"]),
-        (HEAD.replace("[1m]", "[1m, 1m]") + "  binance_spot:\n    instruments: [BTC/USDT]\n", 2, ["intervals", "twice"]),
-        ("intervals: [1m]\nvenues: {binance_spot: {instruments: [BTC/USDT]}}\n", 1, ["history_start", "is missing"]),
+        (SPOT + "[BTC/USDT, btc/usdt]\n", 5, ["[1].symbol", "'btc/usdt'", "BASE/QUOTE"]),
+        (SPOT + "[BTC/USDT,\n      BTC/USDT]\n", 6, ["BTC/USDT", "listed twice"]),
+        (SPOT + DATES, 6, ["listed_until", "later day"]),
+        (SPOT + "[{symbol: BTC/USDT, listed_until: 2023-01-01}]\n", 5, ["listed_until 2023-01-01", "history_start"]),
+        (SPOT + "[{symbol: BTC/USDT, listed_from: 2024-02-30}]\n", 1, ["not valid YAML"]),
+        (SPOT + "[]\n", 5, ["instruments"]),
+        (TWICE, 6, ["named twice"]),
+        (SPOT.replace("1m", "2m") + "[BTC/USDT]\n", 2, ["intervals[0]", "'2m'"]),
+        (SPOT.replace("1m", "1m, 1m") + "[BTC/USDT]\n", 2, ["intervals", "twice"]),
+        ("intervals: [1m]\nvenues: {okx_spot: {instruments: [BTC/USDT]}}\n", 1, ["history_start", "is missing"]),
         ("venues: [\n", 2, ["not valid YAML"]),
         ("", 1, ["file"]),
         ("- 1\n", 1, ["file"]),
-        (HEAD + "  binance_spot:\n    instruments: []\n", 5, ["instruments"]),
         ("!!python/object:os.system {}\n", 1, ["not valid YAML"]),
     ],
-)  # fmt: skip
+)
 def test_a_fault_names_file_line_field_and_fix(tmp_path: Path, text: str, line: int, parts: list[str]) -> None:
     file = written(tmp_path, text)
     with pytest.raises(BadInput) as caught:

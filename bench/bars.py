@@ -1,7 +1,7 @@
 """One instrument-year of 1m bars from the sandbox to v_bars, against two floors measured in the same run.
 
-Floors: fetching and parsing alone, inserting the same rows once alone. The venue's rate limit is lifted on both sides, so
-that our own speed shows and not Binance's allowance. Prints seconds, rows/s and ratios; asserts nothing.
+Floors: fetching and parsing alone, inserting the same rows once alone. The venue's rate limit is lifted on both sides,
+so that our own speed shows and not Binance's allowance. Prints seconds, rows/s and ratios; asserts nothing.
 """
 
 import datetime as dt
@@ -80,9 +80,17 @@ def insert_alone(client: Client, rows: pa.Table) -> None:
     """The floor of inserting: the same rows once, a month an insert, into a table like landing_bars."""
     client.command("CREATE TABLE IF NOT EXISTS analytics.bench_floor AS analytics.landing_bars")
     client.command("TRUNCATE TABLE analytics.bench_floor")
-    constant = {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m", "source": "rest", "batch_id": str(uuid.uuid4())}
+    constant = {
+        "venue": "binance_spot",
+        "symbol": "BTC/USDT",
+        "interval": "1m",
+        "source": "rest",
+        "batch_id": str(uuid.uuid4()),
+    }
     for name, value in constant.items():
-        rows = rows.append_column(name, pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), [value]))
+        rows = rows.append_column(
+            name, pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), [value])
+        )
     now = pa.scalar(dt.datetime.now(dt.UTC), pa.timestamp("ms", "UTC"))
     rows = rows.append_column("ingested_at", pa.repeat(now, rows.num_rows))
     step = rows.num_rows // 12 + 1
@@ -110,10 +118,13 @@ def dagster_cost(folder: Path, url: str, universe: Universe) -> None:
         bodies = timed(lambda: pipeline(client, Unlimited(url, settings.governor_file), many, universe))
     each_ms = (long - short) / 100 * 1000
     print(f"\nDagster, in process      one run of 1 partition {short:6.2f} s")
-    print(f"                         each further partition {each_ms:6.1f} ms (three assets; the body's share is {bodies * 10:.1f} ms)")
+    print(f"                         each further partition {each_ms:6.1f} ms, three assets;")
+    print(f"                         of which the body {bodies * 10:.1f} ms")
 
 
-def once(client: Client, opened: dg.DagsterInstance, universe: Universe, settings: Settings, covered: Rectangle) -> None:
+def once(
+    client: Client, opened: dg.DagsterInstance, universe: Universe, settings: Settings, covered: Rectangle
+) -> None:
     outcome = backfill.execute(client, opened, universe, settings, [covered])
     assert not outcome.failed, outcome.failed
 
@@ -132,7 +143,11 @@ def report(rows: int, fetch_s: float, insert_s: float, body_s: float, parts: lis
     slower = max(fetch_s, insert_s)
     print(f"{rows:,} bars of {KEY}, 1m, {START.year}; medians of {ROUNDS}\n")
     print(f"{'':24} {'seconds':>8} {'rows/s':>10} {'of body':>8}")
-    for name, seconds in (("floor: fetch and parse", fetch_s), ("floor: insert once", insert_s), ("sandbox to v_bars", body_s)):
+    for name, seconds in (
+        ("floor: fetch and parse", fetch_s),
+        ("floor: insert once", insert_s),
+        ("sandbox to v_bars", body_s),
+    ):
         print(f"{name:24} {seconds:8.2f} {rows / seconds:10,.0f} {seconds / body_s:8.2f}")
     for name in parts[0]:
         seconds = statistics.median(p[name] for p in parts)

@@ -23,7 +23,9 @@ class Command(click.Group):
         try:
             return super().invoke(context)
         except AlphaForgeError as error:
-            click.secho(f"alphaforge: {error}", fg="red", err=True)
+            from alphaforge_assets.cli.screen import complain
+
+            complain(f"alphaforge: {error}")
             context.exit(error.exit_code)
 
 

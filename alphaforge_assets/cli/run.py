@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import stamina
 from clickhouse_connect.driver.client import Client
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -26,7 +25,7 @@ from rich.text import Text
 
 from alphaforge_assets import dimensions
 from alphaforge_assets.cli import backfill, instance, schema
-from alphaforge_assets.cli.screen import complaints, count, screen
+from alphaforge_assets.cli.screen import complain, count, screen
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.resources import Exchanges
@@ -176,11 +175,9 @@ def _print_outcome(client: Client, outcome: backfill.Outcome) -> None:
     for key, reason in outcome.failed.items():
         together[reason].append(key)
     for reason, keys in list(together.items())[:FAILURES_SHOWN_MAX]:
-        complaints.print(f"[red]failed[/red] {', '.join(keys)}: {escape(reason)}")
+        complain(f"failed {', '.join(keys)}: {reason}")
     if outcome.failed:
-        complaints.print(
-            f"[red]{len(outcome.failed)} instruments failed[/red]; the same command again does what is left"
-        )
+        complain(f"{len(outcome.failed)} instruments failed; the same command again does what is left")
 
 
 def _refuse_absent_sandbox(settings: Settings) -> None:

@@ -5,7 +5,7 @@ import datetime as dt
 from rich.console import Console
 
 screen = Console(highlight=False)
-complaints = Console(highlight=False, stderr=True, soft_wrap=True)
+_complaints = Console(highlight=False, stderr=True, soft_wrap=True)
 
 
 def count(n: float) -> str:
@@ -23,3 +23,8 @@ def age(seconds: float) -> str:
 
 def minute(moment: dt.datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"
+
+
+def complain(text: str) -> None:
+    """To stderr, unwrapped and as it is: square brackets in a message are no markup."""
+    _complaints.print(text, style="red", markup=False)

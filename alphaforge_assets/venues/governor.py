@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from alphaforge_assets.errors import BadInput, VenueLimited, VenueUnavailable
 
 # Of a venue's limit we use this share. The rest absorbs what we cannot see: network jitter that bunches requests up,
@@ -117,7 +119,9 @@ class Governor:
         with self._explained():
             file.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            # SQLite does not wait for its turn when it changes a file to WAL: two first openers would collide.
+            with FileLock(f"{file}.lock", BUSY_TIMEOUT_S):
+                self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(SCHEMA)
 

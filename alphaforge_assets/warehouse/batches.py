@@ -1,8 +1,8 @@
 """What was asked of a venue and what came: batches, the ledger of them, and what is therefore left to ask.
 
-A window counts as answered only when a complete batch of the ledger covers it, and that row is written after the batch's rows
-were acknowledged in landing. What is left to fetch is the windows wanted minus those answered; the greatest timestamp in a
-table says nothing, because it hides holes.
+A window counts as answered only when a complete batch of the ledger covers it, and that row is written after the
+batch's rows were acknowledged in landing. What is left to fetch is the windows wanted minus those answered; the
+greatest timestamp in a table says nothing, because it hides holes.
 """
 
 import datetime as dt
@@ -25,7 +25,10 @@ ROWS_PER_INSERT_MAX = 1_000_000
 
 @dataclass(frozen=True, order=True)
 class Window:
-    """[start, end) of one (instrument, interval): aware UTC datetimes. `follows` is the latest batch that overlaps it, or ''."""
+    """[start, end) of one (instrument, interval): aware UTC datetimes.
+
+    `follows` is the latest batch that overlaps it, or ''.
+    """
 
     instrument: Instrument
     interval: str
@@ -65,15 +68,15 @@ class _Batch:
 
 
 def refuse_mixing(client: Client, origin: str) -> None:
-    """A warehouse is fed by the real venues or by the sandbox, never by both: emulated prices must not pass for real ones.
+    """A warehouse is fed by the real venues or by the sandbox, never by both: emulated prices must not pass for real.
 
     Raises Permanent naming what the warehouse holds.
     """
     others = [row["origin"] for row in statements.rows(client, "reads/origins") if row["origin"] != origin]
     if others:
         raise Permanent(
-            f"this warehouse holds {others[0]} data and the venues are now {origin}: set ALPHAFORGE_HOME (or CLICKHOUSE_URL)"
-            f" to another warehouse, or ALPHAFORGE_VENUES back to {others[0]}"
+            f"this warehouse holds {others[0]} data and the venues are now {origin}: set ALPHAFORGE_HOME (or"
+            f" CLICKHOUSE_URL) to another warehouse, or ALPHAFORGE_VENUES back to {others[0]}"
         )
 
 
@@ -93,8 +96,8 @@ def unanswered(client: Client, dataset: str, wanted: Sequence[Window]) -> list[W
 def following(client: Client, dataset: str, wanted: Sequence[Window]) -> list[Window]:
     """`wanted` cut at month boundaries, each naming the latest batch it asks again: a refetch on purpose.
 
-    Naming it gives the new batch an identity of its own, so a bar that changes and changes back is a third version, not a
-    duplicate of the first.
+    Naming it gives the new batch an identity of its own, so a bar that changes and changes back is a third version, not
+    a duplicate of the first.
     """
     answered = _answered(client, dataset, wanted)
 
@@ -178,7 +181,9 @@ def content_hash(rows: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _answered(client: Client, dataset: str, wanted: Sequence[Window]) -> dict[tuple[int, str], list[tuple[dt.datetime, dt.datetime, str]]]:
+def _answered(
+    client: Client, dataset: str, wanted: Sequence[Window]
+) -> dict[tuple[int, str], list[tuple[dt.datetime, dt.datetime, str]]]:
     spans = defaultdict(list)
     if wanted:
         found = statements.rows(
@@ -190,7 +195,9 @@ def _answered(client: Client, dataset: str, wanted: Sequence[Window]) -> dict[tu
             end=max(w.end for w in wanted),
         )
         for row in found:
-            spans[row["instrument_id"], row["interval"]].append((row["answered_from"], row["answered_until"], str(row["batch_id"])))
+            spans[row["instrument_id"], row["interval"]].append(
+                (row["answered_from"], row["answered_until"], str(row["batch_id"]))
+            )
     return spans
 
 
@@ -227,7 +234,16 @@ def _groups(batches: Sequence[_Batch]) -> Iterable[list[_Batch]]:
 def _batch(dataset: str, answer: Answer, source: str) -> _Batch:
     w = answer.window
     content = content_hash(answer.rows)
-    identity = [dataset, w.instrument.key, w.interval, w.start.isoformat(), w.end.isoformat(), source, w.follows, content]
+    identity = [
+        dataset,
+        w.instrument.key,
+        w.interval,
+        w.start.isoformat(),
+        w.end.isoformat(),
+        source,
+        w.follows,
+        content,
+    ]
     digest = hashlib.sha256("|".join(identity).encode()).digest()
     return _Batch(str(uuid.UUID(bytes=digest[:16])), content, answer)
 
@@ -245,7 +261,9 @@ def _landing_rows(batch: _Batch, source: str) -> pa.Table:
     }
     rows = answer.rows
     for name, value in constants.items():
-        rows = rows.append_column(name, pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), [value]))
+        rows = rows.append_column(
+            name, pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), [value])
+        )
     return rows.append_column("ingested_at", pa.repeat(pa.scalar(answer.answered_at, pa.timestamp("ms", "UTC")), count))
 
 

@@ -50,8 +50,8 @@ _VENUES = pa.schema(
 def publish_listings(client: Client, listings: Sequence[Listing], observed_at: dt.datetime) -> int:
     """Add a version of each instrument that is new or differs from its last version. Returns how many.
 
-    The venue's raw row (`info`) is kept with each version but does not make one: it holds figures that change by the hour.
-    Raises WarehouseDown, WarehouseRefused.
+    The venue's raw row (`info`) is kept with each version but does not make one: it holds figures that change by the
+    hour. Raises WarehouseDown, WarehouseRefused.
     """
     known = {
         (row["venue"], row["symbol"]): tuple(row[name] for name in _COMPARED)

@@ -1,7 +1,7 @@
 """The SQL files, and the few ways to run one. No other module reads sql/ or sends a statement of its own.
 
-A statement is named by its path below sql/ without the ending: `staging/bars` is sql/staging/bars.sql. Values are bound by
-the server ({name:Type} in the file); nothing is ever pasted into the text.
+A statement is named by its path below sql/ without the ending: `staging/bars` is sql/staging/bars.sql. Values are bound
+by the server ({name:Type} in the file); nothing is ever pasted into the text.
 """
 
 import datetime as dt
@@ -40,7 +40,9 @@ def execute(client: Client, name: str, comment: Mapping[str, str] | None = None,
 def rows(client: Client, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
     """Rows of a small SELECT, each a dict by column name. Raises WarehouseDown, WarehouseRefused."""
     with translated():
-        result = client.query(text(name), parameters=_bound(parameters), settings=_settings(name, None), tz_mode="aware")
+        result = client.query(
+            text(name), parameters=_bound(parameters), settings=_settings(name, None), tz_mode="aware"
+        )
         return list(result.named_results())
 
 
