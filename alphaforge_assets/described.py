@@ -18,6 +18,19 @@ from alphaforge_assets.warehouse import statements
 
 OWNER = "team:market-data"
 
+LAYERS = {
+    "venues": "dimensions",
+    "instruments": "dimensions",
+    "landing_bars": "landing",
+    "ingest_batches": "landing",
+    "staging_bars": "staging",
+    "rejected_rows": "staging",
+    "bars_history": "mart",
+    "bars": "mart",
+    "v_bars": "research",
+    "v_instruments": "research",
+}
+
 _OBJECT = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?analytics\.(\w+)\s*\n\((.*?)\n\)(.*?);\s*$",
     re.DOTALL | re.MULTILINE,
@@ -67,7 +80,7 @@ class Shown(TypedDict):
 
 def described(name: str) -> Shown:
     """Arguments of `dg.asset` or `dg.AssetSpec` for the table or view `name`."""
-    layer = _layer(name)
+    layer = LAYERS[name]
     return {
         "group_name": layer,
         "description": dictionary()[name].comment,
@@ -112,14 +125,3 @@ def row_counts(client: Client, table: str, covered: Rectangle) -> dict[str, dg.M
 def record_beside(context: dg.AssetExecutionContext, name: str, metadata: Mapping[str, dg.MetadataValue]) -> None:
     """Note that a run also wrote the table `name`: one event a run, where an asset would cost one a partition."""
     context.log_event(dg.AssetMaterialization(asset_key=name, metadata=metadata))
-
-
-def _layer(name: str) -> str:
-    if name.startswith("v_"):
-        return "research"
-    if name in ("venues", "instruments"):
-        return "dimensions"
-    if name == "ingest_batches":
-        return "landing"
-    prefix, _, _ = name.partition("_")
-    return prefix if prefix in ("landing", "staging") else "mart"

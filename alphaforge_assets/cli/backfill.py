@@ -4,12 +4,16 @@ Runs are Dagster's own, executed in this process and recorded in the instance of
 """
 
 import datetime as dt
+import threading
 import time
 import uuid
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
@@ -23,6 +27,8 @@ from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
+
+T = TypeVar("T")
 
 CHAINS = {"bars": ("landing_bars", "staging_bars", "bars")}
 
@@ -93,7 +99,8 @@ def execute(
 ) -> Outcome:
     """Execute runs one after the other. What a failed run says is sound of it, or one instrument at a time, is done again.
 
-    Never raises for a failed run: its instruments and reasons are in the outcome.
+    Never raises for a failed run: its instruments and reasons are in the outcome. KeyboardInterrupt leaves the run under way
+    marked as canceled and its thread at work: end the process.
     """
     resources = {"warehouse": client, "exchanges": Exchanges(settings), "universe": universe}
     with warnings.catch_warnings():
@@ -106,7 +113,8 @@ def execute(
         covered = waiting.pop(0)
         run_id = str(uuid.uuid4())
         on_run(run_id, covered)
-        result = job.execute_in_process(
+        work = partial(
+            job.execute_in_process,
             instance=instance,
             run_id=run_id,
             asset_selection=[dg.AssetKey(name) for name in CHAINS["bars"]],
@@ -117,6 +125,12 @@ def execute(
             },
             raise_on_error=False,
         )
+        try:
+            result = _aside(work)
+        except KeyboardInterrupt:
+            if (run := instance.get_run_by_id(run_id)) and not run.is_finished:
+                instance.report_run_canceled(run, "interrupted from the terminal")
+            raise
         outcome.runs.append(run_id)
         if not result.success:
             bad = _failed_instruments(result)
@@ -128,6 +142,23 @@ def execute(
                 outcome.failed[covered.instruments[0].key] = _reason(result)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _aside(work: Callable[[], T]) -> T:
+    """`work()` in a thread of its own, so that Ctrl-C comes to us.
+
+    Dagster, in the main thread, takes the signal itself, waits for the request under way and calls it a failed step.
+    """
+    done: Future[T] = Future()
+
+    def body() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=body, name="run", daemon=True).start()
+    return done.result()
 
 
 def _failed_instruments(result: dg.ExecuteInProcessResult) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """The `alphaforge` command: what may be asked for, in words. The work is done elsewhere; this module reads arguments and shows results.
 
-Exit codes: 0 done; 1 something failed, and the message says whether a rerun helps; 2 the question itself cannot be.
+Exit codes: 0 done; 1 something failed, and the message says whether a rerun helps; 2 the question itself cannot be; 130 interrupted.
 """
 
 import datetime as dt
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ class Command(click.Group):
     """Turns our errors into one message and the exit code of their class; anything else is a bug and keeps its traceback."""
 
     def invoke(self, context: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             return super().invoke(context)
         except AlphaForgeError as error:
@@ -27,6 +30,16 @@ class Command(click.Group):
 
             complain(f"alphaforge: {error}")
             context.exit(error.exit_code)
+        except KeyboardInterrupt:
+            from alphaforge_assets.cli.screen import complain
+
+            complain("alphaforge: interrupted; the same command again does what is left")
+            sys.stdout.flush()
+            os._exit(130)  # threads may be waiting for a venue, and nothing is lost by not waiting with them
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 @click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -147,7 +160,8 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
 
     \b
     What is complete is not fetched again, so the same command after an interruption does what is left.
-    Exit code 0 if everything asked for is there, 1 with the names of what failed, 2 for a question that cannot be.
+    Exit code 0 if everything asked for is there, 1 with the names of what failed,
+    2 for a question that cannot be, 130 after Ctrl-C.
 
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08

@@ -1,0 +1,98 @@
+"""The asset graph as a whole: its shape, what the UI is told about it, and that the dictionary tells the truth."""
+
+import subprocess
+import sys
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.checks import RULES
+from alphaforge_assets.definitions import build
+from alphaforge_assets.described import dictionary
+from alphaforge_assets.universe import load_universe
+
+GOLDEN = {
+    "venues": ("dimensions", []),
+    "instruments": ("dimensions", ["venues"]),
+    "landing_bars": ("landing", ["instruments"]),
+    "ingest_batches": ("landing", ["landing_bars"]),
+    "staging_bars": ("staging", ["landing_bars"]),
+    "rejected_rows": ("staging", ["landing_bars"]),
+    "bars": ("mart", ["staging_bars"]),
+    "bars_history": ("mart", ["staging_bars"]),
+    "v_bars": ("research", ["bars"]),
+    "v_instruments": ("research", ["instruments"]),
+}
+CHAIN = ("landing_bars", "staging_bars", "bars")
+
+
+def definitions() -> dg.Definitions:
+    nothing = {name: object() for name in ("warehouse", "exchanges", "universe")}
+    return build(load_universe(), nothing)
+
+
+def specs() -> dict[str, dg.AssetSpec]:
+    return {s.key.to_user_string(): s for s in definitions().resolve_all_asset_specs()}
+
+
+def test_the_graph_is_the_one_drawn() -> None:
+    found = {name: (s.group_name, sorted(d.asset_key.to_user_string() for d in s.deps)) for name, s in specs().items()}
+    assert found == GOLDEN
+
+
+def test_the_chain_shares_partitions_and_policy_so_that_it_shares_runs() -> None:
+    assets = {name: definitions().resolve_assets_def(name) for name in CHAIN}
+    assert len({a.partitions_def for a in assets.values()}) == 1
+    assert len({a.backfill_policy for a in assets.values()}) == 1
+
+
+def test_every_asset_tells_the_ui_what_it_is() -> None:
+    for name, spec in specs().items():
+        assert spec.description, name
+        assert spec.owners == ["team:market-data"], name
+        assert "clickhouse" in spec.kinds, name
+        assert spec.metadata["dagster/table_name"] == f"analytics.{name}"
+        schema = spec.metadata["dagster/column_schema"]
+        columns = schema.schema.columns if hasattr(schema, "schema") else schema.columns
+        assert columns and all(c.description for c in columns), name
+    for name in (*CHAIN, "venues", "instruments"):
+        assert "dagster/code_references" in specs()[name].metadata, name
+
+
+def test_the_rules_are_what_the_issue_asks_for() -> None:
+    assert {r.name for r in RULES} >= {
+        "key_is_unique",
+        "ohlc_is_sane",
+        "prices_are_positive",
+        "volume_is_not_negative",
+        "rows_are_inside_the_day",
+        "required_columns_are_not_null",
+        "landing_is_accounted_for",
+        "minutes_are_complete",
+    }
+
+
+def test_the_dictionary_is_the_databases_own(migrated: Client) -> None:
+    rows = migrated.query(
+        "SELECT table, name, type, comment FROM system.columns WHERE database = 'analytics' ORDER BY table, position"
+    ).result_rows
+    actual: dict[str, list[tuple[str, str, str]]] = {}
+    for table, name, kind, comment in rows:
+        actual.setdefault(table, []).append((name, kind, comment))
+    for name, described in dictionary().items():
+        assert list(described.columns) == actual[name], name
+    comments = dict(migrated.query("SELECT name, comment FROM system.tables WHERE database = 'analytics'").result_rows)
+    assert {n: d.comment for n, d in dictionary().items()} == {n: comments[n] for n in dictionary()}
+
+
+def test_each_module_imports_alone_and_quietly() -> None:
+    """In a fresh interpreter: no cycle, nothing printed, and research without Dagster or chdb."""
+    code = (
+        "import sys, alphaforge_assets.research as r; "
+        "assert not {'dagster', 'chdb', 'ccxt'} & set(sys.modules), sorted({'dagster', 'chdb', 'ccxt'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    code = "import alphaforge_assets.definitions, sys; assert 'chdb' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
