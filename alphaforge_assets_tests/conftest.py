@@ -16,6 +16,7 @@ from alphaforge_assets.venues.connection import Connection, open_venue
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
+from alphaforge_assets_tests.installed import Filled, Installed, Up, filled, started_up
 
 # A loaded machine is not a failure.
 hypothesis.settings.register_profile("alphaforge", deadline=None, database=None, max_examples=50)
@@ -105,3 +106,16 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxExchan
     now = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
     with sandbox.start(now=now, budget_scale=LIFTED) as url:
         yield SandboxExchanges(url, tmp_path_factory.mktemp("governor") / "governor.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A running `alphaforge up --venues sandbox`, for the whole session."""
+    with started_up(Installed(tmp_path_factory.mktemp("up"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def filled_up(up: Up) -> Filled:
+    """What a backfill launched from the UI of `up` left there: ten days of four instruments."""
+    return filled(up)

@@ -17,7 +17,10 @@ import dagster as dg
 
 SCRIPT = Path(sys.executable).with_name("alphaforge")
 CANARY = "canary-6b1f0a9e-never-to-be-seen"
+CHAIN = ("landing_bars", "staging_bars", "bars")
+ENDS = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED")
 UP_S_MAX = 120.0
+BACKFILL_S_MAX = 240.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -172,6 +175,26 @@ def started_up(installed: Installed) -> Iterator[Up]:
         until(is_ready, UP_S_MAX)
         said = dict(line.rsplit(maxsplit=1) for line in installed.said("up").splitlines()[:4])
         yield Up(installed, process, said["Dagster UI"], said["warehouse"], said["venues"])
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A backfill as the UI launches it, and what became of it."""
+
+    up: Up
+    days: tuple[str, ...]
+    instruments: tuple[str, ...]
+    backfill_id: str
+    state: Any
+
+
+def filled(up: Up) -> Filled:
+    """Launch ten days of four instruments through the whole chain, and wait for the end. The daemon looks every 30 s."""
+    days = tuple(f"2025-03-{n:02d}" for n in range(1, 11))
+    instruments = tuple(f"okx_perp.{base}-USDT" for base in ("BTC", "ETH", "SOL", "XRP"))
+    backfill_id = up.backfill(CHAIN, days, instruments)
+    until(lambda: up.backfill_state(backfill_id)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)
+    return Filled(up, days, instruments, backfill_id, up.backfill_state(backfill_id))
 
 
 def until(true: Callable[[], bool], seconds: float, every_s: float = 0.3) -> None:

@@ -1,0 +1,142 @@
+"""`alphaforge up` from outside: everything answers, everything ends together, and backfills launched as its UI launches them."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets_tests.installed import (
+    BACKFILL_S_MAX, CANARY, CHAIN, ENDS, OPENER, Filled, Installed, Up, call, fault, started_up, until,
+)  # fmt: skip
+
+
+def parts(installed: Installed) -> dict[str, int]:
+    """Module -> pid of each part of a running `up`."""
+    words = {pid: command.split() for pid, command in installed.processes().items()}
+    return {w[w.index("alphaforge_assets.cli.part") + 1]: pid for pid, w in words.items() if "alphaforge_assets.cli.part" in w}
+
+
+def test_every_part_answers_where_it_says(up: Up) -> None:
+    assert call(f"{up.ui}/server_info")["dagster_version"]
+    assert call(f"{up.venues}/_about")["sandbox"] == "alphaforge"
+    with OPENER.open(f"{up.warehouse}/ping") as answer:
+        assert answer.read() == b"Ok.\n"
+    health = "query Health { instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"
+
+    def are_healthy() -> bool:
+        statuses = up.graphql("Health", health)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return all(status["healthy"] for status in statuses if status["required"])
+
+    until(are_healthy, 60)
+
+
+def test_second_up_is_refused_and_the_first_goes_on(up: Up) -> None:
+    done = up.installed.run("up", "--venues", "sandbox", "--port", "0")
+    assert done.returncode == 1
+    assert f"is up already (process {up.process.pid})" in done.stderr
+    assert call(f"{up.ui}/server_info")["dagster_version"]
+    assert (up.installed.home / "up.pid").read_text().strip() == str(up.process.pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Path) -> None:
+    with started_up(Installed(tmp_path)) as up:
+        assert len(parts(up.installed)) == 4
+        up.process.send_signal(number)
+        assert up.process.wait(60) == 0
+        assert up.installed.processes() == {}
+        assert "killed" not in up.installed.said("up")
+        assert sorted(file.name for file in up.installed.home.glob("up.*")) == ["up.lock"]
+
+
+@pytest.mark.parametrize("module", ["alphaforge_assets.sandbox", "alphaforge_assets.warehouse.embedded"])
+def test_everything_ends_with_any_part(module: str, tmp_path: Path) -> None:
+    with started_up(Installed(tmp_path)) as up:
+        os.kill(parts(up.installed)[module], signal.SIGKILL)
+        assert up.process.wait(60) == 1
+        name = module.split(".")[1]
+        assert f"{name} was killed by SIGKILL, so everything was ended" in up.installed.said("up")
+        assert "Traceback" not in up.installed.said("up")
+        until(lambda: up.installed.processes() == {}, 10)
+
+
+def test_after_kill_9_nothing_stays_and_the_next_up_works(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    with started_up(installed) as first:
+        before = parts(installed)
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+        with started_up(installed) as second:
+            assert not set(before.values()) & set(installed.processes())
+            assert call(f"{second.ui}/server_info")["dagster_version"]
+            os.kill(second.process.pid, signal.SIGKILL)
+            second.process.wait()
+            until(lambda: installed.processes() == {}, 60)
+
+
+def test_up_uses_a_warehouse_that_runs_already(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    with open_warehouse(installed.home) as client, started_up(installed) as up:
+        assert "alphaforge_assets.warehouse.embedded" not in parts(installed)
+        assert up.warehouse.endswith(f":{client.url.rpartition(':')[2]}")
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(60) == 0
+        assert client.command("SELECT 1") == 1
+
+
+def test_backfill_from_the_ui_materializes_everything_in_few_runs(filled_up: Filled) -> None:
+    state = filled_up.state
+    keys = len(filled_up.days) * len(filled_up.instruments)
+    assert state["status"] == "COMPLETED_SUCCESS"
+    assert state["numPartitions"] == keys
+    assert {run["status"] for run in state["runs"]} == {"SUCCESS"}
+    assert len(state["runs"]) <= 5
+    for asset in CHAIN:
+        assert filled_up.up.partition_stats(asset)["numMaterialized"] >= keys
+    with open_warehouse(filled_up.up.installed.home) as client:
+        query = """SELECT count(), uniqExact(symbol), min(toDate(timestamp)), max(toDate(timestamp)) FROM analytics.v_bars
+            WHERE venue = 'okx_perp' AND timestamp < '2025-03-15'"""
+        (row,) = client.query(query).result_rows
+    assert row[:2] == (keys * (1440 + 24), len(filled_up.instruments))
+    assert (str(row[2]), str(row[3])) == (filled_up.days[0], filled_up.days[-1])
+
+
+def test_one_refused_instrument_of_a_ui_backfill_holds_back_no_other(up: Up) -> None:
+    day, bad, sound = "2025-04-01", "binance_spot.ETH-USDT", ("binance_spot.BTC-USDT", "binance_spot.SOL-USDT")
+    fault(up.venues, path="/api/v3/klines", kind="status", status=451, symbol="ETHUSDT", times=1000)
+    count = """SELECT symbol, count() FROM analytics.v_bars WHERE venue = 'binance_spot' AND toDate(timestamp) = '2025-04-01'
+        GROUP BY symbol ORDER BY symbol"""
+    try:
+        backfill = up.backfill(CHAIN, [day], [sound[0], bad, sound[1]])
+        until(lambda: up.backfill_state(backfill)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)
+        with open_warehouse(up.installed.home) as client:
+            until(lambda: len(client.query(count).result_rows) == 2, BACKFILL_S_MAX, every_s=1)
+            assert client.query(count).result_rows == [("BTC/USDT", 1464), ("SOL/USDT", 1464)]
+        until(lambda: all(run.is_finished for run in up.installed.runs()), BACKFILL_S_MAX, every_s=1)
+    finally:
+        call(f"{up.venues}/_faults", method="DELETE")
+    failed = [run for run in up.installed.runs() if run.status.value == "FAILURE"]
+    assert failed
+    assert all(bad.split(".")[1] in str(run.tags) or sound[0] in str(run.tags) for run in failed)
+
+
+def test_command_line_and_up_share_one_home(up: Up) -> None:
+    words = ("backfill", "--instruments", "bybit_spot.BTC-USDT", "--from", "2025-02-01", "--to", "2025-02-02")
+    assert "1,464 bars" in up.installed.well(*words, ALPHAFORGE_VENUES=up.venues)
+    assert "bybit_spot" in up.installed.well("status")
+
+
+def test_key_of_the_environment_is_written_nowhere(filled_up: Filled) -> None:
+    root = filled_up.up.installed.root
+    files = [file for file in root.rglob("*") if file.is_file()]
+    assert len(files) > 50
+    assert [file for file in files if CANARY.encode() in _content(file)] == []
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # merged away by ClickHouse
+        return b""

@@ -1,0 +1,119 @@
+"""The guard before the Dagster UI, on the real webserver: what a page of another site could send is refused, the UI is not."""
+
+import http.client
+import json
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from alphaforge_assets_tests.installed import Up
+
+QUERY = "{ version }"
+FORGED = "mutation { terminateRuns(runIds: []) { __typename } }"
+JSON = {"Content-Type": "application/json"}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol": "graphql-ws",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+
+
+def ask(up: Up, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """One request as it stands: no header is added but Host, and that only if it is not given."""
+    address = urlsplit(up.ui)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        whole = "" if answer.status == 101 else answer.read().decode(errors="replace")
+        return Answer(answer.status, whole)
+    finally:
+        connection.close()
+
+
+def graphql(query: str = QUERY) -> str:
+    return json.dumps({"query": query})
+
+
+def test_ui_and_its_own_requests_pass(up: Up) -> None:
+    page = ask(up, "GET", "/")
+    assert page.status == 200
+    assert "<html" in page.body
+    own = JSON | {"Origin": up.ui, "Sec-Fetch-Site": "same-origin"}
+    for path in ("/graphql", "/graphql?op=Version", "/graphql/"):
+        answer = ask(up, "POST", path, graphql(), own)
+        assert answer.status in (200, 307), path
+    assert json.loads(ask(up, "POST", "/graphql?op=Version", graphql(), own).body)["data"]["version"]
+    assert ask(up, "POST", "/graphql", graphql(), JSON | {"Content-Type": "application/json; charset=utf-8"}).status == 200
+    assert ask(up, "GET", "/server_info", headers={"Sec-Fetch-Site": "none"}).status == 200
+    assert ask(up, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200  # a link on another page may lead here
+
+
+def test_localhost_is_as_good_as_its_address(up: Up) -> None:
+    port = urlsplit(up.ui).port
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}"):
+        assert ask(up, "GET", "/server_info", headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "localhost.evil.example:{port}"])
+def test_other_hosts_are_refused(host: str, up: Up) -> None:
+    headers = {"Host": host.format(port=urlsplit(up.ui).port)}
+    for method, path, body in (("GET", "/", None), ("GET", "/server_info", None), ("POST", "/graphql", graphql())):
+        assert ask(up, method, path, body, headers | JSON).status in (400, 421)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1", "", "https://127.0.0.1:{port}"])
+def test_other_origins_are_refused(origin: str, up: Up) -> None:
+    headers = JSON | {"Origin": origin.format(port=urlsplit(up.ui).port)}
+    assert ask(up, "POST", "/graphql", graphql(), headers).status == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_requests_of_other_sites_are_refused(site: str, up: Up) -> None:
+    headers = JSON | {"Sec-Fetch-Site": site}
+    assert ask(up, "POST", "/graphql", graphql(), headers).status == 403
+    assert ask(up, "GET", "/graphql?query=" + quote(QUERY), headers=headers).status in (403, 405)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+def test_graphql_goes_by_post_only(method: str, up: Up) -> None:
+    for name in ("query", "QUERY", "variables", "mutation", "op"):
+        for path in ("/graphql", "/graphql/", "//graphql"):
+            answer = ask(up, method, f"{path}?{name}={quote(FORGED)}")
+            assert answer.status in (403, 404, 405), (path, name)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/graphql", "application/x-www-form-urlencoded", "multipart/form-data", None])
+def test_bodies_that_any_page_may_send_are_refused(kind: str | None, up: Up) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    assert ask(up, "POST", "/graphql", graphql(FORGED), headers).status == 415
+
+
+def test_statement_in_the_address_of_a_post_is_refused(up: Up) -> None:
+    for name in ("query", "variables"):
+        assert ask(up, "POST", f"/graphql?op=x&{name}={quote(FORGED)}", "{}", JSON).status == 415
+
+
+@pytest.mark.parametrize("kind", ["materialization", "check", "observation"])
+def test_reports_from_outside_are_refused(kind: str, up: Up) -> None:
+    for method in ("GET", "POST"):
+        for path in (f"/report_asset_{kind}/bars", f"/report_asset_{kind}/", f"//report_asset_{kind}/bars", f"/%72eport_asset_{kind}/bars"):
+            assert ask(up, method, path, "{}", JSON).status in (403, 404), path
+    query = "query Bars($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }"
+    found = up.graphql("Bars", query, key={"path": ["bars"]})["assetOrError"]
+    assert all(event["runId"] for event in found.get("assetMaterializations", []))
+
+
+def test_websockets_of_other_pages_are_refused(up: Up) -> None:
+    assert ask(up, "GET", "/graphql", headers=UPGRADE | {"Origin": up.ui}).status == 101
+    assert ask(up, "GET", "/graphql", headers=UPGRADE | {"Origin": "https://evil.example"}).status == 403
+    assert ask(up, "GET", "/graphql", headers=UPGRADE | {"Host": "evil.example"}).status == 403
