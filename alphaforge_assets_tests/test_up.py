@@ -15,7 +15,11 @@ from alphaforge_assets_tests.installed import (
 def parts(installed: Installed) -> dict[str, int]:
     """Module -> pid of each part of a running `up`."""
     words = {pid: command.split() for pid, command in installed.processes().items()}
-    return {w[w.index("alphaforge_assets.cli.part") + 1]: pid for pid, w in words.items() if "alphaforge_assets.cli.part" in w}
+    return {
+        w[w.index("alphaforge_assets.cli.part") + 1]: pid
+        for pid, w in words.items()
+        if "alphaforge_assets.cli.part" in w
+    }
 
 
 def test_every_part_answers_where_it_says(up: Up) -> None:

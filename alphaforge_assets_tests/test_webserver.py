@@ -53,9 +53,13 @@ def test_ui_and_its_own_requests_pass(up: Up) -> None:
         answer = ask(up, "POST", path, graphql(), own)
         assert answer.status in (200, 307), path
     assert json.loads(ask(up, "POST", "/graphql?op=Version", graphql(), own).body)["data"]["version"]
-    assert ask(up, "POST", "/graphql", graphql(), JSON | {"Content-Type": "application/json; charset=utf-8"}).status == 200
+    assert (
+        ask(up, "POST", "/graphql", graphql(), JSON | {"Content-Type": "application/json; charset=utf-8"}).status == 200
+    )
     assert ask(up, "GET", "/server_info", headers={"Sec-Fetch-Site": "none"}).status == 200
-    assert ask(up, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200  # a link on another page may lead here
+    assert (
+        ask(up, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
+    )  # a link on another page may lead here
 
 
 def test_localhost_is_as_good_as_its_address(up: Up) -> None:
@@ -64,14 +68,18 @@ def test_localhost_is_as_good_as_its_address(up: Up) -> None:
         assert ask(up, "GET", "/server_info", headers={"Host": host}).status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "localhost.evil.example:{port}"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "localhost.evil.example:{port}"]
+)
 def test_other_hosts_are_refused(host: str, up: Up) -> None:
     headers = {"Host": host.format(port=urlsplit(up.ui).port)}
     for method, path, body in (("GET", "/", None), ("GET", "/server_info", None), ("POST", "/graphql", graphql())):
         assert ask(up, method, path, body, headers | JSON).status in (400, 421)
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1", "", "https://127.0.0.1:{port}"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1", "", "https://127.0.0.1:{port}"]
+)
 def test_other_origins_are_refused(origin: str, up: Up) -> None:
     headers = JSON | {"Origin": origin.format(port=urlsplit(up.ui).port)}
     assert ask(up, "POST", "/graphql", graphql(), headers).status == 403
@@ -92,7 +100,9 @@ def test_graphql_goes_by_post_only(method: str, up: Up) -> None:
             assert answer.status in (403, 404, 405), (path, name)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/graphql", "application/x-www-form-urlencoded", "multipart/form-data", None])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/graphql", "application/x-www-form-urlencoded", "multipart/form-data", None]
+)
 def test_bodies_that_any_page_may_send_are_refused(kind: str | None, up: Up) -> None:
     headers = {} if kind is None else {"Content-Type": kind}
     assert ask(up, "POST", "/graphql", graphql(FORGED), headers).status == 415
@@ -106,7 +116,12 @@ def test_statement_in_the_address_of_a_post_is_refused(up: Up) -> None:
 @pytest.mark.parametrize("kind", ["materialization", "check", "observation"])
 def test_reports_from_outside_are_refused(kind: str, up: Up) -> None:
     for method in ("GET", "POST"):
-        for path in (f"/report_asset_{kind}/bars", f"/report_asset_{kind}/", f"//report_asset_{kind}/bars", f"/%72eport_asset_{kind}/bars"):
+        for path in (
+            f"/report_asset_{kind}/bars",
+            f"/report_asset_{kind}/",
+            f"//report_asset_{kind}/bars",
+            f"/%72eport_asset_{kind}/bars",
+        ):
             assert ask(up, method, path, "{}", JSON).status in (403, 404), path
     query = "query Bars($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }"
     found = up.graphql("Bars", query, key={"path": ["bars"]})["assetOrError"]
