@@ -16,7 +16,7 @@ from alphaforge_assets.venues.connection import Connection, open_venue
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
-from alphaforge_assets_tests.installed import Filled, Installed, Up, filled, started_up
+from alphaforge_assets_tests.installed import Filled, Installed, Up, filled, launched, started_up
 
 # A loaded machine is not a failure.
 hypothesis.settings.register_profile("alphaforge", deadline=None, database=None, max_examples=50)
@@ -110,9 +110,9 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxExchan
 
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A running `alphaforge up --venues sandbox`, for the whole session."""
+    """A running `alphaforge up --venues sandbox`, for the whole session, with a backfill under way."""
     with started_up(Installed(tmp_path_factory.mktemp("up"))) as running:
-        yield running
+        yield launched(running)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""AlphaForge as its users run it: the console script, `up`, and its UI, each as a real process or over a real socket."""
+"""AlphaForge as its users run it: the console script, `up` and its UI, each a real process behind a real socket."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ SCRIPT = Path(sys.executable).with_name("alphaforge")
 CANARY = "canary-6b1f0a9e-never-to-be-seen"
 CHAIN = ("landing_bars", "staging_bars", "bars")
 ENDS = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED")
+RUN_S_MAX = 120.0
 UP_S_MAX = 120.0
 BACKFILL_S_MAX = 240.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -43,7 +44,7 @@ class Installed:
         all_of = kept | chosen | {"ALPHAFORGE_BINANCE_SPOT_KEY": CANARY} | more
         return {k: v for k, v in all_of.items() if v is not None}
 
-    def run(self, *words: str, timeout_s: float = 120, **more: str | None) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: str, **more: str | None) -> "subprocess.CompletedProcess[str]":
         """Run to the end; what it says must never hold the key nor a traceback."""
         done = subprocess.run(
             [SCRIPT, *words],
@@ -52,7 +53,7 @@ class Installed:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=RUN_S_MAX,
         )
         assert CANARY not in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
@@ -127,6 +128,7 @@ class Up:
     ui: str
     warehouse: str
     venues: str
+    first_backfill: str = ""
 
     def graphql(self, operation: str, query: str, **variables: Any) -> Any:
         """Ask as the UI does: POST with the operation's name in the address. Returns `data`."""
@@ -184,17 +186,22 @@ class Filled:
     up: Up
     days: tuple[str, ...]
     instruments: tuple[str, ...]
-    backfill_id: str
     state: Any
 
 
+FILLED_DAYS = tuple(f"2025-03-{n:02d}" for n in range(1, 11))
+FILLED_INSTRUMENTS = tuple(f"okx_perp.{base}-USDT" for base in ("BTC", "ETH", "SOL", "XRP"))
+
+
+def launched(up: Up) -> Up:
+    """Launch ten days of four instruments through the whole chain; tests of other things go on meanwhile."""
+    return replace(up, first_backfill=up.backfill(CHAIN, FILLED_DAYS, FILLED_INSTRUMENTS))
+
+
 def filled(up: Up) -> Filled:
-    """Launch ten days of four instruments through the whole chain, and wait for the end. The daemon looks every 30 s."""
-    days = tuple(f"2025-03-{n:02d}" for n in range(1, 11))
-    instruments = tuple(f"okx_perp.{base}-USDT" for base in ("BTC", "ETH", "SOL", "XRP"))
-    backfill_id = up.backfill(CHAIN, days, instruments)
-    until(lambda: up.backfill_state(backfill_id)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)
-    return Filled(up, days, instruments, backfill_id, up.backfill_state(backfill_id))
+    """Wait for the end of what `launched` launched. The daemon looks every 30 s."""
+    until(lambda: up.backfill_state(up.first_backfill)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)
+    return Filled(up, FILLED_DAYS, FILLED_INSTRUMENTS, up.backfill_state(up.first_backfill))
 
 
 def until(true: Callable[[], bool], seconds: float, every_s: float = 0.3) -> None:

@@ -1,4 +1,4 @@
-"""The `alphaforge` command from outside: questions that cannot be, what backfills do and leave alone, and what is shown."""
+"""The `alphaforge` command from outside: questions that cannot be, what backfills do and leave alone, what is shown."""
 
 import datetime as dt
 import json
@@ -399,7 +399,7 @@ def test_no_color_means_no_colour(alphaforge: Installed) -> None:
     def shown(**more: str) -> str:
         """What a terminal would get."""
         ours, theirs = pty.openpty()
-        words = [SCRIPT, "backfill", *RANGE, "--instruments", "nope"]
+        words = [str(SCRIPT), "backfill", *RANGE, "--instruments", "nope"]
         process = subprocess.Popen(
             words, env=alphaforge.environment(TERM="xterm-256color", **more), stdout=theirs, stderr=theirs, stdin=theirs
         )

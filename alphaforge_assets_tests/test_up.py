@@ -1,4 +1,4 @@
-"""`alphaforge up` from outside: everything answers, everything ends together, and backfills launched as its UI launches them."""
+"""`alphaforge up` from outside: everything answers, all ends together, backfills are launched as its UI does."""
 
 import os
 import signal
@@ -8,7 +8,18 @@ import pytest
 
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import (
-    BACKFILL_S_MAX, CANARY, CHAIN, ENDS, OPENER, Filled, Installed, Up, call, fault, started_up, until,
+    BACKFILL_S_MAX,
+    CANARY,
+    CHAIN,
+    ENDS,
+    OPENER,
+    Filled,
+    Installed,
+    Up,
+    call,
+    fault,
+    started_up,
+    until,
 )  # fmt: skip
 
 
@@ -100,8 +111,8 @@ def test_backfill_from_the_ui_materializes_everything_in_few_runs(filled_up: Fil
     for asset in CHAIN:
         assert filled_up.up.partition_stats(asset)["numMaterialized"] >= keys
     with open_warehouse(filled_up.up.installed.home) as client:
-        query = """SELECT count(), uniqExact(symbol), min(toDate(timestamp)), max(toDate(timestamp)) FROM analytics.v_bars
-            WHERE venue = 'okx_perp' AND timestamp < '2025-03-15'"""
+        query = """SELECT count(), uniqExact(symbol), min(toDate(timestamp)), max(toDate(timestamp))
+            FROM analytics.v_bars WHERE venue = 'okx_perp' AND timestamp < '2025-03-15'"""
         (row,) = client.query(query).result_rows
     assert row[:2] == (keys * (1440 + 24), len(filled_up.instruments))
     assert (str(row[2]), str(row[3])) == (filled_up.days[0], filled_up.days[-1])
@@ -110,8 +121,8 @@ def test_backfill_from_the_ui_materializes_everything_in_few_runs(filled_up: Fil
 def test_one_refused_instrument_of_a_ui_backfill_holds_back_no_other(up: Up) -> None:
     day, bad, sound = "2025-04-01", "binance_spot.ETH-USDT", ("binance_spot.BTC-USDT", "binance_spot.SOL-USDT")
     fault(up.venues, path="/api/v3/klines", kind="status", status=451, symbol="ETHUSDT", times=1000)
-    count = """SELECT symbol, count() FROM analytics.v_bars WHERE venue = 'binance_spot' AND toDate(timestamp) = '2025-04-01'
-        GROUP BY symbol ORDER BY symbol"""
+    count = """SELECT symbol, count() FROM analytics.v_bars
+        WHERE venue = 'binance_spot' AND toDate(timestamp) = '2025-04-01' GROUP BY symbol ORDER BY symbol"""
     try:
         backfill = up.backfill(CHAIN, [day], [sound[0], bad, sound[1]])
         until(lambda: up.backfill_state(backfill)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)

@@ -1,4 +1,4 @@
-"""The guard before the Dagster UI, on the real webserver: what a page of another site could send is refused, the UI is not."""
+"""The guard before the real Dagster UI: what a page of another site could send is refused, the UI is not."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from alphaforge_assets_tests.installed import Up
 
-QUERY = "{ version }"
+QUERY = "{ runsOrError { ... on Runs { count } } }"
 FORGED = "mutation { terminateRuns(runIds: []) { __typename } }"
 JSON = {"Content-Type": "application/json"}
 UPGRADE = {
@@ -49,17 +49,15 @@ def test_ui_and_its_own_requests_pass(up: Up) -> None:
     assert page.status == 200
     assert "<html" in page.body
     own = JSON | {"Origin": up.ui, "Sec-Fetch-Site": "same-origin"}
-    for path in ("/graphql", "/graphql?op=Version", "/graphql/"):
+    for path in ("/graphql", "/graphql?op=Version"):
         answer = ask(up, "POST", path, graphql(), own)
-        assert answer.status in (200, 307), path
-    assert json.loads(ask(up, "POST", "/graphql?op=Version", graphql(), own).body)["data"]["version"]
-    assert (
-        ask(up, "POST", "/graphql", graphql(), JSON | {"Content-Type": "application/json; charset=utf-8"}).status == 200
-    )
+        assert answer.status == 200, path
+        assert json.loads(answer.body)["data"]["runsOrError"]["count"] >= 0
+    plain = {"Content-Type": "application/json; charset=utf-8"}
+    assert ask(up, "POST", "/graphql", graphql(), plain).status == 200
     assert ask(up, "GET", "/server_info", headers={"Sec-Fetch-Site": "none"}).status == 200
-    assert (
-        ask(up, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
-    )  # a link on another page may lead here
+    # A link on another page may lead here.
+    assert ask(up, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
 
 
 def test_localhost_is_as_good_as_its_address(up: Up) -> None:
@@ -115,17 +113,10 @@ def test_statement_in_the_address_of_a_post_is_refused(up: Up) -> None:
 
 @pytest.mark.parametrize("kind", ["materialization", "check", "observation"])
 def test_reports_from_outside_are_refused(kind: str, up: Up) -> None:
-    for method in ("GET", "POST"):
-        for path in (
-            f"/report_asset_{kind}/bars",
-            f"/report_asset_{kind}/",
-            f"//report_asset_{kind}/bars",
-            f"/%72eport_asset_{kind}/bars",
-        ):
-            assert ask(up, method, path, "{}", JSON).status in (403, 404), path
-    query = "query Bars($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { runId } } } }"
-    found = up.graphql("Bars", query, key={"path": ["bars"]})["assetOrError"]
-    assert all(event["runId"] for event in found.get("assetMaterializations", []))
+    paths = ("/report_asset_{}/bars", "/report_asset_{}/", "//report_asset_{}/bars", "/%72eport_asset_{}/bars")
+    for path in paths:
+        assert ask(up, "POST", path.format(kind), "{}", JSON).status in (403, 404, 405), path
+    assert ask(up, "GET", f"/report_asset_{kind}/bars").status == 403
 
 
 def test_websockets_of_other_pages_are_refused(up: Up) -> None:

@@ -97,9 +97,9 @@ def execute(
     refetch: bool = False,
     on_run: Callable[[str, Rectangle], None] = lambda run_id, covered: None,
 ) -> Outcome:
-    """Execute runs one after the other. What a failed run says is sound of it, or one instrument at a time, is done again.
+    """Execute runs one after the other. The sound instruments of a failed run are done again without the others.
 
-    Never raises for a failed run: its instruments and reasons are in the outcome. KeyboardInterrupt leaves the run under way
+    Never raises for a failed run: its instruments and reasons are in the outcome. Ctrl-C leaves the run under way
     marked as canceled and its thread at work: end the process.
     """
     resources = {"warehouse": client, "exchanges": Exchanges(settings), "universe": universe}

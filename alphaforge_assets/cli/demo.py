@@ -8,6 +8,7 @@ from rich.table import Table
 
 from alphaforge_assets.cli import run as runs
 from alphaforge_assets.cli import schema
+from alphaforge_assets.cli.question import ask
 from alphaforge_assets.cli.screen import count, screen
 from alphaforge_assets.cli.show import print_status, status_rows
 from alphaforge_assets.research import Research
@@ -21,7 +22,7 @@ INSTRUMENTS_PER_VENUE = 2
 
 
 def run(days: int) -> dict[str, str]:
-    """Backfill the last `days` complete days of a few instruments on each venue, then show them. Returns what failed."""
+    """Backfill the last `days` complete days of a few instruments a venue, then show them. Returns what failed."""
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
     keys = [
@@ -31,9 +32,10 @@ def run(days: int) -> dict[str, str]:
     ]
     today = dt.datetime.now(dt.UTC).date()
     screen.print("[bold]The venues are emulated on this machine (the sandbox); everything else is real.[/bold]")
+    question = ask(keys, today - dt.timedelta(days=days), today)
     with sandbox.start() as url, open_warehouse(settings.home, settings.clickhouse_url):
         fed = replace(settings, venues_url=url)
-        failed = runs.run_backfill(keys, today - dt.timedelta(days=days), today, settings=fed)
+        failed = runs.run_backfill(replace(question, settings=fed))
         _show(fed, keys[0])
     return failed
 
@@ -62,6 +64,6 @@ def _show(settings: Settings, key: str) -> None:
         f"  {alphaforge} status                  what is there\n"
         f'  python -c \'from alphaforge_assets.research import connect; print(connect().bars("{key}", "1h",'
         f' "{yesterday}", "{yesterday + dt.timedelta(days=1)}"))\'\n'
-        f"This warehouse now holds sandbox data and takes no live data: for that set ALPHAFORGE_HOME to another directory.",
+        f"This warehouse now holds sandbox data and takes no live data: for that set another ALPHAFORGE_HOME.",
         soft_wrap=True,
     )

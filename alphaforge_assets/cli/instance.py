@@ -1,4 +1,4 @@
-"""The Dagster instance of a home: its one configuration file, opened in the right order, and rid of runs nobody executes."""
+"""The Dagster instance of a home: its one configuration file, opened in the right order, rid of dead runs."""
 
 import os
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def executor_tag() -> dict[str, str]:
 
 
 def reap(instance: dg.DagsterInstance) -> list[str]:
-    """Mark as failed the runs whose executing process is gone; Dagster would leave them STARTED for hours. Returns run ids."""
+    """Mark as failed the runs whose process is gone; Dagster would leave them STARTED for hours. Returns run ids."""
     under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     reaped = []
     for run in instance.get_runs(under_way):

@@ -1,6 +1,7 @@
-"""The `alphaforge` command: what may be asked for, in words. The work is done elsewhere; this module reads arguments and shows results.
+"""The `alphaforge` command: what may be asked for, in words. The work is done elsewhere; this module reads arguments.
 
-Exit codes: 0 done; 1 something failed, and the message says whether a rerun helps; 2 the question itself cannot be; 130 interrupted.
+Exit codes: 0 done; 1 something failed, and the message says whether a rerun helps; 2 the question itself cannot be;
+130 interrupted.
 """
 
 import datetime as dt
@@ -19,7 +20,7 @@ DATASETS = ("bars",)
 
 
 class Command(click.Group):
-    """Turns our errors into one message and the exit code of their class; anything else is a bug and keeps its traceback."""
+    """Turns our errors into one message and their class's exit code; anything else is a bug and keeps its traceback."""
 
     def invoke(self, context: click.Context) -> Any:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -166,14 +167,16 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
     """
-    from alphaforge_assets.cli.run import run_backfill
+    from alphaforge_assets.cli.question import ask
 
     for name in _words("--datasets", [datasets]):
         if name not in DATASETS:
             raise BadInput(f"--datasets {name!r}: there is {', '.join(DATASETS)}")
-    failed = run_backfill(
-        _words("--instruments", patterns), _day("--from", start), _day("--to", end), refetch=refetch, dry_run=dry_run
-    )
+    question = ask(_words("--instruments", patterns), _day("--from", start), _day("--to", end))
+
+    from alphaforge_assets.cli.run import run_backfill
+
+    failed = run_backfill(question, refetch=refetch, dry_run=dry_run)
     sys.exit(1 if failed else 0)
 
 

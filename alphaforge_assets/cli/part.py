@@ -1,7 +1,7 @@
-"""`python -m alphaforge_assets.cli.part MODULE ARGS…`: a module as a part of `alphaforge up`, which it does not outlive.
+"""`python -m alphaforge_assets.cli.part MODULE ARGS…`: a module as a part of `alphaforge up`, not to outlive it.
 
-`up` holds the other end of our stdin. When that closes, `up` is gone, however it went, and so are we: as after a Ctrl-C, and
-by force with everything we started if that takes longer than END_S_MAX.
+`up` holds the other end of our stdin. When that closes, `up` is gone, however it went, and so are we: as after a
+Ctrl-C, and by force with everything we started if that takes longer than END_S_MAX.
 """
 
 import contextlib

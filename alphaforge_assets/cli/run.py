@@ -25,12 +25,13 @@ from rich.text import Text
 
 from alphaforge_assets import dimensions
 from alphaforge_assets.cli import backfill, instance, schema
+from alphaforge_assets.cli.question import Question
 from alphaforge_assets.cli.screen import complain, count, screen
-from alphaforge_assets.errors import BadInput, VenueUnavailable
+from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.settings import Settings, settings_from_environment
-from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -39,24 +40,15 @@ CONNECT_S_MAX = 5.0
 FAILURES_SHOWN_MAX = 20
 
 
-def run_backfill(
-    patterns: Sequence[str],
-    start: dt.date,
-    end: dt.date,
-    *,
-    refetch: bool = False,
-    dry_run: bool = False,
-    settings: Settings | None = None,
-) -> dict[str, str]:
-    """Backfill bars of [start, end). Returns instrument -> reason for what failed.
+def run_backfill(question: Question, *, refetch: bool = False, dry_run: bool = False) -> dict[str, str]:
+    """Backfill the bars asked for. Returns instrument -> reason for what failed.
 
-    Raises BadInput before anything is touched if the question cannot be; WarehouseDown, WarehouseRefused, MigrationRefused.
+    Raises VenueUnavailable if there is no sandbox where it should be, Permanent for a warehouse that others feed,
+    WarehouseDown, WarehouseRefused, MigrationRefused.
     """
     _quiet_retries()
-    settings = settings or settings_from_environment()
-    universe = load_universe(settings.universe_file)
-    instruments = universe.select(patterns)
-    _check_range(universe, start, end)
+    settings, universe, instruments = question.settings, question.universe, question.instruments
+    start, end = question.start, question.end
     with (
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as dagster,
@@ -91,20 +83,6 @@ def refresh_dimensions() -> None:
         raise VenueUnavailable("; ".join(f"{venue}: {error}" for venue, error in errors.items()))
 
 
-def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:
-    today = dt.datetime.now(dt.UTC).date()
-    if end <= start:
-        raise BadInput(f"--to {end} is not after --from {start}: --to is the day after the last one wanted")
-    if start < universe.history_start:
-        raise BadInput(
-            f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go further back"
-        )
-    if start > today:
-        raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")
-    if end > today + dt.timedelta(days=1):
-        raise BadInput(f"--to {end}: later than tomorrow, {today + dt.timedelta(days=1)} UTC")
-
-
 def _print_plan(
     plan: backfill.Plan, instruments: Sequence[object], start: dt.date, end: dt.date, settings: Settings
 ) -> None:
@@ -137,9 +115,17 @@ class _RowsPerSecond(ProgressColumn):
 def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterator[Callable[[str, Rectangle], None]]:
     """A bar that follows the ledger, so it tells the truth whoever executes the runs."""
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-        _RowsPerSecond(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=screen, transient=not screen.is_terminal,
-    )  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _RowsPerSecond(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=not screen.is_terminal,
+    )
     done = threading.Event()
     task = bar.add_task("starting", total=max(plan.bars, 1))
 
@@ -191,8 +177,8 @@ def _refuse_absent_sandbox(settings: Settings) -> None:
         ).close()
     except OSError as error:
         raise VenueUnavailable(
-            f"no sandbox answers at {settings.venues_url} ({error.strerror or error}): start it with `alphaforge sandbox`, or"
-            " set ALPHAFORGE_VENUES to where it is"
+            f"no sandbox answers at {settings.venues_url} ({error.strerror or error}): start it with `alphaforge"
+            " sandbox`, or set ALPHAFORGE_VENUES to where it is"
         ) from error
 
 

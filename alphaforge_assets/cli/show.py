@@ -20,9 +20,16 @@ def show_universe(as_json: bool) -> None:
     settings = settings_from_environment()
     kept = load_universe(settings.universe_file)
     if as_json:
-        rows = [{"instrument": i.key, "instrument_id": i.instrument_id, "ccxt_symbol": i.ccxt_symbol,
-                 "listed_from": i.listed_from.isoformat(),
-                 "listed_until": i.listed_until.isoformat() if i.listed_until else None} for i in kept.instruments]  # fmt: skip
+        rows = [
+            {
+                "instrument": i.key,
+                "instrument_id": i.instrument_id,
+                "ccxt_symbol": i.ccxt_symbol,
+                "listed_from": i.listed_from.isoformat(),
+                "listed_until": i.listed_until.isoformat() if i.listed_until else None,
+            }
+            for i in kept.instruments
+        ]
         click.echo(
             json.dumps(
                 {"history_start": kept.history_start.isoformat(), "intervals": kept.intervals, "instruments": rows}

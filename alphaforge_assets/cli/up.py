@@ -1,7 +1,7 @@
 """`alphaforge up`: everything on one machine, started in the right order and ended together.
 
-Each part is a process of its own with its output in ALPHAFORGE_HOME/logs. If one dies, all end and its last words are shown.
-No part outlives `up`, not even a killed one (see part.py), and `up.lock` is held until the last of them is gone.
+Each part is a process of its own with its output in ALPHAFORGE_HOME/logs. If one dies, all end and its last words are
+shown. No part outlives `up`, not even a killed one (see part.py), and `up.lock` is held until the last of them is gone.
 """
 
 import contextlib
@@ -55,7 +55,8 @@ class Parts:
 def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int) -> None:
     """Start everything, print where it is, and wait for Ctrl-C or SIGTERM.
 
-    Raises Occupied if this home is up already or a port is taken, BadInput for a bad universe, Permanent when a part dies.
+    Raises Occupied if this home is up already or a port is taken, BadInput for a bad universe or home, Permanent when a
+    part dies.
     """
     settings = settings_from_environment()
     load_universe(settings.universe_file)
@@ -106,8 +107,8 @@ def _alone(home: Path) -> Iterator[int]:
             pid = owner.read_text().strip() if owner.exists() else ""
             if _is_alive(pid) or time.monotonic() > deadline:
                 raise Occupied(
-                    f"{home} is up already (process {pid or 'unknown'}): stop that one with Ctrl-C, or set ALPHAFORGE_HOME to"
-                    " another directory"
+                    f"{home} is up already (process {pid or 'unknown'}): stop that one with Ctrl-C, or set"
+                    " ALPHAFORGE_HOME to another directory"
                 )
             time.sleep(POLL_S)
         owner.write_text(f"{os.getpid()}\n")
@@ -139,7 +140,7 @@ def _is_alive(pid: str) -> bool:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Both Ctrl-C and SIGTERM end `up` in order, also where a shell started us in the background and made us ignore Ctrl-C."""
+    """Both Ctrl-C and SIGTERM end `up` in order, also where a shell started us in the background to ignore Ctrl-C."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -160,7 +161,7 @@ def _start_warehouse(parts: Parts, settings: Settings, port: int) -> None:
     if address := running(data):
         if port and port != address.port:
             raise Occupied(
-                f"the warehouse of {settings.home} is running already, on port {address.port}: leave out --warehouse-port"
+                f"the warehouse of {settings.home} runs already, on port {address.port}: leave out --warehouse-port"
             )
         return
     part = _spawn(
@@ -260,7 +261,8 @@ def _announce(parts: Parts, settings: Settings, port: int) -> None:
     table.add_row("home", str(settings.home))
     screen.print(table)
     screen.print(
-        f"[dim]{', '.join(p.name for p in parts.started)} are up; logs in {settings.home / 'logs'}. Ctrl-C ends them all.[/dim]"
+        f"[dim]{', '.join(p.name for p in parts.started)} are up; logs in {settings.home / 'logs'}."
+        " Ctrl-C ends them all.[/dim]"
     )
 
 

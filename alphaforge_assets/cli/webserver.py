@@ -1,7 +1,7 @@
 """Dagster's webserver behind a guard: on loopback, for pages of its own only.
 
-dagster-webserver 1.13 runs GraphQL mutations sent by GET and looks at neither Host nor Origin, so any web page open in the
-operator's browser could launch runs, and its report endpoints accept forged materializations (both measured).
+dagster-webserver 1.13 runs GraphQL mutations sent by GET and looks at neither Host nor Origin, so any web page open in
+the operator's browser could launch runs, and its report endpoints accept forged materializations (both measured).
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from alphaforge_assets.cli.instance import WORKSPACE
 
 
 class Guard:
-    """ASGI middleware: other hosts 421, other origins 403, GraphQL by GET 405, other bodies than JSON 415, forged reports 403."""
+    """ASGI middleware. 421: other hosts. 403: other origins, forged reports. 405: GraphQL by GET. 415: not JSON."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self.app = app
@@ -41,7 +41,7 @@ class Guard:
         if headers.get("host") not in self.hosts:
             return 421, "this server answers to 127.0.0.1 and localhost only"
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] not in self.hosts:
+        if origin is not None and origin.removeprefix("http://") not in self.hosts:
             return 403, "requests from other origins are refused"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope.get("method") != "GET":
             return 403, "requests from other sites are refused"

@@ -1,0 +1,44 @@
+"""What a backfill is asked to do, checked before anything is touched and before Dagster loads, which takes a second."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alphaforge_assets.errors import BadInput
+from alphaforge_assets.settings import Settings, settings_from_environment
+from alphaforge_assets.universe import Instrument, Universe, load_universe
+
+
+@dataclass(frozen=True)
+class Question:
+    """Instruments × [start, end), in UTC days, and the settings and universe it is asked under."""
+
+    settings: Settings
+    universe: Universe
+    instruments: tuple[Instrument, ...]
+    start: dt.date
+    end: dt.date
+
+
+def ask(patterns: Sequence[str], start: dt.date, end: dt.date) -> Question:
+    """A question that makes sense under the environment. Raises BadInput naming what does not."""
+    settings = settings_from_environment()
+    universe = load_universe(settings.universe_file)
+    instruments = universe.select(patterns)
+    _check_range(universe, start, end)
+    return Question(settings, universe, instruments, start, end)
+
+
+def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    if end <= start:
+        raise BadInput(f"--to {end} is not after --from {start}: --to is the day after the last one wanted")
+    if start < universe.history_start:
+        raise BadInput(
+            f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go"
+            " further back"
+        )
+    if start > today:
+        raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")
+    if end > today + dt.timedelta(days=1):
+        raise BadInput(f"--to {end}: later than tomorrow, {today + dt.timedelta(days=1)} UTC")
