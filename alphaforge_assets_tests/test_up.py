@@ -8,7 +8,18 @@ import pytest
 
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import (
-    BACKFILL_S_MAX, CANARY, CHAIN, ENDS, OPENER, Filled, Installed, Up, call, fault, started_up, until,
+    BACKFILL_S_MAX,
+    CANARY,
+    CHAIN,
+    ENDS,
+    OPENER,
+    Filled,
+    Installed,
+    Up,
+    call,
+    fault,
+    started_up,
+    until,
 )  # fmt: skip
 
 

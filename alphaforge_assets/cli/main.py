@@ -15,8 +15,6 @@ import click
 
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
-DATASETS = ("bars",)
-
 
 class Command(click.Group):
     """Turns our errors into one message and the exit code of their class; anything else is a bug and keeps its traceback."""
@@ -143,7 +141,7 @@ def refresh() -> None:
 
 
 @main.command()
-@click.option("--datasets", default="bars", show_default=True, help=f"Comma-separated; of: {', '.join(DATASETS)}.")
+@click.option("--datasets", default="bars", show_default=True, help="Comma-separated.")
 @click.option(
     "--instruments",
     "patterns",
@@ -168,11 +166,13 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
     """
     from alphaforge_assets.cli.run import run_backfill
 
-    for name in _words("--datasets", [datasets]):
-        if name not in DATASETS:
-            raise BadInput(f"--datasets {name!r}: there is {', '.join(DATASETS)}")
     failed = run_backfill(
-        _words("--instruments", patterns), _day("--from", start), _day("--to", end), refetch=refetch, dry_run=dry_run
+        _words("--instruments", patterns),
+        _day("--from", start),
+        _day("--to", end),
+        datasets=_words("--datasets", [datasets]),
+        refetch=refetch,
+        dry_run=dry_run,
     )
     sys.exit(1 if failed else 0)
 

@@ -26,11 +26,12 @@ from rich.text import Text
 from alphaforge_assets import dimensions
 from alphaforge_assets.cli import backfill, instance, schema
 from alphaforge_assets.cli.screen import complain, count, screen
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.settings import Settings, settings_from_environment
-from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.universe import Instrument, Universe, load_universe
 from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -44,35 +45,55 @@ def run_backfill(
     start: dt.date,
     end: dt.date,
     *,
+    datasets: Sequence[str] = ("bars",),
     refetch: bool = False,
     dry_run: bool = False,
     settings: Settings | None = None,
 ) -> dict[str, str]:
-    """Backfill bars of [start, end). Returns instrument -> reason for what failed.
+    """Backfill [start, end) of some datasets. Returns instrument -> reason for what failed.
 
-    Raises BadInput before anything is touched if the question cannot be; WarehouseDown, WarehouseRefused, MigrationRefused.
+    Raises BadInput before anything is touched if the question cannot be; WarehouseDown, WarehouseRefused,
+    MigrationRefused.
     """
     _quiet_retries()
     settings = settings or settings_from_environment()
     universe = load_universe(settings.universe_file)
-    instruments = universe.select(patterns)
+    chosen = [(dataset, _instruments(universe, patterns, dataset)) for dataset in map(_dataset, datasets)]
     _check_range(universe, start, end)
+    failed: dict[str, str] = {}
     with (
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as dagster,
     ):
         schema.ensure(client, settings)
         refuse_mixing(client, settings.origin)
-        plan = backfill.plan(client, dagster, universe, instruments, start, end, refetch=refetch)
-        _print_plan(plan, instruments, start, end, settings)
-        if dry_run or not plan.runs:
-            return {}
-        _refuse_absent_sandbox(settings)
-        run_ids: list[str] = []
-        with _progress(client, plan, run_ids) as on_run:
-            outcome = backfill.execute(client, dagster, universe, settings, plan.runs, refetch=refetch, on_run=on_run)
-        _print_outcome(client, outcome)
-        return outcome.failed
+        for dataset, instruments in chosen:
+            plan = backfill.plan(client, dagster, universe, dataset, instruments, start, end, refetch=refetch)
+            _print_plan(plan, instruments, start, end, settings)
+            if dry_run or not plan.runs:
+                continue
+            _refuse_absent_sandbox(settings)
+            run_ids: list[str] = []
+            with _progress(client, plan, run_ids) as on_run:
+                outcome = backfill.execute(
+                    client, dagster, universe, settings, dataset, plan.runs, refetch=refetch, on_run=on_run
+                )
+            _print_outcome(client, outcome)
+            failed |= outcome.failed
+    return failed
+
+
+def _dataset(name: str) -> Dataset:
+    if name not in DATASETS:
+        raise BadInput(f"--datasets {name!r}: there is {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def _instruments(universe: Universe, patterns: Sequence[str], dataset: Dataset) -> list[Instrument]:
+    found = [i for i in universe.select(patterns) if dataset.keeps(i)]
+    if not found:
+        raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
+    return found
 
 
 def refresh_dimensions() -> None:
@@ -120,7 +141,7 @@ def _print_plan(
     for n, run in enumerate(plan.runs, 1):
         table.add_row(str(n), _named(run), str(run.start), str(run.end))
     screen.print(table)
-    screen.print(f"{count(plan.bars)} bars to ask for in {len(plan.left)} windows")
+    screen.print(f"{count(plan.rows)} rows of {plan.dataset.name} to ask for at most in {len(plan.left)} windows")
 
 
 def _named(run: Rectangle) -> str:
@@ -130,7 +151,7 @@ def _named(run: Rectangle) -> str:
 
 class _RowsPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{count(task.speed or 0)} bars/s", style="progress.data.speed")
+        return Text(f"{count(task.fields['rows'] / max(task.elapsed or 0, 1))} rows/s", style="progress.data.speed")
 
 
 @contextmanager
@@ -141,7 +162,11 @@ def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterat
         _RowsPerSecond(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=screen, transient=not screen.is_terminal,
     )  # fmt: skip
     done = threading.Event()
-    task = bar.add_task("starting", total=max(plan.bars, 1))
+    task = bar.add_task("starting", total=max(plan.seconds, 1), rows=0)
+
+    def move() -> None:
+        done_so_far = backfill.progress(client, run_ids)
+        bar.update(task, completed=done_so_far["answered_s"], rows=done_so_far["rows"])
 
     def on_run(run_id: str, covered: Rectangle) -> None:
         run_ids.append(run_id)
@@ -150,7 +175,7 @@ def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterat
     def follow() -> None:
         while not done.wait(POLL_S):
             if run_ids:
-                bar.update(task, completed=backfill.progress(client, run_ids)["bars_answered"])
+                move()
 
     follower = threading.Thread(target=follow, name="progress", daemon=True)
     with bar:
@@ -161,14 +186,14 @@ def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterat
             done.set()
             follower.join()
             if run_ids:
-                bar.update(task, completed=backfill.progress(client, run_ids)["bars_answered"])
+                move()
 
 
 def _print_outcome(client: Client, outcome: backfill.Outcome) -> None:
     did = backfill.progress(client, outcome.runs)
     per_s = did["rows"] / outcome.seconds if outcome.seconds else 0
     screen.print(
-        f"[bold]{count(did['rows'])} bars[/bold] in {outcome.seconds:.1f} s ({count(per_s)} bars/s, Dagster included),"
+        f"[bold]{count(did['rows'])} rows[/bold] in {outcome.seconds:.1f} s ({count(per_s)} rows/s, Dagster included),"
         f" {count(did['requests'])} requests, {len(outcome.runs)} runs"
     )
     together: dict[str, list[str]] = defaultdict(list)
