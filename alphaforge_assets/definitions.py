@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from alphaforge_assets import checks, dimensions, landing, mart, sensors, staging
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
@@ -24,21 +25,31 @@ def alphaforge() -> dg.Definitions:
 
 def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions:
     """The graph for one universe, working with the given warehouse, exchanges and universe."""
-    partitions = day_by_instrument(universe)
-    chain = [landing.bars_asset(partitions), staging.bars_asset(partitions), mart.bars_asset(partitions)]
-    bars = dg.define_asset_job(
-        "refresh_bars", selection=chain, description="Land, stage and publish the bars of a range."
-    )
+    chains = {d.name: _chain(d, universe) for d in DATASETS.values()}
+    jobs = {
+        name: dg.define_asset_job(
+            f"refresh_{name}", selection=chain, description=f"Land, stage and publish a range of {name}."
+        )
+        for name, chain in chains.items()
+    }
     return dg.Definitions(
         assets=[
-            *dg.with_source_code_references([dimensions.venues_and_instruments, *chain]),
+            *dg.with_source_code_references(
+                [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
+            ),
             *landing.specs(),
             *staging.specs(),
             *mart.specs(),
         ],
         asset_checks=checks.asset_checks(),
-        jobs=[bars],
-        sensors=[sensors.split_failed_runs(universe, bars)],
+        jobs=list(jobs.values()),
+        sensors=[sensors.split_failed_runs(universe, jobs)],
         resources=resources,
         executor=dg.in_process_executor,
     )
+
+
+def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
+    """Landing, staging and mart of a dataset, on the same partitions."""
+    partitions = day_by_instrument(universe.history_start, dataset.instruments(universe))
+    return [layer.asset(dataset, partitions) for layer in (landing, staging, mart)]

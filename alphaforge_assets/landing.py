@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.described import described, record_beside, row_counts
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
@@ -46,13 +47,14 @@ class Fetch(dg.Config):
 
 @dataclass
 class Landed:
-    """What one call of `land_bars` did."""
+    """What one call of `land` did."""
 
     rows: int = 0
     requests: int = 0
     weight: int = 0
     retries: int = 0
     waited_s: float = 0.0
+    listings_changed: int | None = None  # None: no venue's listings were read
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, other: "Landed") -> None:
@@ -62,18 +64,21 @@ class Landed:
         self.retries += other.retries
         self.waited_s += other.waited_s
         self.failures += other.failures
+        if other.listings_changed is not None:
+            self.listings_changed = (self.listings_changed or 0) + other.listings_changed
 
 
-def land_bars(
+def land(
     client: Client,
     exchanges: Exchanges,
     covered: Rectangle,
+    dataset: Dataset,
     intervals: Sequence[str],
     *,
     run_id: str,
     refetch: bool = False,
 ) -> Landed:
-    """Fetch the bars of a rectangle that landing does not have, all venues at once, and append them.
+    """Fetch what landing does not have of a rectangle, all venues at once, and append it.
 
     Venue trouble is returned as failures (and in the ledger), never raised. Raises Permanent if the warehouse is fed by
     the other kind of venues, WarehouseDown, WarehouseRefused.
@@ -83,18 +88,24 @@ def land_bars(
     total = Landed()
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
-        for landed in pool.map(lambda part: _land_venue(client, exchanges, part, intervals, run_id, refetch), parts):
+        lands = pool.map(lambda part: _land_venue(client, exchanges, part, dataset, intervals, run_id, refetch), parts)
+        for landed in lands:
             total.add(landed)
     return total
 
 
-def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `landing_bars`."""
+def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `landing_<dataset>`."""
+    name = f"landing_{dataset.name}"
 
     @dg.asset(
-        partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["instruments"], **described("landing_bars")
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=BACKFILL_POLICY,
+        deps=["instruments"],
+        **described(name),
     )
-    def landing_bars(
+    def landing(
         context: dg.AssetExecutionContext,
         config: Fetch,
         warehouse: dg.ResourceParam[Client],
@@ -102,15 +113,16 @@ def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         universe: dg.ResourceParam[Universe],
     ) -> dg.MaterializeResult[None]:
         covered = rectangle(context.partition_keys, universe)
-        landed = land_bars(
-            warehouse, exchanges, covered, universe.intervals, run_id=context.run_id, refetch=config.refetch
-        )
+        intervals = dataset.intervals(universe)
+        landed = land(warehouse, exchanges, covered, dataset, intervals, run_id=context.run_id, refetch=config.refetch)
         record_beside(context, "ingest_batches", _metadata(landed))
+        if landed.listings_changed is not None:
+            record_beside(context, "instruments", {"versions_added": dg.MetadataValue.int(landed.listings_changed)})
         if landed.failures:
             _report_failures(context, covered, landed)
-        return dg.MaterializeResult(metadata=_metadata(landed) | row_counts(warehouse, "landing_bars", covered))
+        return dg.MaterializeResult(metadata=_metadata(landed) | row_counts(warehouse, name, covered))
 
-    return landing_bars
+    return landing
 
 
 def specs() -> list[dg.AssetSpec]:
@@ -151,46 +163,59 @@ def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
 
 
 def _land_venue(
-    client: Client, exchanges: Exchanges, part: Rectangle, intervals: Sequence[str], run_id: str, refetch: bool
+    client: Client,
+    exchanges: Exchanges,
+    part: Rectangle,
+    dataset: Dataset,
+    intervals: Sequence[str],
+    run_id: str,
+    refetch: bool,
 ) -> Landed:
     """One venue's share of a rectangle."""
     wanted = part.windows(intervals, dt.datetime.max.replace(tzinfo=dt.UTC))
-    left = wanted if refetch else unanswered(client, "bars", wanted)
+    left = wanted if refetch else unanswered(client, dataset.name, wanted)
     if not left:
         return Landed()  # the venue is not even asked for its clock
     with exchanges.open(part.instruments[0].venue) as connection:
         try:
             closed_before = connection.fetch_server_time() - SETTLE
-            names = _names(client, connection, part.instruments)
+            names, listings_changed = _names(client, connection, part.instruments)
         except AlphaForgeError as error:
             failures = [_failure(w, error) for w in left]
-            record_failures(client, "bars", failures, origin=exchanges.origin, run_id=run_id)
+            record_failures(client, dataset.name, failures, origin=exchanges.origin, run_id=run_id)
             return Landed(failures=failures)
         closed = [w for i in intervals for w in part.windows([i], _floor(closed_before, i))]
-        plan = following(client, "bars", closed) if refetch else unanswered(client, "bars", closed)
-        landed = Landed()
-        for answers, failures in _slices(_ask(connection, plan, names, closed_before)):
-            append(client, "bars", answers, origin=exchanges.origin, source="rest", run_id=run_id)
-            record_failures(client, "bars", failures, origin=exchanges.origin, run_id=run_id)
+        choose = following if refetch else unanswered
+        plan = choose(client, dataset.name, closed)
+        landed = Landed(listings_changed=listings_changed)
+        for answers, failures in _slices(_ask(connection, dataset, plan, names, closed_before)):
+            append(client, dataset.name, answers, origin=exchanges.origin, source="rest", run_id=run_id)
+            record_failures(client, dataset.name, failures, origin=exchanges.origin, run_id=run_id)
             landed.add(_summed(answers, failures))
         return landed
 
 
-def _names(client: Client, connection: Connection, instruments: Iterable[Instrument]) -> dict[tuple[str, str], str]:
-    """The venue's own names.
+def _names(
+    client: Client, connection: Connection, instruments: Iterable[Instrument]
+) -> tuple[dict[tuple[str, str], str], int | None]:
+    """The venue's own names, and how many listings changed if they had to be read.
 
-    Listings are read from the venue when the warehouse has not seen one of the instruments.
+    They are read from the venue when the warehouse has not seen one of the instruments.
     """
     venue = connection.venue.name
     names = venue_symbols(client, [venue])
-    if any((i.venue, i.symbol) not in names for i in instruments):
-        publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
-        names = venue_symbols(client, [venue])
-    return names
+    if all((i.venue, i.symbol) in names for i in instruments):
+        return names, None
+    changed = publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
+    return venue_symbols(client, [venue]), changed
 
 
 def _ask(
-    connection: Connection, plan: Sequence[Window], names: dict[tuple[str, str], str], closed_before: dt.datetime
+    connection: Connection,
+    dataset: Dataset,
+    plan: Sequence[Window],
+    names: dict[tuple[str, str], str],
+    closed_before: dt.datetime,
 ) -> Iterator[Answer | Failure]:
     """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead."""
     ahead = deque[tuple[Window, "Future[Fetched]"]]()
@@ -204,7 +229,7 @@ def _ask(
                 )
                 yield _failure(w, error)
             else:
-                ahead.append((w, connection.submit_bars(name, w.interval, w.start, w.end, closed_before)))
+                ahead.append((w, dataset.ask(connection, name, w, closed_before)))
         if not ahead:
             return
         w, pending = ahead.popleft()
@@ -262,5 +287,6 @@ def _summed(answers: Sequence[Answer], failures: list[Failure]) -> Landed:
 
 
 def _floor(moment: dt.datetime, interval: str) -> dt.datetime:
-    step = INTERVAL_MS[interval]
+    """The last moment on the interval's grid; on the second's where there is no grid."""
+    step = INTERVAL_MS.get(interval, 1000)
     return dt.datetime.fromtimestamp(int(moment.timestamp() * 1000) // step * step / 1000, dt.UTC)

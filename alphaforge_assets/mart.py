@@ -9,37 +9,43 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.described import column_lineage, described, record_beside, row_counts
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 
 
-def publish_bars(
-    client: Client, covered: Rectangle, intervals: Sequence[str], comment: Mapping[str, str] | None = None
+def publish(
+    client: Client,
+    covered: Rectangle,
+    dataset: Dataset,
+    intervals: Sequence[str],
+    comment: Mapping[str, str] | None = None,
 ) -> None:
-    """Bring bars_history, then bars, up to date with staging_bars. Raises WarehouseDown, WarehouseRefused."""
+    """Bring history, then the current table, up to date with staging. Raises WarehouseDown, WarehouseRefused."""
     published_at = dt.datetime.now(dt.UTC)
-    for start, end in covered.slices(intervals):
+    for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
-        statements.execute(client, "mart/bars_history", comment, **bounds, published_at=published_at)
-        statements.execute(client, "mart/bars", comment, **bounds)
+        statements.execute(client, f"mart/{dataset.name}_history", comment, **bounds, published_at=published_at)
+        statements.execute(client, f"mart/{dataset.name}", comment, **bounds)
 
 
-def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `bars`; a publication cut short by a crash is made up for by the next run."""
+def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run."""
+    _, above, name = dataset.chain
 
-    @dg.asset(partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["staging_bars"], **described("bars"))
-    def bars(
+    @dg.asset(name=name, partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=[above], **described(name))
+    def mart(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
         covered = rectangle(context.partition_keys, universe)
-        publish_bars(warehouse, covered, universe.intervals, {"run_id": context.run_id, "asset": "bars"})
-        record_beside(context, "bars_history", row_counts(warehouse, "bars_history", covered))
-        metadata = row_counts(warehouse, "bars", covered) | column_lineage("bars", "staging_bars")
+        publish(warehouse, covered, dataset, dataset.intervals(universe), {"run_id": context.run_id, "asset": name})
+        record_beside(context, f"{name}_history", row_counts(warehouse, f"{name}_history", covered))
+        metadata = row_counts(warehouse, name, covered) | column_lineage(name, above)
         return dg.MaterializeResult(metadata=metadata)
 
-    return bars
+    return mart
 
 
 def specs() -> list[dg.AssetSpec]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse.batches import Window
 
 # One run takes an instrument-year: its start costs seconds, and a run that fails takes its whole range with it.
@@ -61,13 +61,13 @@ class Rectangle:
                 wanted += [Window(instrument, interval, start, end) for interval in intervals]
         return wanted
 
-    def slices(self, intervals: Iterable[str]) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+    def slices(self, rows_a_day: int) -> Iterator[tuple[dt.datetime, dt.datetime]]:
         """[start, end) of each statement over it: whole months, as many as ROWS_PER_STATEMENT rows fill, at least one.
 
-        A statement costs 30 ms before its first row and memory by the row, and may touch 100 table partitions.
+        `rows_a_day` is the most that one instrument brings. A statement costs 30 ms before its first row and memory by
+        the row, and may touch 100 table partitions.
         """
-        rows_a_day = len(self.instruments) * sum(INTERVAL_MS["1d"] // INTERVAL_MS[i] for i in intervals)
-        months = min(MONTHS_PER_STATEMENT_MAX, max(1, ROWS_PER_STATEMENT // (31 * rows_a_day)))
+        months = min(MONTHS_PER_STATEMENT_MAX, max(1, ROWS_PER_STATEMENT // (31 * rows_a_day * len(self.instruments))))
         start = self.start
         while start < self.end:
             first_of_next = start.year * 12 + start.month - 1 + months
@@ -91,12 +91,12 @@ class Rectangle:
         }
 
 
-def day_by_instrument(universe: Universe) -> dg.MultiPartitionsDefinition:
-    """Days from the start of history to today × instruments of the universe, ordered by venue."""
+def day_by_instrument(start: dt.date, instruments: Sequence[Instrument]) -> dg.MultiPartitionsDefinition:
+    """Days from the start of history to today × instruments, ordered by venue as in the universe."""
     return dg.MultiPartitionsDefinition(
         {
-            "date": dg.DailyPartitionsDefinition(start_date=universe.history_start.isoformat(), end_offset=1),
-            "instrument": dg.StaticPartitionsDefinition([i.key for i in universe.instruments]),
+            "date": dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1),
+            "instrument": dg.StaticPartitionsDefinition([i.key for i in instruments]),
         }
     )
 
@@ -119,25 +119,28 @@ def rectangle(keys: Sequence[str], universe: Universe) -> Rectangle:
     return Rectangle(instruments, min(days), max(days) + dt.timedelta(days=1))
 
 
-def rectangle_of_tags(tags: Mapping[str, str], universe: Universe) -> Rectangle:
-    """The rectangle of a run by its range tags: the way back from `Rectangle.tags`."""
+def rectangle_of_tags(tags: Mapping[str, str], order: Sequence[Instrument]) -> Rectangle:
+    """The rectangle of a run by its range tags: the way back from `Rectangle.tags`. `order` is the partitions' own."""
     first_day, _, first = tags[RANGE_START_TAG].partition("|")
     last_day, _, last = tags[RANGE_END_TAG].partition("|")
-    names = [i.key for i in universe.instruments]
-    instruments = universe.instruments[names.index(first) : names.index(last) + 1]
+    names = [i.key for i in order]
+    instruments = tuple(order[names.index(first) : names.index(last) + 1])
     return Rectangle(
         instruments, dt.date.fromisoformat(first_day), dt.date.fromisoformat(last_day) + dt.timedelta(days=1)
     )
 
 
-def rectangles(instruments: Sequence[Instrument], start: dt.date, end: dt.date, universe: Universe) -> list[Rectangle]:
+def rectangles(
+    instruments: Sequence[Instrument], start: dt.date, end: dt.date, order: Sequence[Instrument]
+) -> list[Rectangle]:
     """[start, end) × `instruments` as few rectangles, each at most PARTITIONS_PER_RUN_MAX keys and one run's worth.
 
-    A run's instruments must be neighbours in the universe, because a run is tagged with its first and last key only.
+    A run's instruments must be neighbours in `order`, the partitions' own, because a run is tagged with its first and
+    last key only.
     """
     chosen = set(instruments)
     groups: list[list[Instrument]] = []
-    for before, instrument in zip((None, *universe.instruments), universe.instruments, strict=False):
+    for before, instrument in zip((None, *order), order, strict=False):
         if instrument not in chosen:
             continue
         if before in chosen and groups and len(groups[-1]) < PARTITIONS_PER_RUN_MAX:

@@ -8,38 +8,42 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.described import column_lineage, described, record_beside, row_counts
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 
 
-def stage_bars(
-    client: Client, covered: Rectangle, intervals: Sequence[str], comment: Mapping[str, str] | None = None
+def stage(
+    client: Client,
+    covered: Rectangle,
+    dataset: Dataset,
+    intervals: Sequence[str],
+    comment: Mapping[str, str] | None = None,
 ) -> None:
-    """Bring staging_bars and rejected_rows up to date with landing_bars. Raises WarehouseDown, WarehouseRefused."""
-    for start, end in covered.slices(intervals):
+    """Bring staging and rejected_rows up to date with landing. Raises WarehouseDown, WarehouseRefused."""
+    for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
-        statements.execute(client, "staging/bars", comment, **bounds)
-        statements.execute(client, "staging/rejected_bars", comment, **bounds)
+        statements.execute(client, f"staging/{dataset.name}", comment, **bounds)
+        statements.execute(client, f"staging/rejected_{dataset.name}", comment, **bounds)
 
 
-def bars_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `staging_bars`."""
+def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `staging_<dataset>`."""
+    above, name, _ = dataset.chain
 
-    @dg.asset(
-        partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=["landing_bars"], **described("staging_bars")
-    )
-    def staging_bars(
+    @dg.asset(name=name, partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=[above], **described(name))
+    def staging(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
         covered = rectangle(context.partition_keys, universe)
-        stage_bars(warehouse, covered, universe.intervals, {"run_id": context.run_id, "asset": "staging_bars"})
+        stage(warehouse, covered, dataset, dataset.intervals(universe), {"run_id": context.run_id, "asset": name})
         record_beside(context, "rejected_rows", row_counts(warehouse, "rejected_rows", covered))
-        metadata = row_counts(warehouse, "staging_bars", covered) | column_lineage("staging_bars", "landing_bars")
+        metadata = row_counts(warehouse, name, covered) | column_lineage(name, above)
         return dg.MaterializeResult(metadata=metadata)
 
-    return staging_bars
+    return staging
 
 
 def specs() -> list[dg.AssetSpec]:

@@ -9,10 +9,11 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.checks import RULES, Rule, asset_checks
-from alphaforge_assets.landing import land_bars
-from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.datasets import BARS
+from alphaforge_assets.landing import land
+from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import SandboxExchanges
@@ -25,10 +26,10 @@ BOUNDS: dict[str, Any] = {"instruments": PART.instrument_ids, "start": PART.star
 
 @pytest.fixture
 def filled(migrated: Client, exchange: SandboxExchanges) -> Client:
-    landed = land_bars(migrated, exchange, PART, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+    landed = land(migrated, exchange, PART, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
     assert landed.failures == []
-    stage_bars(migrated, PART, UNIVERSE.intervals)
-    publish_bars(migrated, PART, UNIVERSE.intervals)
+    stage(migrated, PART, BARS, UNIVERSE.intervals)
+    publish(migrated, PART, BARS, UNIVERSE.intervals)
     return migrated
 
 
@@ -66,7 +67,7 @@ def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Rule) -> N
     statement = BREAKS[rule.name]
     filled.command(statement.removeprefix("stage "))
     if statement.startswith("stage "):
-        stage_bars(filled, PART, UNIVERSE.intervals)
+        stage(filled, PART, BARS, UNIVERSE.intervals)
     found = offenders(filled, rule)
     assert found, rule.name
     assert sum(row["rows"] for row in found) <= 5
@@ -91,8 +92,8 @@ def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(migrated: Clie
     insert_landing(migrated, dt.datetime(2025, 6, 1, tzinfo=dt.UTC), sound)
     insert_landing(migrated, dt.datetime(2025, 6, 1, 0, 1, tzinfo=dt.UTC), sound | BAD_ROWS[name])
     for _ in range(2):  # judging again changes nothing
-        stage_bars(migrated, PART, UNIVERSE.intervals)
-        publish_bars(migrated, PART, UNIVERSE.intervals)
+        stage(migrated, PART, BARS, UNIVERSE.intervals)
+        publish(migrated, PART, BARS, UNIVERSE.intervals)
     assert migrated.query("SELECT rule, count() FROM analytics.rejected_rows GROUP BY rule").result_rows == [(name, 1)]
     assert migrated.query("SELECT count() FROM analytics.v_bars").result_rows == [(1,)]
     accounted = next(r for r in RULES if r.name == "landing_is_accounted_for")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets import partitions
+from alphaforge_assets.datasets import BARS
 from alphaforge_assets.partitions import Rectangle, day_by_instrument, rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Instrument, load_universe
 
@@ -26,7 +27,7 @@ days = st.tuples(st.integers(0, 1000), st.integers(1, 900)).map(
 def test_rectangles_cover_a_selection_exactly_once(
     instruments: list[Instrument], span: tuple[dt.date, dt.date]
 ) -> None:
-    cut = rectangles(instruments, *span, UNIVERSE)
+    cut = rectangles(instruments, *span, UNIVERSE.instruments)
     keys = [key for r in cut for i in r.instruments for key in r.keys(i)]
     assert len(keys) == len(set(keys)) == len(instruments) * (span[1] - span[0]).days
     assert all(r.days * len(r.instruments) <= partitions.PARTITIONS_PER_RUN_MAX for r in cut)
@@ -34,8 +35,8 @@ def test_rectangles_cover_a_selection_exactly_once(
 
 @given(selections, days)
 def test_a_run_is_found_again_by_its_tags(instruments: list[Instrument], span: tuple[dt.date, dt.date]) -> None:
-    for r in rectangles(instruments, *span, UNIVERSE)[:3]:
-        assert rectangle_of_tags(r.tags(), UNIVERSE) == r
+    for r in rectangles(instruments, *span, UNIVERSE.instruments)[:3]:
+        assert rectangle_of_tags(r.tags(), UNIVERSE.instruments) == r
         assert rectangle([k for i in r.instruments for k in r.keys(i)], UNIVERSE) == r
 
 
@@ -44,7 +45,7 @@ def test_slices_are_whole_months_and_leave_nothing_out(
     instruments: list[Instrument], span: tuple[dt.date, dt.date], intervals: set[str]
 ) -> None:
     r = Rectangle(tuple(instruments), *span)
-    cut = list(r.slices(intervals))
+    cut = list(r.slices(BARS.rows_a_day_max(sorted(intervals))))
     assert (cut[0][0], cut[-1][1]) == (r.start_time, r.end_time)
     assert all(before[1] == after[0] for before, after in pairwise(cut))
     assert all(start.day == 1 for start, _ in cut[1:])
@@ -66,7 +67,7 @@ def test_keys_that_are_no_rectangle_are_refused() -> None:
 
 
 def test_today_is_a_partition_and_venues_are_neighbours() -> None:
-    definition = day_by_instrument(UNIVERSE)
+    definition = day_by_instrument(UNIVERSE.history_start, UNIVERSE.instruments)
     today = dt.datetime.now(dt.UTC).date().isoformat()
     assert definition.has_partition_key(f"{today}|binance_spot.BTC-USDT")
     venues = [i.venue for i in UNIVERSE.instruments]

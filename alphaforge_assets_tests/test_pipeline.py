@@ -11,12 +11,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from hypothesis import strategies as st
 
+from alphaforge_assets.datasets import BARS
 from alphaforge_assets.errors import Permanent
-from alphaforge_assets.landing import Landed, land_bars
-from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.landing import Landed, land
+from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 
@@ -37,9 +38,9 @@ def refresh(
     *,
     refetch: bool = False,
 ) -> Landed:
-    landed = land_bars(client, exchanges, part, universe.intervals, run_id="test", refetch=refetch)  # type: ignore[arg-type]
-    stage_bars(client, part, universe.intervals)
-    publish_bars(client, part, universe.intervals)
+    landed = land(client, exchanges, part, BARS, universe.intervals, run_id="test", refetch=refetch)  # type: ignore[arg-type]
+    stage(client, part, BARS, universe.intervals)
+    publish(client, part, BARS, universe.intervals)
     return landed
 
 

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.landing import land_bars
-from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.datasets import BARS
+from alphaforge_assets.landing import land
+from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
@@ -92,10 +93,10 @@ def test_every_recorded_bar_arrives_and_nothing_else(
     part = Rectangle(UNIVERSE.select(patterns), start, end)
     with sandbox.start(recordings=recorded / "market-data", budget_scale=LIFTED) as url:
         exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        landed = land_bars(migrated, exchanges, part, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
-        stage_bars(migrated, part, UNIVERSE.intervals)
-        publish_bars(migrated, part, UNIVERSE.intervals)
-        again = land_bars(migrated, exchanges, part, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+        landed = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+        stage(migrated, part, BARS, UNIVERSE.intervals)
+        publish(migrated, part, BARS, UNIVERSE.intervals)
+        again = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
     assert landed.failures == []
     assert (again.rows, again.requests) == (0, 0)
     holes = missing(migrated, part)

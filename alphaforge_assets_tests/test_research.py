@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets import BARS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.landing import land_bars
-from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.landing import land
+from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.research import Research
-from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets_tests.conftest import SandboxExchanges
 
@@ -26,10 +27,10 @@ PART = Rectangle(UNIVERSE.select([KEY, "binance_spot.BTC-USDT"]), dt.date(2025, 
 
 @pytest.fixture
 def research(migrated: Client, exchange: SandboxExchanges) -> Research:
-    landed = land_bars(migrated, exchange, PART, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+    landed = land(migrated, exchange, PART, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
     assert landed.failures == []
-    stage_bars(migrated, PART, UNIVERSE.intervals)
-    publish_bars(migrated, PART, UNIVERSE.intervals)
+    stage(migrated, PART, BARS, UNIVERSE.intervals)
+    publish(migrated, PART, BARS, UNIVERSE.intervals)
     return Research(migrated, UNIVERSE)
 
 
@@ -38,7 +39,8 @@ def test_a_frame_has_the_promised_form(research: Research) -> None:
     assert len(frame) == 1440
     assert frame.index.name == "timestamp"
     assert str(frame.index.dtype) == "datetime64[ms, UTC]"
-    assert frame.index.is_monotonic_increasing and frame.index.is_unique
+    assert frame.index.is_monotonic_increasing
+    assert frame.index.is_unique
     assert frame.index[0] == pd.Timestamp("2025-06-01", tz="UTC")
     kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
     assert {kinds.pop(name) for name in ("open", "high", "low", "close", "volume", "quote_volume")} == {"float64"}

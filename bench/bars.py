@@ -18,12 +18,13 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.cli import backfill, instance
-from alphaforge_assets.landing import land_bars
-from alphaforge_assets.mart import publish_bars
+from alphaforge_assets.datasets import BARS
+from alphaforge_assets.landing import land
+from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import Settings
-from alphaforge_assets.staging import stage_bars
+from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.venues.connection import Connection, open_venue
 from alphaforge_assets.warehouse import statements
@@ -101,9 +102,9 @@ def insert_alone(client: Client, rows: pa.Table) -> None:
 def pipeline(client: Client, exchanges: Unlimited, covered: Rectangle, universe: Universe) -> dict[str, float]:
     """Our body: everything that a run does between the sandbox and v_bars, without Dagster."""
     return {
-        "land": timed(lambda: land_bars(client, exchanges, covered, universe.intervals, run_id="bench")),  # type: ignore[arg-type]
-        "stage": timed(lambda: stage_bars(client, covered, universe.intervals)),
-        "publish": timed(lambda: publish_bars(client, covered, universe.intervals)),
+        "land": timed(lambda: land(client, exchanges, covered, BARS, universe.intervals, run_id="bench")),  # type: ignore[arg-type]
+        "stage": timed(lambda: stage(client, covered, BARS, universe.intervals)),
+        "publish": timed(lambda: publish(client, covered, BARS, universe.intervals)),
     }
 
 
@@ -125,7 +126,7 @@ def dagster_cost(folder: Path, url: str, universe: Universe) -> None:
 def once(
     client: Client, opened: dg.DagsterInstance, universe: Universe, settings: Settings, covered: Rectangle
 ) -> None:
-    outcome = backfill.execute(client, opened, universe, settings, [covered])
+    outcome = backfill.execute(client, opened, universe, settings, BARS, [covered])
     assert not outcome.failed, outcome.failed
 
 

@@ -4,6 +4,7 @@ Runs are Dagster's own, executed in this process and recorded in the instance of
 """
 
 import datetime as dt
+import math
 import threading
 import time
 import uuid
@@ -19,31 +20,39 @@ import dagster as dg
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.cli.instance import executor_tag
+from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.definitions import build
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.sensors import split
 from alphaforge_assets.settings import Settings
-from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 
 T = TypeVar("T")
-
-CHAINS = {"bars": ("landing_bars", "staging_bars", "bars")}
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a backfill will do: its runs, and the windows that will be asked for in them."""
 
+    dataset: Dataset
     runs: tuple[Rectangle, ...]
     left: tuple[Window, ...]
 
     @property
-    def bars(self) -> int:
-        """Bars to expect if the venues have them all."""
-        return sum(int((w.end - w.start).total_seconds() * 1000) // INTERVAL_MS[w.interval] for w in self.left)
+    def seconds(self) -> float:
+        """Length of the windows together."""
+        return sum((w.end - w.start).total_seconds() for w in self.left)
+
+    @property
+    def rows(self) -> int:
+        """Rows to expect if the venues have them all; the most there can be where there is no grid."""
+        return sum(
+            math.ceil((w.end - w.start) / dt.timedelta(days=1) * self.dataset.rows_a_day_max([w.interval]))
+            for w in self.left
+        )
 
 
 @dataclass
@@ -59,6 +68,7 @@ def plan(
     client: Client,
     instance: dg.DagsterInstance,
     universe: Universe,
+    dataset: Dataset,
     instruments: Sequence[Instrument],
     start: dt.date,
     end: dt.date,
@@ -70,11 +80,12 @@ def plan(
     Raises WarehouseDown, WarehouseRefused.
     """
     whole = Rectangle(tuple(instruments), start, end)
-    wanted = whole.windows(universe.intervals, dt.datetime.now(dt.UTC))
+    wanted = whole.windows(dataset.intervals(universe), dt.datetime.now(dt.UTC))
+    order = dataset.instruments(universe)
     if refetch:
-        return Plan(tuple(rectangles(instruments, start, end, universe)), tuple(wanted))
-    left = unanswered(client, "bars", wanted)
-    done = instance.get_materialized_partitions(dg.AssetKey("bars"))
+        return Plan(dataset, tuple(rectangles(instruments, start, end, order)), tuple(wanted))
+    left = unanswered(client, dataset.name, wanted)
+    done = instance.get_materialized_partitions(dg.AssetKey(dataset.name))
     days: dict[Instrument, set[dt.date]] = defaultdict(set)
     for window in left:
         days[window.instrument].update(_days(window))
@@ -84,7 +95,7 @@ def plan(
             for n in range(whole.days)
         }
         days[instrument].update(day for day, key in keys.items() if key not in done)
-    return Plan(tuple(_runs(days, universe)), tuple(left))
+    return Plan(dataset, tuple(_runs(days, order)), tuple(left))
 
 
 def execute(
@@ -92,6 +103,7 @@ def execute(
     instance: dg.DagsterInstance,
     universe: Universe,
     settings: Settings,
+    dataset: Dataset,
     runs: Iterable[Rectangle],
     *,
     refetch: bool = False,
@@ -117,10 +129,10 @@ def execute(
             job.execute_in_process,
             instance=instance,
             run_id=run_id,
-            asset_selection=[dg.AssetKey(name) for name in CHAINS["bars"]],
+            asset_selection=[dg.AssetKey(name) for name in dataset.chain],
             tags=covered.tags() | executor_tag() | {"alphaforge/trigger": "cli"},
             run_config={
-                "ops": {"landing_bars": {"config": {"refetch": refetch}}},
+                "ops": {dataset.chain[0]: {"config": {"refetch": refetch}}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             raise_on_error=False,
@@ -136,7 +148,9 @@ def execute(
             bad = _failed_instruments(result)
             outcome.failed |= bad
             sound = [i for i in covered.instruments if i.key not in bad]
-            parts = rectangles(sound, covered.start, covered.end, universe) if bad else split(covered)
+            parts = (
+                rectangles(sound, covered.start, covered.end, dataset.instruments(universe)) if bad else split(covered)
+            )
             waiting = parts + waiting
             if not parts and not bad:
                 outcome.failed[covered.instruments[0].key] = _reason(result)
@@ -187,13 +201,13 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
     return "see the run in the Dagster UI"
 
 
-def _runs(days: dict[Instrument, set[dt.date]], universe: Universe) -> list[Rectangle]:
+def _runs(days: dict[Instrument, set[dt.date]], order: Sequence[Instrument]) -> list[Rectangle]:
     """Days by instrument -> rectangles: neighbours with the same span of days share a run."""
     spans: dict[tuple[dt.date, dt.date], list[Instrument]] = defaultdict(list)
     for instrument, its in days.items():
         for span in _spans(sorted(its)):
             spans[span].append(instrument)
-    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, universe)]
+    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, order)]
 
 
 def _spans(days: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:
@@ -213,6 +227,6 @@ def _days(window: Window) -> list[dt.date]:
 
 
 def progress(client: Client, runs: Sequence[str]) -> dict[str, int]:
-    """rows, requests, weight and bars_answered of some runs so far."""
+    """rows, requests, weight and answered_s of some runs so far."""
     (row,) = statements.rows(client, "reads/progress", runs=list(runs))
     return {k: int(v) for k, v in row.items()}

@@ -3,6 +3,7 @@
 import datetime as dt
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from rich.table import Table
 
@@ -32,7 +33,7 @@ def run(days: int) -> dict[str, str]:
     ]
     today = dt.datetime.now(dt.UTC).date()
     screen.print("[bold]The venues are emulated on this machine (the sandbox); everything else is real.[/bold]")
-    question = ask(keys, today - dt.timedelta(days=days), today)
+    question = ask(["bars"], keys, today - dt.timedelta(days=days), today)
     with sandbox.start() as url, open_warehouse(settings.home, settings.clickhouse_url):
         fed = replace(settings, venues_url=url)
         failed = runs.run_backfill(replace(question, settings=fed))
@@ -57,12 +58,13 @@ def _show(settings: Settings, key: str) -> None:
     for moment, row in frame.tail(5).iterrows():
         table.add_row(f"{moment:%H:%M}", *(f"{row[name]:,.2f}" for name in columns[:-1]), count(row["trade_count"]))
     screen.print(table)
-    alphaforge = f"{sys.argv[0]}" if sys.argv[0].endswith("alphaforge") else "alphaforge"
+    beside = "" if sys.argv[0] == "alphaforge" else f"{Path(sys.argv[0]).parent}/"
+    alphaforge, python = f"{beside}alphaforge", f"{beside}python"
     screen.print(
         f"\nNext\n"
         f"  {alphaforge} up --venues sandbox     the Dagster UI on http://127.0.0.1:3000: lineage, partitions, checks\n"
         f"  {alphaforge} status                  what is there\n"
-        f'  python -c \'from alphaforge_assets.research import connect; print(connect().bars("{key}", "1h",'
+        f'  {python} -c \'from alphaforge_assets.research import connect; print(connect().bars("{key}", "1h",'
         f' "{yesterday}", "{yesterday + dt.timedelta(days=1)}"))\'\n'
         f"This warehouse now holds sandbox data and takes no live data: for that set another ALPHAFORGE_HOME.",
         soft_wrap=True,

@@ -16,8 +16,6 @@ import click
 
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
-DATASETS = ("bars",)
-
 
 class Command(click.Group):
     """Turns our errors into one message and their class's exit code; anything else is a bug and keeps its traceback."""
@@ -144,7 +142,7 @@ def refresh() -> None:
 
 
 @main.command()
-@click.option("--datasets", default="bars", show_default=True, help=f"Comma-separated; of: {', '.join(DATASETS)}.")
+@click.option("--datasets", default="bars", show_default=True, help="Comma-separated.")
 @click.option(
     "--instruments",
     "patterns",
@@ -169,10 +167,9 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
     """
     from alphaforge_assets.cli.question import ask
 
-    for name in _words("--datasets", [datasets]):
-        if name not in DATASETS:
-            raise BadInput(f"--datasets {name!r}: there is {', '.join(DATASETS)}")
-    question = ask(_words("--instruments", patterns), _day("--from", start), _day("--to", end))
+    question = ask(
+        _words("--datasets", [datasets]), _words("--instruments", patterns), _day("--from", start), _day("--to", end)
+    )
 
     from alphaforge_assets.cli.run import run_backfill
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Instrument, Universe, load_universe
@@ -11,22 +12,33 @@ from alphaforge_assets.universe import Instrument, Universe, load_universe
 
 @dataclass(frozen=True)
 class Question:
-    """Instruments × [start, end), in UTC days, and the settings and universe it is asked under."""
+    """Datasets × instruments × [start, end), in UTC days, and the settings and universe it is asked under."""
 
     settings: Settings
     universe: Universe
+    datasets: tuple[Dataset, ...]
     instruments: tuple[Instrument, ...]
     start: dt.date
     end: dt.date
 
 
-def ask(patterns: Sequence[str], start: dt.date, end: dt.date) -> Question:
+def ask(names: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.date) -> Question:
     """A question that makes sense under the environment. Raises BadInput naming what does not."""
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
     instruments = universe.select(patterns)
     _check_range(universe, start, end)
-    return Question(settings, universe, instruments, start, end)
+    datasets = tuple(_dataset(name) for name in dict.fromkeys(names))
+    for dataset in datasets:
+        if not any(map(dataset.keeps, instruments)):
+            raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
+    return Question(settings, universe, datasets, instruments, start, end)
+
+
+def _dataset(name: str) -> Dataset:
+    if name not in DATASETS:
+        raise BadInput(f"--datasets {name!r}: there is {', '.join(DATASETS)}")
+    return DATASETS[name]
 
 
 def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import dagster as dg
 import stamina
 from clickhouse_connect.driver.client import Client
 from rich.progress import (
@@ -27,6 +28,7 @@ from alphaforge_assets import dimensions
 from alphaforge_assets.cli import backfill, instance, schema
 from alphaforge_assets.cli.question import Question
 from alphaforge_assets.cli.screen import complain, count, screen
+from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.resources import Exchanges
@@ -41,30 +43,42 @@ FAILURES_SHOWN_MAX = 20
 
 
 def run_backfill(question: Question, *, refetch: bool = False, dry_run: bool = False) -> dict[str, str]:
-    """Backfill the bars asked for. Returns instrument -> reason for what failed.
+    """Backfill what was asked for, a dataset after the other. Returns instrument -> reason for what failed.
 
     Raises VenueUnavailable if there is no sandbox where it should be, Permanent for a warehouse that others feed,
     WarehouseDown, WarehouseRefused, MigrationRefused.
     """
     _quiet_retries()
-    settings, universe, instruments = question.settings, question.universe, question.instruments
-    start, end = question.start, question.end
+    settings = question.settings
+    failed: dict[str, str] = {}
     with (
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as dagster,
     ):
         schema.ensure(client, settings)
         refuse_mixing(client, settings.origin)
-        plan = backfill.plan(client, dagster, universe, instruments, start, end, refetch=refetch)
-        _print_plan(plan, instruments, start, end, settings)
-        if dry_run or not plan.runs:
-            return {}
-        _refuse_absent_sandbox(settings)
-        run_ids: list[str] = []
-        with _progress(client, plan, run_ids) as on_run:
-            outcome = backfill.execute(client, dagster, universe, settings, plan.runs, refetch=refetch, on_run=on_run)
-        _print_outcome(client, outcome)
-        return outcome.failed
+        for dataset in question.datasets:
+            failed |= _backfill(client, dagster, question, dataset, refetch=refetch, dry_run=dry_run)
+    return failed
+
+
+def _backfill(
+    client: Client, dagster: dg.DagsterInstance, question: Question, dataset: Dataset, *, refetch: bool, dry_run: bool
+) -> dict[str, str]:
+    settings, universe = question.settings, question.universe
+    instruments = [i for i in question.instruments if dataset.keeps(i)]
+    plan = backfill.plan(client, dagster, universe, dataset, instruments, question.start, question.end, refetch=refetch)
+    _print_plan(plan, instruments, question.start, question.end, settings)
+    if dry_run or not plan.runs:
+        return {}
+    _refuse_absent_sandbox(settings)
+    run_ids: list[str] = []
+    with _progress(client, plan, run_ids) as on_run:
+        outcome = backfill.execute(
+            client, dagster, universe, settings, dataset, plan.runs, refetch=refetch, on_run=on_run
+        )
+    _print_outcome(client, outcome)
+    return outcome.failed
 
 
 def refresh_dimensions() -> None:
@@ -98,7 +112,7 @@ def _print_plan(
     for n, run in enumerate(plan.runs, 1):
         table.add_row(str(n), _named(run), str(run.start), str(run.end))
     screen.print(table)
-    screen.print(f"{count(plan.bars)} bars to ask for in {len(plan.left)} windows")
+    screen.print(f"{count(plan.rows)} rows of {plan.dataset.name} at most, in {len(plan.left)} windows")
 
 
 def _named(run: Rectangle) -> str:
@@ -108,7 +122,8 @@ def _named(run: Rectangle) -> str:
 
 class _RowsPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{count(task.speed or 0)} bars/s", style="progress.data.speed")
+        per_s = task.fields["rows"] / max(task.elapsed or 0, 1)
+        return Text(f"{count(per_s)} rows/s", style="progress.data.speed")
 
 
 @contextmanager
@@ -127,7 +142,11 @@ def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterat
         transient=not screen.is_terminal,
     )
     done = threading.Event()
-    task = bar.add_task("starting", total=max(plan.bars, 1))
+    task = bar.add_task("starting", total=max(plan.seconds, 1), rows=0)
+
+    def move() -> None:
+        so_far = backfill.progress(client, run_ids)
+        bar.update(task, completed=so_far["answered_s"], rows=so_far["rows"])
 
     def on_run(run_id: str, covered: Rectangle) -> None:
         run_ids.append(run_id)
@@ -136,7 +155,7 @@ def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterat
     def follow() -> None:
         while not done.wait(POLL_S):
             if run_ids:
-                bar.update(task, completed=backfill.progress(client, run_ids)["bars_answered"])
+                move()
 
     follower = threading.Thread(target=follow, name="progress", daemon=True)
     with bar:
@@ -147,14 +166,14 @@ def _progress(client: Client, plan: backfill.Plan, run_ids: list[str]) -> Iterat
             done.set()
             follower.join()
             if run_ids:
-                bar.update(task, completed=backfill.progress(client, run_ids)["bars_answered"])
+                move()
 
 
 def _print_outcome(client: Client, outcome: backfill.Outcome) -> None:
     did = backfill.progress(client, outcome.runs)
     per_s = did["rows"] / outcome.seconds if outcome.seconds else 0
     screen.print(
-        f"[bold]{count(did['rows'])} bars[/bold] in {outcome.seconds:.1f} s ({count(per_s)} bars/s, Dagster included),"
+        f"[bold]{count(did['rows'])} rows[/bold] in {outcome.seconds:.1f} s ({count(per_s)} rows/s, Dagster included),"
         f" {count(did['requests'])} requests, {len(outcome.runs)} runs"
     )
     together: dict[str, list[str]] = defaultdict(list)

@@ -165,8 +165,17 @@ def _ours(error: Exception) -> AlphaForgeError:
     if code is not None:
         return Transient(text) if _is_transient(code, text) else WarehouseRefused(text, code)
     if isinstance(error, (driver_errors.OperationalError, urllib3.exceptions.HTTPError)):
-        return WarehouseDown(f"the warehouse does not answer: {text}. Is it running, and does CLICKHOUSE_URL name it?")
+        return WarehouseDown(
+            f"the warehouse does not answer ({_reason(error)}): is it running, is CLICKHOUSE_URL right?"
+        )
     return WarehouseRefused(text)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, without the wrapping of two HTTP libraries."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return driver_errors.scrub_error_details(str(error)) or type(error).__name__
 
 
 def _is_transient(code: int, text: str) -> bool:
