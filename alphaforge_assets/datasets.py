@@ -19,7 +19,7 @@ NO_GRID = ("",)
 
 @dataclass(frozen=True)
 class Dataset:
-    """One kind of data. `ask` starts fetching a window; its last argument is the venue's clock as the caller read it."""
+    """One kind of data. `ask` starts fetching a window; its last argument is the venue's clock as read by us."""
 
     name: str
     keeps: Callable[[Instrument], bool]

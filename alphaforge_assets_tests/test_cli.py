@@ -294,7 +294,7 @@ def test_dry_run_changes_nothing(filled: Installed, warehouse_of_filled: Client,
     before = len(filled.runs()), counted(warehouse_of_filled, "ingest_batches")
     last = max(entry["n"] for entry in requests_of(venues))
     said = filled.well("backfill", "--instruments", "okx_perp.*", *RANGE, "--dry-run")
-    assert "7,320 bars" in said  # 5 instruments × (1440 + 24)
+    assert "7,320 rows" in said  # 5 instruments × (1440 + 24)
     assert requests_of(venues, last) == []
     assert (len(filled.runs()), counted(warehouse_of_filled, "ingest_batches")) == before
 

@@ -117,7 +117,7 @@ def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
         pool = get_pool_manager(maxsize=CONNECTIONS_MAX)  # our own, so that no proxy of the environment comes between
         stack.callback(pool.clear)
         logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # it also warns of what it raises
-        with translated():
+        with _named(address), translated():
             client = clickhouse_connect.get_client(
                 interface=address.scheme,
                 host=address.host,
@@ -153,6 +153,18 @@ def translated() -> Iterator[None]:
         raise
     except (driver_errors.ClickHouseError, urllib3.exceptions.HTTPError) as error:
         raise _ours(error) from error
+
+
+@contextlib.contextmanager
+def _named(address: Address) -> Iterator[None]:
+    """Say which address it is that does not answer."""
+    try:
+        yield
+    except WarehouseDown as error:
+        reason = _reason(error)
+        raise WarehouseDown(
+            f"no warehouse answers at {address} ({reason}): is it running, is CLICKHOUSE_URL right?"
+        ) from error
 
 
 def _ours(error: Exception) -> AlphaForgeError:
