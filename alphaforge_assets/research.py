@@ -48,15 +48,33 @@ class Research:
         known = self.universe.instrument(instrument)
         if interval not in INTERVAL_MS:
             raise BadInput(f"interval {interval!r}: use one of {', '.join(INTERVAL_MS)}")
-        first, last = _utc("start", start), _utc("end", end)
-        if last <= first:
-            raise BadInput(f"end {end} is not after start {start}: the range is [start, end)")
+        first, last = _range(start, end)
         found = statements.table(
             self.client, "reads/bars", instrument_id=known.instrument_id, interval=interval, start=first, end=last
         )
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame["trade_count"] = frame["trade_count"].astype("Int64")
         return frame.set_index("timestamp")
+
+    def fear_greed_index(self, start: Moment, end: Moment) -> pd.DataFrame:
+        """The Fear and Greed Index of the closed days in [start, end).
+
+        Returns one row a day, indexed by `timestamp` (UTC, ascending), with columns value (uint8, 0 extreme fear to 100
+        extreme greed), classification and source (str). Days the source does not have are absent; nothing is filled.
+
+        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        """
+        first, last = _range(start, end)
+        found = statements.table(self.client, "reads/fear_greed_index", start=first, end=last)
+        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
+        return frame.set_index("timestamp")
+
+
+def _range(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:
+    first, last = _utc("start", start), _utc("end", end)
+    if last <= first:
+        raise BadInput(f"end {end} is not after start {start}: the range is [start, end)")
+    return first, last
 
 
 def _utc(name: str, moment: Moment) -> dt.datetime:

@@ -146,8 +146,7 @@ def refresh() -> None:
     "--instruments",
     "patterns",
     multiple=True,
-    required=True,
-    help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas.",
+    help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas. Not needed for fear_greed_index.",
 )
 @click.option("--from", "start", required=True, metavar="DATE", help="First day, UTC, as 2025-05-01.")
 @click.option("--to", "end", required=True, metavar="DATE", help="Day after the last, as 2025-05-08.")
@@ -163,11 +162,12 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
 
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
+      alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
     """
     from alphaforge_assets.cli.run import run_backfill
 
     failed = run_backfill(
-        _words("--instruments", patterns),
+        _words("--instruments", patterns) if patterns else [],
         _day("--from", start),
         _day("--to", end),
         datasets=_words("--datasets", [datasets]),

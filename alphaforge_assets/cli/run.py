@@ -59,7 +59,8 @@ def run_backfill(
     settings = settings or settings_from_environment()
     universe = load_universe(settings.universe_file)
     chosen = [(dataset, _instruments(universe, patterns, dataset)) for dataset in map(_dataset, datasets)]
-    _check_range(universe, start, end)
+    for dataset, _ in chosen:
+        _check_range(dataset, universe, start, end)
     failed: dict[str, str] = {}
     with (
         open_warehouse(settings.home, settings.clickhouse_url) as client,
@@ -90,6 +91,10 @@ def _dataset(name: str) -> Dataset:
 
 
 def _instruments(universe: Universe, patterns: Sequence[str], dataset: Dataset) -> list[Instrument]:
+    if dataset.only:
+        return [dataset.only]
+    if not patterns:
+        raise BadInput(f"--instruments is missing: {dataset.name} needs keys or globs, such as 'binance_spot.*'")
     found = [i for i in universe.select(patterns) if dataset.keeps(i)]
     if not found:
         raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
@@ -112,13 +117,16 @@ def refresh_dimensions() -> None:
         raise VenueUnavailable("; ".join(f"{venue}: {error}" for venue, error in errors.items()))
 
 
-def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:
+def _check_range(dataset: Dataset, universe: Universe, start: dt.date, end: dt.date) -> None:
     today = dt.datetime.now(dt.UTC).date()
     if end <= start:
         raise BadInput(f"--to {end} is not after --from {start}: --to is the day after the last one wanted")
-    if start < universe.history_start:
+    first = dataset.starts(universe)
+    if start < first and dataset.only:
+        raise BadInput(f"--from {start}: {dataset.name} begins on {first}; there is nothing before")
+    if start < first:
         raise BadInput(
-            f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go further back"
+            f"--from {start}: history starts on {first}; change history_start in the universe to go further back"
         )
     if start > today:
         raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")
