@@ -37,6 +37,7 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
             *dg.with_source_code_references(
                 [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
             ),
+            *dimensions.specs(),
             *landing.specs(),
             *staging.specs(),
             *mart.specs(),

@@ -21,6 +21,7 @@ OWNER = "team:market-data"
 LAYERS = {
     "venues": "dimensions",
     "instruments": "dimensions",
+    "venues_history": "dimensions",
     "landing_bars": "landing",
     "ingest_batches": "landing",
     "staging_bars": "staging",
@@ -34,6 +35,7 @@ LAYERS = {
     "v_bars": "research",
     "v_fear_greed": "research",
     "v_instruments": "research",
+    "v_instruments_history": "research",
 }
 
 _OBJECT = re.compile(
@@ -67,7 +69,8 @@ def dictionary() -> Mapping[str, Described]:
             comment = _COMMENT.search(rest)
             found[name] = Described(comment.group(1) if comment else "", columns)
         for name, column, kind, said in _ADDED.findall(text):
-            found[name] = replace(found[name], columns=(*found[name].columns, (column, kind, said)))
+            if column not in {c for c, _, _ in found[name].columns}:  # IF NOT EXISTS: the first one counts
+                found[name] = replace(found[name], columns=(*found[name].columns, (column, kind, said)))
     return found
 
 

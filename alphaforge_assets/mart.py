@@ -57,5 +57,4 @@ def specs() -> list[dg.AssetSpec]:
             "fear_greed_index_history", deps=["staging_fear_greed_index"], **described("fear_greed_index_history")
         ),
         dg.AssetSpec("v_fear_greed", deps=["fear_greed_index"], **described("v_fear_greed")),
-        dg.AssetSpec("v_instruments", deps=["instruments"], **described("v_instruments")),
     ]

@@ -14,6 +14,7 @@ from alphaforge_assets.universe import load_universe
 GOLDEN = {
     "venues": ("dimensions", []),
     "instruments": ("dimensions", ["venues"]),
+    "venues_history": ("dimensions", ["venues"]),
     "landing_bars": ("landing", ["instruments"]),
     "ingest_batches": ("landing", ["landing_bars", "landing_fear_greed_index"]),
     "staging_bars": ("staging", ["landing_bars"]),
@@ -27,6 +28,7 @@ GOLDEN = {
     "fear_greed_index_history": ("mart", ["staging_fear_greed_index"]),
     "v_fear_greed": ("research", ["fear_greed_index"]),
     "v_instruments": ("research", ["instruments"]),
+    "v_instruments_history": ("research", ["instruments"]),
 }
 CHAIN = ("landing_bars", "staging_bars", "bars")
 

@@ -133,11 +133,17 @@ def universe(as_json: bool) -> None:
 
 
 @main.command()
-def refresh() -> None:
-    """Ask every venue for its clock and instrument list, and publish what changed."""
+@click.option(
+    "--believe",
+    multiple=True,
+    metavar="VENUE",
+    help="Take over the list of this venue although it is less than half of what it was; repeat for others.",
+)
+def refresh(believe: tuple[str, ...]) -> None:
+    """Ask every venue for its clock and instrument list, publish what changed and say what it was."""
     from alphaforge_assets.cli.run import refresh_dimensions
 
-    refresh_dimensions()
+    refresh_dimensions(believe)
 
 
 @main.command()
