@@ -14,7 +14,7 @@ import dagster as dg
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.partitions import Rectangle, rectangle
-from alphaforge_assets.universe import Universe
+from alphaforge_assets.universe import FEAR_GREED, Universe
 from alphaforge_assets.warehouse import statements
 
 OFFENDERS_SHOWN_MAX = 50
@@ -39,6 +39,12 @@ ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 RULES = (
     Rule(
+        "instruments",
+        "metadata_is_consistent",
+        WARN,
+        "venues' own dates are off by days, and ids are reused; the data stay as they came, somebody should look",
+    ),
+    Rule(
         "landing_bars",
         "rows_are_inside_the_day",
         ERROR,
@@ -59,6 +65,42 @@ RULES = (
     Rule("bars", "volume_is_not_negative", ERROR, "staging rejects such bars, so a published one is our bug"),
     Rule("bars", "required_columns_are_not_null", ERROR, "every venue sends them: a field was renamed and missed"),
     Rule("bars", "minutes_are_complete", WARN, "outages are real and never filled; each missing range is named"),
+    Rule(
+        "landing_fear_greed_index",
+        "rows_are_inside_the_day",
+        ERROR,
+        "we cut the rows to the window ourselves, so one outside is our bug",
+        blocking=True,
+    ),
+    Rule(
+        "staging_fear_greed_index",
+        "landing_is_accounted_for",
+        ERROR,
+        "landing = staging + rejected + superseded, or we lost rows",
+        blocking=True,
+    ),
+    Rule(
+        "staging_fear_greed_index",
+        "no_rows_are_rejected",
+        WARN,
+        "the source did send such rows; they are kept, not published",
+    ),
+    Rule(
+        "fear_greed_index", "key_is_unique", ERROR, "researchers join on the day; two values of one are nobody's truth"
+    ),
+    Rule(
+        "fear_greed_index",
+        "value_is_between_0_and_100",
+        ERROR,
+        "staging rejects such values, so a published one is our bug",
+    ),
+    Rule(
+        "fear_greed_index",
+        "classification_matches_the_value",
+        WARN,
+        "the words are the source's own; another one means that it changed its bands, not that the value is wrong",
+    ),
+    Rule("fear_greed_index", "days_are_complete", WARN, "the source has no value for some days; they are never filled"),
 )
 
 
@@ -93,7 +135,9 @@ def _covered(context: dg.AssetCheckExecutionContext, universe: Universe) -> dict
         covered = rectangle(context.partition_keys, universe)
     else:
         tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
-        covered = Rectangle(universe.instruments, universe.history_start, tomorrow)
+        covered = Rectangle(
+            (*universe.instruments, FEAR_GREED), min(universe.history_start, FEAR_GREED.listed_from), tomorrow
+        )
     return {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
 
 

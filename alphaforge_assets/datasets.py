@@ -8,8 +8,10 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
-from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.venues.alternative_me import Index
 from alphaforge_assets.venues.connection import Connection, Fetched
 from alphaforge_assets.warehouse.batches import Window
 
@@ -19,17 +21,29 @@ NO_GRID = ("",)
 
 @dataclass(frozen=True)
 class Dataset:
-    """One kind of data. `ask` starts fetching a window; its last argument is the venue's clock as read by us."""
+    """One kind of data.
+
+    `ask` starts fetching a window from an open connection (an `Index` for what no exchange has); its last argument is
+    the venue's clock as read by the caller. `only` is the one instrument of a dataset that has no others: its
+    partitions are days alone, from the day its history begins.
+    """
 
     name: str
     keeps: Callable[[Instrument], bool]
     intervals: Callable[[Universe], Sequence[str]]
-    ask: Callable[[Connection, str, Window, dt.datetime], "Future[Fetched]"]
+    ask: Callable[[Any, str, Window, dt.datetime], "Future[Fetched]"]
     rows_a_day_max: Callable[[Sequence[str]], int]  # of one instrument, on those intervals
+    only: Instrument | None = None
 
     def instruments(self, universe: Universe) -> tuple[Instrument, ...]:
         """Instruments of the universe that have it, in universe order."""
+        if self.only:
+            return (self.only,)
         return tuple(i for i in universe.instruments if self.keeps(i))
+
+    def starts(self, universe: Universe) -> dt.date:
+        """The first day there may be."""
+        return self.only.listed_from if self.only else universe.history_start
 
     @property
     def chain(self) -> tuple[str, str, str]:
@@ -51,4 +65,18 @@ BARS = Dataset(
     rows_a_day_max=lambda intervals: sum(INTERVAL_MS["1d"] // INTERVAL_MS[i] for i in intervals),
 )
 
-DATASETS = {d.name: d for d in (BARS,)}
+
+def _ask_fear_greed(index: Index, name: str, window: Window, closed_before: dt.datetime) -> "Future[Fetched]":
+    return index.submit_days(window.start, window.end)
+
+
+FEAR_GREED_INDEX = Dataset(
+    name="fear_greed_index",
+    keeps=lambda instrument: False,
+    intervals=lambda universe: ("1d",),
+    ask=_ask_fear_greed,
+    rows_a_day_max=lambda intervals: 1,
+    only=FEAR_GREED,
+)
+
+DATASETS = {d.name: d for d in (BARS, FEAR_GREED_INDEX)}

@@ -6,7 +6,7 @@ import dagster as dg
 
 from alphaforge_assets import checks, dimensions, landing, mart, sensors, staging
 from alphaforge_assets.datasets import DATASETS, Dataset
-from alphaforge_assets.partitions import day_by_instrument
+from alphaforge_assets.partitions import by_day, day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
@@ -37,6 +37,7 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
             *dg.with_source_code_references(
                 [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
             ),
+            *dimensions.specs(),
             *landing.specs(),
             *staging.specs(),
             *mart.specs(),
@@ -51,5 +52,8 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
 
 def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
     """Landing, staging and mart of a dataset, on the same partitions."""
-    partitions = day_by_instrument(universe.history_start, dataset.instruments(universe))
+    start = dataset.starts(universe)
+    partitions: dg.PartitionsDefinition[str] = (
+        by_day(start) if dataset.only else day_by_instrument(start, dataset.instruments(universe))
+    )
     return [layer.asset(dataset, partitions) for layer in (landing, staging, mart)]

@@ -1,24 +1,32 @@
 """Venues and instruments as the venues themselves describe them, refreshed from their listings."""
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.described import described
-from alphaforge_assets.errors import AlphaForgeError
+from alphaforge_assets.described import described, record_beside
+from alphaforge_assets.errors import AlphaForgeError, VenueUnavailable
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.venues.venue import Listing
-from alphaforge_assets.warehouse.listings import publish_listings, publish_venues
+from alphaforge_assets.warehouse.listings import Change, publish_listings, publish_venues
+
+CHANGES_SHOWN_MAX = 50
 
 
-def refresh(client: Client, exchanges: Exchanges, universe: Universe) -> tuple[dict[str, int], dict[str, str]]:
+def refresh(
+    client: Client, exchanges: Exchanges, universe: Universe, believe: Collection[str] = ()
+) -> tuple[dict[str, list[Change]], dict[str, str]]:
     """Ask every venue of the universe for its clock and listings, and publish what changed.
 
-    Returns (versions added by venue, error by venue that did not answer): one venue's trouble is not another's.
-    Raises WarehouseDown, WarehouseRefused.
+    Returns (changes by venue, error by venue that did not answer, or whose list is not believed): one venue's trouble
+    is not another's. `believe` names venues whose list is taken over however short. Raises WarehouseDown,
+    WarehouseRefused.
     """
 
     def observe(venue: str) -> tuple[dict[str, object], list[Listing]] | AlphaForgeError:
@@ -40,20 +48,27 @@ def refresh(client: Client, exchanges: Exchanges, universe: Universe) -> tuple[d
         }
         return row, listings
 
-    added: dict[str, int] = {}
+    changes: dict[str, list[Change]] = {}
     errors: dict[str, str] = {}
     rows: list[dict[str, object]] = []
+    unreachable: list[dict[str, object]] = []
     with ThreadPoolExecutor(max_workers=len(universe.venues), thread_name_prefix="listing") as pool:
         for venue, outcome in zip(universe.venues, pool.map(observe, universe.venues), strict=True):
+            now = dt.datetime.now(dt.UTC)
+            if not isinstance(outcome, AlphaForgeError):
+                row, listings = outcome
+                try:
+                    changes[venue] = publish_listings(client, listings, now, believe=venue in believe)
+                    rows.append(row)
+                except VenueUnavailable as error:
+                    outcome = error
             if isinstance(outcome, AlphaForgeError):
                 errors[venue] = f"{type(outcome).__name__}: {outcome}"
-            else:
-                row, listings = outcome
-                rows.append(row)
-                added[venue] = publish_listings(client, listings, dt.datetime.now(dt.UTC))
-    if rows:
-        publish_venues(client, rows)
-    return added, errors
+                unreachable.append(
+                    {"venue": venue, "observed_at": now, "origin": exchanges.origin, "error": errors[venue]}
+                )
+    publish_venues(client, rows, unreachable)
+    return changes, errors
 
 
 @dg.multi_asset(
@@ -70,15 +85,44 @@ def venues_and_instruments(
     universe: dg.ResourceParam[Universe],
 ) -> tuple[dg.MaterializeResult[None], dg.MaterializeResult[None]]:
     """One visit to each venue gives both tables."""
-    added, errors = refresh(warehouse, exchanges, universe)
+    changes, errors = refresh(warehouse, exchanges, universe)
+    every = [change for its in changes.values() for change in its]
+    added = {venue: len(its) for venue, its in changes.items()}
+    record_beside(context, "venues_history", {"venues_reached": dg.MetadataValue.int(len(changes))})
     if errors:
         raise dg.Failure(
             description="; ".join(f"{venue}: {error}" for venue, error in sorted(errors.items())),
             metadata={"versions_added": added, "failed_venues": sorted(errors)},
         )
+    shown = [_record(change) for change in every if change.kind != "new"][:CHANGES_SHOWN_MAX]
+    metadata: dict[str, Any] = {
+        "versions_added": len(every),
+        "by_venue": added,
+        "by_kind": dict(Counter(c.kind for c in every)),
+    }
+    if shown:
+        metadata["changes"] = dg.MetadataValue.table(shown)
     return (
-        dg.MaterializeResult(asset_key="venues", metadata={"dagster/row_count": len(added)}),
-        dg.MaterializeResult(
-            asset_key="instruments", metadata={"versions_added": sum(added.values()), "by_venue": added}
-        ),
+        dg.MaterializeResult(asset_key="venues", metadata={"dagster/row_count": len(changes)}),
+        dg.MaterializeResult(asset_key="instruments", metadata=metadata),
     )
+
+
+def specs() -> list[dg.AssetSpec]:
+    """Tables and views beside the dimensions, shown in the lineage."""
+    return [
+        dg.AssetSpec("venues_history", deps=["venues"], **described("venues_history")),
+        dg.AssetSpec("v_instruments", deps=["instruments"], **described("v_instruments")),
+        dg.AssetSpec("v_instruments_history", deps=["instruments"], **described("v_instruments_history")),
+    ]
+
+
+def _record(change: Change) -> dg.TableRecord:
+    return dg.TableRecord(
+        {"venue": change.venue, "symbol": change.symbol, "kind": change.kind, "changes": said(change)}
+    )
+
+
+def said(change: Change) -> str:
+    """`tick_size 0.01 → 0.1, …`; empty for a new instrument."""
+    return ", ".join(f"{name} {before} → {now}" for name, (before, now) in change.fields.items())

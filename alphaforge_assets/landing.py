@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.described import described, record_beside, row_counts
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
 from alphaforge_assets.resources import Exchanges
-from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.venues.alternative_me import Index
 from alphaforge_assets.venues.connection import Connection, Fetched
 from alphaforge_assets.warehouse.batches import (
     Answer,
@@ -102,7 +103,7 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
         name=name,
         partitions_def=partitions,
         backfill_policy=BACKFILL_POLICY,
-        deps=["instruments"],
+        deps=[] if dataset.only else ["instruments"],
         **described(name),
     )
     def landing(
@@ -126,8 +127,8 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
 
 
 def specs() -> list[dg.AssetSpec]:
-    """The ledger, written with landing_bars and shown in the lineage."""
-    return [dg.AssetSpec("ingest_batches", deps=["landing_bars"], **described("ingest_batches"))]
+    """The ledger, written with every landing table and shown in the lineage."""
+    return [dg.AssetSpec("ingest_batches", deps=[d.chain[0] for d in DATASETS.values()], **described("ingest_batches"))]
 
 
 def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, landed: Landed) -> None:
@@ -135,7 +136,7 @@ def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, land
     bad = {(f.window.instrument, day) for f in landed.failures for day in _days(f.window)}
     for instrument in covered.instruments:
         for key in covered.keys(instrument):
-            day = dt.date.fromisoformat(key.keys_by_dimension["date"])
+            day = dt.date.fromisoformat(key.partition("|")[0])
             if (instrument, day) not in bad:
                 context.log_event(dg.AssetMaterialization(asset_key=context.asset_key, partition=key))
     reasons = {f.window.instrument.key: f.error for f in landed.failures}
@@ -176,7 +177,7 @@ def _land_venue(
     left = wanted if refetch else unanswered(client, dataset.name, wanted)
     if not left:
         return Landed()  # the venue is not even asked for its clock
-    with exchanges.open(part.instruments[0].venue) as connection:
+    with exchanges.open_index() if dataset.only else exchanges.open(part.instruments[0].venue) as connection:
         try:
             closed_before = connection.fetch_server_time() - SETTLE
             names, listings_changed = _names(client, connection, part.instruments)
@@ -196,22 +197,24 @@ def _land_venue(
 
 
 def _names(
-    client: Client, connection: Connection, instruments: Iterable[Instrument]
+    client: Client, connection: Connection | Index, instruments: Iterable[Instrument]
 ) -> tuple[dict[tuple[str, str], str], int | None]:
     """The venue's own names, and how many listings changed if they had to be read.
 
     They are read from the venue when the warehouse has not seen one of the instruments.
     """
+    if isinstance(connection, Index):
+        return {(FEAR_GREED.venue, FEAR_GREED.symbol): FEAR_GREED.symbol}, None
     venue = connection.venue.name
     names = venue_symbols(client, [venue])
     if all((i.venue, i.symbol) in names for i in instruments):
         return names, None
     changed = publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
-    return venue_symbols(client, [venue]), changed
+    return venue_symbols(client, [venue]), len(changed)
 
 
 def _ask(
-    connection: Connection,
+    connection: Connection | Index,
     dataset: Dataset,
     plan: Sequence[Window],
     names: dict[tuple[str, str], str],

@@ -49,9 +49,12 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
 
 
 def specs() -> list[dg.AssetSpec]:
-    """Tables written beside bars, and the views researchers read at the end of the lineage."""
+    """Tables written beside the marts, and the views researchers read at the end of the lineage."""
     return [
         dg.AssetSpec("bars_history", deps=["staging_bars"], **described("bars_history")),
         dg.AssetSpec("v_bars", deps=["bars"], **described("v_bars")),
-        dg.AssetSpec("v_instruments", deps=["instruments"], **described("v_instruments")),
+        dg.AssetSpec(
+            "fear_greed_index_history", deps=["staging_fear_greed_index"], **described("fear_greed_index_history")
+        ),
+        dg.AssetSpec("v_fear_greed", deps=["fear_greed_index"], **described("v_fear_greed")),
     ]

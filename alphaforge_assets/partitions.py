@@ -1,7 +1,7 @@
 """How assets are cut: days × instruments, and the rectangle of them that one run covers.
 
-Keys spell `2026-08-01|binance_spot.BTC-USDT`. Slicing of orchestration belongs here; tables are partitioned by month
-elsewhere.
+Keys spell `2026-08-01|binance_spot.BTC-USDT`, or `2026-08-01` for Fear & Greed, which is cut by day alone. Slicing of
+orchestration belongs here; tables are partitioned by month elsewhere.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe
 from alphaforge_assets.warehouse.batches import Window
 
 # One run takes an instrument-year: its start costs seconds, and a run that fails takes its whole range with it.
@@ -75,7 +75,7 @@ class Rectangle:
             yield _midnight(start), _midnight(end)
             start = end
 
-    def keys(self, instrument: Instrument) -> list[dg.MultiPartitionKey]:
+    def keys(self, instrument: Instrument) -> list[str]:
         """Partition keys of one of its instruments."""
         return [partition_key(self.start + dt.timedelta(days=n), instrument) for n in range(self.days)]
 
@@ -101,8 +101,15 @@ def day_by_instrument(start: dt.date, instruments: Sequence[Instrument]) -> dg.M
     )
 
 
-def partition_key(day: dt.date, instrument: Instrument) -> dg.MultiPartitionKey:
-    """`2026-08-01|binance_spot.BTC-USDT`."""
+def by_day(start: dt.date) -> dg.DailyPartitionsDefinition:
+    """Days from `start` to today."""
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1)
+
+
+def partition_key(day: dt.date, instrument: Instrument) -> str:
+    """`2026-08-01|binance_spot.BTC-USDT`; the day alone for Fear & Greed."""
+    if instrument == FEAR_GREED:
+        return day.isoformat()
     return dg.MultiPartitionKey({"date": day.isoformat(), "instrument": instrument.key})
 
 
@@ -115,7 +122,7 @@ def rectangle(keys: Sequence[str], universe: Universe) -> Rectangle:
         names.add(name)
     if len(days) * len(names) != len(set(keys)) or (max(days) - min(days)).days + 1 != len(days):
         raise ValueError(f"{len(keys)} partition keys from {min(keys)} to {max(keys)} are not whole days × instruments")
-    instruments = tuple(i for i in universe.instruments if i.key in names)
+    instruments = tuple(i for i in (*universe.instruments, FEAR_GREED) if _named(i) in names)
     return Rectangle(instruments, min(days), max(days) + dt.timedelta(days=1))
 
 
@@ -123,7 +130,7 @@ def rectangle_of_tags(tags: Mapping[str, str], order: Sequence[Instrument]) -> R
     """The rectangle of a run by its range tags: the way back from `Rectangle.tags`. `order` is the partitions' own."""
     first_day, _, first = tags[RANGE_START_TAG].partition("|")
     last_day, _, last = tags[RANGE_END_TAG].partition("|")
-    names = [i.key for i in order]
+    names = [_named(i) for i in order]
     instruments = tuple(order[names.index(first) : names.index(last) + 1])
     return Rectangle(
         instruments, dt.date.fromisoformat(first_day), dt.date.fromisoformat(last_day) + dt.timedelta(days=1)
@@ -155,6 +162,11 @@ def rectangles(
             cut.append(Rectangle(tuple(group), first, min(end, first + step)))
             first += step
     return cut
+
+
+def _named(instrument: Instrument) -> str:
+    """What a key has after the day."""
+    return "" if instrument == FEAR_GREED else instrument.key
 
 
 def _midnight(day: dt.date) -> dt.datetime:

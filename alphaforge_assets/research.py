@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import INTERVAL_MS, Universe, load_universe
+from alphaforge_assets.universe import INTERVAL_MS, VENUES, Universe, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import keep_open
 
@@ -48,15 +48,50 @@ class Research:
         known = self.universe.instrument(instrument)
         if interval not in INTERVAL_MS:
             raise BadInput(f"interval {interval!r}: use one of {', '.join(INTERVAL_MS)}")
-        first, last = _utc("start", start), _utc("end", end)
-        if last <= first:
-            raise BadInput(f"end {end} is not after start {start}: the range is [start, end)")
+        first, last = _range(start, end)
         found = statements.table(
             self.client, "reads/bars", instrument_id=known.instrument_id, interval=interval, start=first, end=last
         )
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame["trade_count"] = frame["trade_count"].astype("Int64")
         return frame.set_index("timestamp")
+
+    def fear_greed_index(self, start: Moment, end: Moment) -> pd.DataFrame:
+        """The Fear and Greed Index of the closed days in [start, end).
+
+        Returns one row a day, indexed by `timestamp` (UTC, ascending), with columns value (uint8, 0 extreme fear to 100
+        extreme greed), classification and source (str). Days the source does not have are absent; nothing is filled.
+
+        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        """
+        first, last = _range(start, end)
+        found = statements.table(self.client, "reads/fear_greed_index", start=first, end=last)
+        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
+        return frame.set_index("timestamp")
+
+    def instruments(self, venue: str | None = None, as_of: Moment | None = None) -> pd.DataFrame:
+        """What the venues say, or said at `as_of`, of each instrument: one row each, ordered by venue and symbol.
+
+        Indexed by `instrument` (the key, such as `okx_perp.BTC-USDT`), with the columns of v_instruments_history. One
+        that its venue no longer lists is there with status `not_listed`; what was not yet observed at `as_of` is not.
+
+        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        """
+        if venue is not None and venue not in VENUES:
+            raise BadInput(f"venue {venue!r}: use one of {', '.join(VENUES)}")
+        moment = dt.datetime.now(dt.UTC) if as_of is None else _utc("as_of", as_of)
+        venues = [] if venue is None else [venue]
+        found = statements.table(self.client, "reads/instruments_as_of", venues=venues, as_of=moment)
+        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
+        frame.index = pd.Index(frame["venue"] + "." + frame["symbol"].str.replace("/", "-"), name="instrument")
+        return frame
+
+
+def _range(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:
+    first, last = _utc("start", start), _utc("end", end)
+    if last <= first:
+        raise BadInput(f"end {end} is not after start {start}: the range is [start, end)")
+    return first, last
 
 
 def _utc(name: str, moment: Moment) -> dt.datetime:

@@ -9,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.venues.alternative_me import Index, open_index
 from alphaforge_assets.venues.connection import Connection, open_venue
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -30,6 +31,10 @@ class Exchanges:
             governor_file=self.settings.governor_file,
             api_key=self.settings.keys.get(venue),
         )
+
+    def open_index(self) -> Index:
+        """The source of Fear & Greed."""
+        return open_index(base_url=self.settings.venues_url, governor_file=self.settings.governor_file)
 
 
 class WarehouseResource(dg.ConfigurableResource[Client]):

@@ -80,6 +80,11 @@ class Instrument:
         return f"{self.symbol}:{self.quote}" if self.is_perpetual else self.symbol
 
 
+# One series for the whole market, by alternative.me. No exchange lists it, so it is not in universe.yaml. Its
+# partitions are days alone, and the source's history begins on this one.
+FEAR_GREED = Instrument("alternative_me", "FEAR/GREED", dt.date(2018, 2, 1))
+
+
 class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -12,6 +12,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.venues.alternative_me import Index, open_index
 from alphaforge_assets.venues.connection import Connection, open_venue
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
@@ -91,6 +92,9 @@ class SandboxExchanges:
 
     def open(self, venue: str) -> Connection:
         return open_venue(venue, base_url=self.url, governor_file=self.governor_file, limits_factor=LIFTED)
+
+    def open_index(self) -> Index:
+        return open_index(base_url=self.url, governor_file=self.governor_file, limits_factor=LIFTED)
 
 
 @pytest.fixture

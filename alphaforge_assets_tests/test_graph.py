@@ -14,14 +14,21 @@ from alphaforge_assets.universe import load_universe
 GOLDEN = {
     "venues": ("dimensions", []),
     "instruments": ("dimensions", ["venues"]),
+    "venues_history": ("dimensions", ["venues"]),
     "landing_bars": ("landing", ["instruments"]),
-    "ingest_batches": ("landing", ["landing_bars"]),
+    "ingest_batches": ("landing", ["landing_bars", "landing_fear_greed_index"]),
     "staging_bars": ("staging", ["landing_bars"]),
-    "rejected_rows": ("staging", ["landing_bars"]),
+    "rejected_rows": ("staging", ["landing_bars", "landing_fear_greed_index"]),
     "bars": ("mart", ["staging_bars"]),
     "bars_history": ("mart", ["staging_bars"]),
     "v_bars": ("research", ["bars"]),
+    "landing_fear_greed_index": ("landing", []),
+    "staging_fear_greed_index": ("staging", ["landing_fear_greed_index"]),
+    "fear_greed_index": ("mart", ["staging_fear_greed_index"]),
+    "fear_greed_index_history": ("mart", ["staging_fear_greed_index"]),
+    "v_fear_greed": ("research", ["fear_greed_index"]),
     "v_instruments": ("research", ["instruments"]),
+    "v_instruments_history": ("research", ["instruments"]),
 }
 CHAIN = ("landing_bars", "staging_bars", "bars")
 

@@ -134,11 +134,17 @@ def universe(as_json: bool) -> None:
 
 
 @main.command()
-def refresh() -> None:
-    """Ask every venue for its clock and instrument list, and publish what changed."""
+@click.option(
+    "--believe",
+    multiple=True,
+    metavar="VENUE",
+    help="Take over the list of this venue although it is less than half of what it was; repeat for others.",
+)
+def refresh(believe: tuple[str, ...]) -> None:
+    """Ask every venue for its clock and instrument list, publish what changed and say what it was."""
     from alphaforge_assets.cli.run import refresh_dimensions
 
-    refresh_dimensions()
+    refresh_dimensions(believe)
 
 
 @main.command()
@@ -147,8 +153,7 @@ def refresh() -> None:
     "--instruments",
     "patterns",
     multiple=True,
-    required=True,
-    help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas.",
+    help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas. Not needed for fear_greed_index.",
 )
 @click.option("--from", "start", required=True, metavar="DATE", help="First day, UTC, as 2025-05-01.")
 @click.option("--to", "end", required=True, metavar="DATE", help="Day after the last, as 2025-05-08.")
@@ -164,11 +169,15 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
 
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
+      alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
     """
     from alphaforge_assets.cli.question import ask
 
     question = ask(
-        _words("--datasets", [datasets]), _words("--instruments", patterns), _day("--from", start), _day("--to", end)
+        _words("--datasets", [datasets]),
+        _words("--instruments", patterns) if patterns else [],
+        _day("--from", start),
+        _day("--to", end),
     )
 
     from alphaforge_assets.cli.run import run_backfill

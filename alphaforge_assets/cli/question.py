@@ -27,11 +27,10 @@ def ask(names: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.d
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
     instruments = universe.select(patterns)
-    _check_range(universe, start, end)
     datasets = tuple(_dataset(name) for name in dict.fromkeys(names))
     for dataset in datasets:
-        if not any(map(dataset.keeps, instruments)):
-            raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
+        _check_instruments(dataset, instruments, patterns)
+        _check_range(dataset, universe, start, end)
     return Question(settings, universe, datasets, instruments, start, end)
 
 
@@ -41,14 +40,25 @@ def _dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def _check_range(universe: Universe, start: dt.date, end: dt.date) -> None:
+def _check_instruments(dataset: Dataset, instruments: Sequence[Instrument], patterns: Sequence[str]) -> None:
+    if dataset.only:
+        return
+    if not patterns:
+        raise BadInput(f"--instruments is missing: {dataset.name} needs keys or globs, such as 'binance_spot.*'")
+    if not any(map(dataset.keeps, instruments)):
+        raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
+
+
+def _check_range(dataset: Dataset, universe: Universe, start: dt.date, end: dt.date) -> None:
     today = dt.datetime.now(dt.UTC).date()
     if end <= start:
         raise BadInput(f"--to {end} is not after --from {start}: --to is the day after the last one wanted")
-    if start < universe.history_start:
+    first = dataset.starts(universe)
+    if start < first and dataset.only:
+        raise BadInput(f"--from {start}: {dataset.name} begins on {first}; there is nothing before")
+    if start < first:
         raise BadInput(
-            f"--from {start}: history starts on {universe.history_start}; change history_start in the universe to go"
-            " further back"
+            f"--from {start}: history starts on {first}; change history_start in the universe to go further back"
         )
     if start > today:
         raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")

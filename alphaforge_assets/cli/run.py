@@ -29,7 +29,7 @@ from alphaforge_assets.cli import backfill, instance, schema
 from alphaforge_assets.cli.question import Question
 from alphaforge_assets.cli.screen import complain, count, screen
 from alphaforge_assets.datasets import Dataset
-from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.settings import Settings, settings_from_environment
@@ -40,6 +40,7 @@ from alphaforge_assets.warehouse.client import open_warehouse
 POLL_S = 0.5
 CONNECT_S_MAX = 5.0
 FAILURES_SHOWN_MAX = 20
+CHANGES_SHOWN_MAX = 20
 
 
 def run_backfill(question: Question, *, refetch: bool = False, dry_run: bool = False) -> dict[str, str]:
@@ -66,7 +67,7 @@ def _backfill(
     client: Client, dagster: dg.DagsterInstance, question: Question, dataset: Dataset, *, refetch: bool, dry_run: bool
 ) -> dict[str, str]:
     settings, universe = question.settings, question.universe
-    instruments = [i for i in question.instruments if dataset.keeps(i)]
+    instruments = [dataset.only] if dataset.only else [i for i in question.instruments if dataset.keeps(i)]
     plan = backfill.plan(client, dagster, universe, dataset, instruments, question.start, question.end, refetch=refetch)
     _print_plan(plan, instruments, question.start, question.end, settings)
     if dry_run or not plan.runs:
@@ -81,18 +82,30 @@ def _backfill(
     return outcome.failed
 
 
-def refresh_dimensions() -> None:
-    """Publish the venues' clocks and listings. Raises VenueUnavailable naming the venues that did not answer."""
+def refresh_dimensions(believe: Sequence[str] = ()) -> None:
+    """Publish the venues' clocks and listings, and say what changed.
+
+    Raises VenueUnavailable naming the venues that did not answer, BadInput for a venue in `believe` that is none.
+    """
     _quiet_retries()
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
+    for venue in believe:
+        if venue not in universe.venues:
+            raise BadInput(f"--believe {venue!r}: not in the universe, which has {', '.join(universe.venues)}")
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
         schema.ensure(client, settings)
         refuse_mixing(client, settings.origin)
         _refuse_absent_sandbox(settings)
-        added, errors = dimensions.refresh(client, Exchanges(settings), universe)
-    for venue, versions in added.items():
-        screen.print(f"{venue}: {count(versions)} new or changed instruments")
+        changes, errors = dimensions.refresh(client, Exchanges(settings), universe, believe)
+    for venue, its in changes.items():
+        screen.print(f"{venue}: {count(len(its))} new or changed instruments")
+        # Of the new ones of a venue never seen before only the number is news.
+        told = its if any(c.kind != "new" for c in its) or len(its) <= CHANGES_SHOWN_MAX else []
+        for change in told[:CHANGES_SHOWN_MAX]:
+            screen.print(f"  {change.symbol}: {change.kind}  {dimensions.said(change)}".rstrip(), soft_wrap=True)
+        if len(told) > CHANGES_SHOWN_MAX:
+            screen.print(f"  … and {count(len(told) - CHANGES_SHOWN_MAX)} more: see v_instruments_history")
     if errors:
         raise VenueUnavailable("; ".join(f"{venue}: {error}" for venue, error in errors.items()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms
+from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms, optional_number
 
 REQUESTS = Budget("bybit.http", limit=600, window_s=5, burst=50)
 
@@ -39,10 +39,14 @@ def time_ms(answer: Any) -> Any:
 
 
 def marks(info: Mapping[str, Any]) -> Marks:
+    minutes = optional_number(info.get("fundingInterval"))
     return Marks(
         status=str(info.get("status", "")),
         listed_ms=optional_ms(info.get("launchTime")),  # derivatives only; spot does not say
         delisted_ms=optional_ms(info.get("deliveryTime")),
+        funding_rate_cap=optional_number(info.get("upperFundingRate")),  # perpetuals only, like the interval
+        funding_rate_floor=optional_number(info.get("lowerFundingRate")),
+        funding_interval_hours=minutes / 60 if minutes else None,
     )
 
 

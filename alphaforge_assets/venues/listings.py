@@ -18,6 +18,8 @@ def read_listings(venue: Venue, markets: Any) -> list[Listing]:
     if not isinstance(markets, list) or not markets:
         raise VenueUnavailable(f"{venue.name} lists no instrument at all: that is not believed", str(markets))
     wanted = [m for m in markets if (m["swap"] and m["linear"] if venue.is_perpetual else m["spot"])]
+    if not wanted:
+        raise VenueUnavailable(f"{venue.name}: none of the {len(markets)} markets it lists is of its kind")
     return [_listing(venue, m) for m in wanted]
 
 
@@ -39,6 +41,9 @@ def _listing(venue: Venue, market: Mapping[str, Any]) -> Listing:
         min_notional=(limits.get("cost") or {}).get("min"),
         listed_at=None if marks.listed_ms is None else moment(marks.listed_ms),
         delisted_at=None if marks.delisted_ms is None else moment(marks.delisted_ms),
+        funding_rate_cap=marks.funding_rate_cap,
+        funding_rate_floor=marks.funding_rate_floor,
+        funding_interval_hours=marks.funding_interval_hours,
         info=json.dumps(market["info"], ensure_ascii=False, separators=(",", ":")),
     )
 

@@ -4,6 +4,7 @@ Pure records; nothing here sends anything. Symbols are ccxt's affair: no code of
 """
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,9 @@ class Marks:
     status: str
     listed_ms: int | None
     delisted_ms: int | None
+    funding_rate_cap: float | None = None  # of one settlement, a fraction
+    funding_rate_floor: float | None = None
+    funding_interval_hours: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,18 @@ class Listing:
     listed_at: dt.datetime | None
     delisted_at: dt.datetime | None
     info: str
+    funding_rate_cap: float | None = None  # of one settlement, a fraction
+    funding_rate_floor: float | None = None
+    funding_interval_hours: float | None = None
+
+
+def optional_number(value: Any) -> float | None:
+    """A finite number, or the text of one; None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def optional_ms(value: Any) -> int | None:

@@ -9,20 +9,23 @@ CREATE OR REPLACE VIEW analytics.v_instruments
     base LowCardinality(String) COMMENT 'Asset that is bought',
     quote LowCardinality(String) COMMENT 'Asset that prices are in',
     settle LowCardinality(String) COMMENT 'Asset that profit is paid in, empty for spot',
-    status LowCardinality(String) COMMENT 'The status in the words of the venue',
+    status LowCardinality(String) COMMENT 'The status in the words of the venue, or not_listed when the venue no longer lists it',
     is_active Bool COMMENT 'Whether it can be traded',
     tick_size Nullable(Float64) COMMENT 'Smallest price step, in quote',
     lot_size Nullable(Float64) COMMENT 'Smallest size step, in base for spot, in contracts for perpetuals',
     contract_size Nullable(Float64) COMMENT 'Base units in one contract, NULL for spot',
     min_notional Nullable(Float64) COMMENT 'Smallest order value, in quote',
     listed_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When the venue says it was listed',
-    delisted_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When the venue says it ends or ended',
-    valid_from DateTime64(3, 'UTC') COMMENT 'When this version was first observed'
+    delisted_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When the venue says it ends or ended, NULL if it never said',
+    valid_from DateTime64(3, 'UTC') COMMENT 'When this version was first observed',
+    funding_rate_cap Nullable(Float64) COMMENT 'Highest funding rate of one settlement, as a fraction, NULL if the venue does not list it',
+    funding_rate_floor Nullable(Float64) COMMENT 'Lowest funding rate of one settlement, as a fraction, NULL if the venue does not list it',
+    funding_interval_hours Nullable(Float64) COMMENT 'Hours between settlements of funding as listed then, NULL if the venue does not list it'
 )
 AS SELECT
     instrument_id, venue, symbol, venue_symbol, base, quote, settle, status, is_active, tick_size, lot_size,
-    contract_size, min_notional, listed_at, delisted_at, valid_from
+    contract_size, min_notional, listed_at, delisted_at, valid_from, funding_rate_cap, funding_rate_floor, funding_interval_hours
 FROM analytics.instruments FINAL
 ORDER BY valid_from DESC
 LIMIT 1 BY instrument_id
-COMMENT 'What each venue says of each instrument today.';
+COMMENT 'What each venue says of each instrument today. One that it no longer lists stays, with status not_listed.';
