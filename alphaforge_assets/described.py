@@ -6,7 +6,7 @@ against the database's own).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypedDict
 
@@ -27,13 +27,21 @@ LAYERS = {
     "rejected_rows": "staging",
     "bars_history": "mart",
     "bars": "mart",
+    "landing_funding_rates": "landing",
+    "staging_funding_rates": "staging",
+    "funding_rates_history": "mart",
+    "funding_rates": "mart",
     "v_bars": "research",
+    "v_funding": "research",
     "v_instruments": "research",
 }
 
 _OBJECT = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?analytics\.(\w+)\s*\n\((.*?)\n\)(.*?);\s*$",
     re.DOTALL | re.MULTILINE,
+)
+_ADDED = re.compile(
+    r"^ALTER TABLE analytics\.(\w+) ADD COLUMN IF NOT EXISTS (\w+) (.+?) COMMENT '((?:[^']|'')*)';$", re.MULTILINE
 )
 _COLUMN = re.compile(r"^ {4}(\w+) (.+?) COMMENT '((?:[^']|'')*)'", re.MULTILINE)
 _COMMENT = re.compile(r"COMMENT '((?:[^']|'')*)'\s*$")
@@ -53,10 +61,14 @@ def dictionary() -> Mapping[str, Described]:
     """Every table and view of sql/migrations by name, later files winning."""
     found: dict[str, Described] = {}
     for file in sorted(statements.MIGRATIONS.glob("*.sql"), key=lambda f: (f.name[0] != "V", f.name)):
-        for name, body, rest in _OBJECT.findall(file.read_text(encoding="utf-8")):
-            columns = tuple((c, _TYPE.split(kind)[0].strip(), text) for c, kind, text in _COLUMN.findall(body))
+        text = file.read_text(encoding="utf-8")
+        for name, body, rest in _OBJECT.findall(text):
+            columns = tuple((c, _TYPE.split(kind)[0].strip(), said) for c, kind, said in _COLUMN.findall(body))
             comment = _COMMENT.search(rest)
             found[name] = Described(comment.group(1) if comment else "", columns)
+        for name, column, kind, said in _ADDED.findall(text):
+            if column not in {c for c, _, _ in found[name].columns}:  # IF NOT EXISTS: the first one counts
+                found[name] = replace(found[name], columns=(*found[name].columns, (column, kind, said)))
     return found
 
 

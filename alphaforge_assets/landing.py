@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.described import described, record_beside, row_counts
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
@@ -30,9 +30,6 @@ from alphaforge_assets.warehouse.batches import (
     unanswered,
 )
 from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
-
-# Venues revise a bar for a moment after it closes; what closed later than this is left for the next run.
-SETTLE = dt.timedelta(seconds=5)
 
 # Windows in flight a venue: enough to keep its connections busy while rows are written, few enough to bound memory.
 WINDOWS_IN_FLIGHT_MAX = 16
@@ -121,8 +118,8 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
 
 
 def specs() -> list[dg.AssetSpec]:
-    """The ledger, written with landing_bars and shown in the lineage."""
-    return [dg.AssetSpec("ingest_batches", deps=["landing_bars"], **described("ingest_batches"))]
+    """The ledger, written with every landing table and shown in the lineage."""
+    return [dg.AssetSpec("ingest_batches", deps=[d.chain[0] for d in DATASETS.values()], **described("ingest_batches"))]
 
 
 def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, landed: Landed) -> None:
@@ -173,7 +170,7 @@ def _land_venue(
         return Landed()  # the venue is not even asked for its clock
     with exchanges.open(part.instruments[0].venue) as connection:
         try:
-            closed_before = connection.fetch_server_time() - SETTLE
+            closed_before = connection.fetch_server_time() - dataset.settle
             names = _names(client, connection, part.instruments)
         except AlphaForgeError as error:
             failures = [_failure(w, error) for w in left]
@@ -280,6 +277,6 @@ def _summed(answers: Sequence[Answer], failures: list[Failure]) -> Landed:
 
 
 def _floor(moment: dt.datetime, interval: str) -> dt.datetime:
-    """The last moment on the interval's grid; on the second's where there is no grid."""
-    step = INTERVAL_MS.get(interval, 1000)
+    """The last moment on the interval's grid; on the minute's where there is no grid."""
+    step = INTERVAL_MS.get(interval, 60_000)
     return dt.datetime.fromtimestamp(int(moment.timestamp() * 1000) // step * step / 1000, dt.UTC)

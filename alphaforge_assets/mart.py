@@ -49,9 +49,11 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
 
 
 def specs() -> list[dg.AssetSpec]:
-    """Tables written beside bars, and the views researchers read at the end of the lineage."""
+    """Tables written beside the marts, and the views researchers read at the end of the lineage."""
     return [
         dg.AssetSpec("bars_history", deps=["staging_bars"], **described("bars_history")),
         dg.AssetSpec("v_bars", deps=["bars"], **described("v_bars")),
+        dg.AssetSpec("funding_rates_history", deps=["staging_funding_rates"], **described("funding_rates_history")),
+        dg.AssetSpec("v_funding", deps=["funding_rates"], **described("v_funding")),
         dg.AssetSpec("v_instruments", deps=["instruments"], **described("v_instruments")),
     ]

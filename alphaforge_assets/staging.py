@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.described import column_lineage, described, record_beside, row_counts
 from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
 from alphaforge_assets.universe import Universe
@@ -47,5 +47,5 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
 
 
 def specs() -> list[dg.AssetSpec]:
-    """Tables written beside staging_bars, shown in the lineage."""
-    return [dg.AssetSpec("rejected_rows", deps=["landing_bars"], **described("rejected_rows"))]
+    """Tables written beside staging, shown in the lineage."""
+    return [dg.AssetSpec("rejected_rows", deps=[d.chain[0] for d in DATASETS.values()], **described("rejected_rows"))]

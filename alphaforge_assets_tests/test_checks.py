@@ -33,12 +33,15 @@ def filled(migrated: Client, exchange: SandboxExchanges) -> Client:
     return migrated
 
 
+BAR_RULES = [r for r in RULES if r.asset.endswith("bars")]
+
+
 def offenders(client: Client, rule: Rule) -> list[dict[str, Any]]:
     return statements.rows(client, rule.statement, **BOUNDS)
 
 
 def test_sound_data_breaks_no_rule(filled: Client) -> None:
-    assert {rule.name: offenders(filled, rule) for rule in RULES} == {rule.name: [] for rule in RULES}
+    assert {rule.name: offenders(filled, rule) for rule in BAR_RULES} == {rule.name: [] for rule in BAR_RULES}
 
 
 ONE_BAR = "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1"
@@ -62,7 +65,7 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", BAR_RULES, ids=lambda rule: rule.name)
 def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Rule) -> None:
     statement = BREAKS[rule.name]
     filled.command(statement.removeprefix("stage "))
