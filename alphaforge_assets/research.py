@@ -75,6 +75,7 @@ class Research:
             self.client, "reads/funding_rates", instrument_id=known.instrument_id, start=first, end=last
         )
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
+        frame["is_out_of_bounds"] = frame["is_out_of_bounds"].astype(bool)  # Arrow has it as a number
         return frame.set_index("timestamp")
 
 
