@@ -45,7 +45,7 @@ WHERE answered.answered_from <= previous AND answered.answered_until > timestamp
 UNION ALL
 SELECT
     venue, symbol, 'regular' AS rate_type, last_settled AS first, least(answered_until, {end:DateTime64(3, 'UTC')}) AS last,
-    greatest(1, toInt64(floor(dateDiff('second', last_settled, last) / usual_s))) AS rows,
+    greatest(1, toInt64(ceil(dateDiff('second', last_settled, last) / usual_s)) - 1) AS rows,
     dateDiff('second', last_settled, last) / 3600 AS gap_hours, usual_s / 3600 AS usual_hours
 FROM
 (
