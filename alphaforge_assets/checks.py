@@ -101,6 +101,29 @@ RULES = (
         "the words are the source's own; another one means that it changed its bands, not that the value is wrong",
     ),
     Rule("fear_greed_index", "days_are_complete", WARN, "the source has no value for some days; they are never filled"),
+    Rule(
+        "landing_funding_rates",
+        "rows_are_inside_the_day",
+        ERROR,
+        "a row outside the window asked for answers another question",
+        blocking=True,
+    ),
+    Rule(
+        "staging_funding_rates",
+        "landing_is_accounted_for",
+        ERROR,
+        "landing = staging + rejected + superseded, or we lost rows",
+        blocking=True,
+    ),
+    Rule("staging_funding_rates", "no_rows_are_rejected", WARN, "a venue did send such rows; they are kept"),
+    Rule("funding_rates", "key_is_unique", ERROR, "researchers join on the key; two rows of one can only be our bug"),
+    Rule("funding_rates", "required_columns_are_not_null", ERROR, "staging rejects such rows, so it is our bug"),
+    Rule(
+        "funding_rates", "rates_are_within_bounds", WARN, "venues do settle such rates; they are flagged, not dropped"
+    ),
+    Rule(
+        "funding_rates", "settlements_are_complete", WARN, "the grid is inferred from its neighbours and may be wrong"
+    ),
 )
 
 

@@ -34,6 +34,8 @@ class Dataset:
     ask: Callable[[Any, str, Window, dt.datetime], "Future[Fetched]"]
     rows_a_day_max: Callable[[Sequence[str]], int]  # of one instrument, on those intervals
     only: Instrument | None = None
+    # What came about later than this is left for the next run: venues are not done with it yet.
+    settle: dt.timedelta = dt.timedelta(seconds=5)
 
     def instruments(self, universe: Universe) -> tuple[Instrument, ...]:
         """Instruments of the universe that have it, in universe order."""
@@ -79,4 +81,20 @@ FEAR_GREED_INDEX = Dataset(
     only=FEAR_GREED,
 )
 
-DATASETS = {d.name: d for d in (BARS, FEAR_GREED_INDEX)}
+
+def _ask_funding_rates(
+    connection: Connection, venue_symbol: str, window: Window, settled_before: dt.datetime
+) -> "Future[Fetched]":
+    return connection.submit_funding(venue_symbol, window.start, window.end, settled_before)
+
+
+FUNDING_RATES = Dataset(
+    name="funding_rates",
+    keeps=lambda instrument: instrument.is_perpetual,
+    intervals=lambda universe: NO_GRID,  # it differs by symbol and changes: observed, never assumed
+    ask=_ask_funding_rates,
+    rows_a_day_max=lambda intervals: 24,
+    settle=dt.timedelta(minutes=5),  # a rate is listed some time after its settlement
+)
+
+DATASETS = {d.name: d for d in (BARS, FUNDING_RATES, FEAR_GREED_INDEX)}

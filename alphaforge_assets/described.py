@@ -34,6 +34,11 @@ LAYERS = {
     "fear_greed_index": "mart",
     "v_bars": "research",
     "v_fear_greed": "research",
+    "landing_funding_rates": "landing",
+    "staging_funding_rates": "staging",
+    "funding_rates_history": "mart",
+    "funding_rates": "mart",
+    "v_funding": "research",
     "v_instruments": "research",
     "v_instruments_history": "research",
 }

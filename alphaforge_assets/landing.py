@@ -32,9 +32,6 @@ from alphaforge_assets.warehouse.batches import (
 )
 from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 
-# Venues revise a bar for a moment after it closes; what closed later than this is left for the next run.
-SETTLE = dt.timedelta(seconds=5)
-
 # Windows in flight a venue: enough to keep its connections busy while rows are written, few enough to bound memory.
 WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
@@ -179,7 +176,7 @@ def _land_venue(
         return Landed()  # the venue is not even asked for its clock
     with exchanges.open_index() if dataset.only else exchanges.open(part.instruments[0].venue) as connection:
         try:
-            closed_before = connection.fetch_server_time() - SETTLE
+            closed_before = connection.fetch_server_time() - dataset.settle
             names, listings_changed = _names(client, connection, part.instruments)
         except AlphaForgeError as error:
             failures = [_failure(w, error) for w in left]
@@ -290,6 +287,6 @@ def _summed(answers: Sequence[Answer], failures: list[Failure]) -> Landed:
 
 
 def _floor(moment: dt.datetime, interval: str) -> dt.datetime:
-    """The last moment on the interval's grid; on the second's where there is no grid."""
-    step = INTERVAL_MS.get(interval, 1000)
+    """The last moment on the interval's grid; on the minute's where there is no grid."""
+    step = INTERVAL_MS.get(interval, 60_000)
     return dt.datetime.fromtimestamp(int(moment.timestamp() * 1000) // step * step / 1000, dt.UTC)

@@ -57,4 +57,6 @@ def specs() -> list[dg.AssetSpec]:
             "fear_greed_index_history", deps=["staging_fear_greed_index"], **described("fear_greed_index_history")
         ),
         dg.AssetSpec("v_fear_greed", deps=["fear_greed_index"], **described("v_fear_greed")),
+        dg.AssetSpec("funding_rates_history", deps=["staging_funding_rates"], **described("funding_rates_history")),
+        dg.AssetSpec("v_funding", deps=["funding_rates"], **described("v_funding")),
     ]

@@ -1,4 +1,4 @@
-"""Reading for people: bars into a DataFrame.
+"""Reading for people: bars and funding rates into a DataFrame.
 
 No Dagster here, so a notebook pays for nothing but the warehouse client.
 """
@@ -85,6 +85,28 @@ class Research:
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame.index = pd.Index(frame["venue"] + "." + frame["symbol"].str.replace("/", "-"), name="instrument")
         return frame
+
+    def funding_rates(self, instrument: str, start: Moment, end: Moment) -> pd.DataFrame:
+        """Settled funding rates of the perpetual `instrument` with [start, end) of their settlement times.
+
+        Returns one row a settlement, indexed by `timestamp` (UTC, ascending, to the minute), with columns rate_type
+        (str), rate (float64, share of the position's value, longs pay when positive), predicted_rate, mark_price
+        (float64, quote), interval_hours (float64, since the settlement before, as observed), rate_bound (float64),
+        is_out_of_bounds (bool), source (str). What the venue does not say is NaN. A venue that settles twice at one
+        time gives two rows of it, with another rate_type.
+
+        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        """
+        known = self.universe.instrument(instrument)
+        if not known.is_perpetual:
+            raise BadInput(f"instrument {instrument!r} is not a perpetual and has no funding: use one of a _perp venue")
+        first, last = _range(start, end)
+        found = statements.table(
+            self.client, "reads/funding_rates", instrument_id=known.instrument_id, start=first, end=last
+        )
+        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
+        frame["is_out_of_bounds"] = frame["is_out_of_bounds"].astype(bool)  # Arrow has it as a number
+        return frame.set_index("timestamp")
 
 
 def _range(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:

@@ -22,7 +22,7 @@ import yaml
 from alphaforge_assets.errors import BadInput
 
 Interval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
-VenueName = Literal["binance_spot", "okx_spot", "bybit_spot", "binance_perp", "okx_perp"]
+VenueName = Literal["binance_spot", "okx_spot", "bybit_spot", "binance_perp", "okx_perp", "bybit_perp"]
 VENUES: tuple[str, ...] = get_args(VenueName)
 
 INTERVAL_MS: dict[str, int] = {

@@ -61,11 +61,11 @@ def count(client: Client, table: str) -> int:
     )
 
 
-def test_five_venues_arrive_whole_and_a_rerun_is_identity(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_six_venues_arrive_whole_and_a_rerun_is_identity(migrated: Client, exchange: SandboxExchanges) -> None:
     part = covered(["*.BTC-USDT"])
     landed = refresh(migrated, exchange, part)
     assert landed.failures == []
-    assert digest(migrated)[0] == 5 * (1440 + 24) == landed.rows
+    assert digest(migrated)[0] == 6 * (1440 + 24) == landed.rows
     before = digest(migrated)
     again = refresh(migrated, exchange, part)
     assert (again.rows, again.requests) == (0, 0)
@@ -128,16 +128,16 @@ def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(
     with sandbox.start(now=noon, budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
         refresh(migrated, own, part)
-        assert digest(migrated)[0] == 5 * (720 + 12)
+        assert digest(migrated)[0] == 6 * (720 + 12)
         refresh(migrated, own, part)
-        assert digest(migrated)[0] == 5 * (720 + 12)
+        assert digest(migrated)[0] == 6 * (720 + 12)
         post(url, "/_clock", {"now": "2025-06-01T12:01:10Z"})
         refresh(migrated, own, part)
-        assert digest(migrated)[0] == 5 * (721 + 12)
+        assert digest(migrated)[0] == 6 * (721 + 12)
         post(url, "/_clock", {"now": "2025-06-02T00:00:10Z"})
         refresh(migrated, own, part)
-    assert digest(migrated)[0] == 5 * (1440 + 24)
-    assert count(migrated, "bars_history") == 5 * (1440 + 24)
+    assert digest(migrated)[0] == 6 * (1440 + 24)
+    assert count(migrated, "bars_history") == 6 * (1440 + 24)
 
 
 def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(
@@ -149,15 +149,15 @@ def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(
         for path in ("/v5/market/kline", "/v5/market/time"):
             post(url, "/_faults", {"path": path, "kind": "status", "status": 451, "times": 1000})
         landed = refresh(migrated, own, part)
-        assert {f.window.instrument.venue for f in landed.failures} == {"bybit_spot"}
+        assert {f.window.instrument.venue for f in landed.failures} == {"bybit_spot", "bybit_perp"}
         assert digest(migrated)[0] == 4 * (1440 + 24)
         request = urllib.request.Request(url + "/_faults", method="DELETE")
         with urllib.request.urlopen(request, timeout=10):
             pass
         again = refresh(migrated, own, part)
     assert again.failures == []
-    assert again.rows == 1440 + 24
-    assert digest(migrated)[0] == 5 * (1440 + 24)
+    assert again.rows == 2 * (1440 + 24)
+    assert digest(migrated)[0] == 6 * (1440 + 24)
 
 
 def test_an_unlisted_symbol_is_named_and_alone(migrated: Client, exchange: SandboxExchanges) -> None:

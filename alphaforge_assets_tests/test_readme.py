@@ -43,7 +43,7 @@ def test_the_demo_shows_a_newcomer_what_there_is(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    for part in ("emulated", "43,920 rows", "okx_perp", "DataFrame of 24 rows", "up --venues sandbox"):
+    for part in ("emulated", "52,704 rows", "okx_perp", "DataFrame of 24 rows", "up --venues sandbox"):
         assert part in done.stdout
     assert max(len(line) for line in done.stdout.split("Next")[0].splitlines()) <= 80
 

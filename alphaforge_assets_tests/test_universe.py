@@ -27,7 +27,9 @@ def test_the_default_universe_is_what_the_readme_promises() -> None:
     ]  # fmt: skip
     assert universe.intervals == ["1m", "1h"]
     assert universe.history_start == dt.date(2024, 1, 1)
-    assert len(universe.instruments) * (dt.date(2026, 12, 1) - universe.history_start).days < 30_000
+    # 30,000 keys an asset is where the UI stays comfortable, 100,000 what Dagster advises at most: 33 instruments since
+    # 2024 lie between, and the history is worth more than the comfort.
+    assert len(universe.instruments) * (dt.date(2026, 12, 31) - universe.history_start).days < 40_000
 
 
 def test_names_of_an_instrument() -> None:

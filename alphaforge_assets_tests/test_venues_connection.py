@@ -245,6 +245,7 @@ def test_recorded_listing_of_binance_futures(recorded: Path, opened: Opener) -> 
         ("okx_spot", "okx", lambda rows: {"code": "0", "msg": "", "data": rows}),
         ("okx_perp", "okx", lambda rows: {"code": "0", "msg": "", "data": rows}),
         ("bybit_spot", "bybit", lambda rows: {"retCode": 0, "retMsg": "OK", "result": {"list": rows}}),
+        ("bybit_perp", "bybit", lambda rows: {"retCode": 0, "retMsg": "OK", "result": {"list": rows}}),
     ],
 )
 def test_ccxts_recorded_markets(

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import sys
+from collections import defaultdict
 from typing import Any
 
 import click
@@ -60,18 +62,33 @@ def show_status(as_json: bool) -> None:
 
 
 def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
-    """One dict per instrument and interval that was ever asked for, in the order of the universe."""
+    """One dict per instrument and interval that was ever asked for, in the order of the universe.
+
+    The interval of funding is "funding".
+    """
     names = {(i.venue, i.symbol): i.key for i in kept.instruments}
-    found = statements.rows(
-        client, "reads/status", instruments=[i.instrument_id for i in kept.instruments], now=dt.datetime.now(dt.UTC)
-    )
+    asked = {"instruments": [i.instrument_id for i in kept.instruments], "now": dt.datetime.now(dt.UTC)}
+    found = statements.rows(client, "reads/status", **asked) + _funding_rows(client, asked)
     rows = []
     for row in found:
         has_rows = row["rows"] > 0
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
         rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
     place = {key: n for n, key in enumerate(kept.by_key)}
-    return sorted(rows, key=lambda row: (place[row["instrument"]], INTERVAL_MS[row["interval"]]))
+    return sorted(rows, key=lambda row: (place[row["instrument"]], INTERVAL_MS.get(row["interval"], sys.maxsize)))
+
+
+def _funding_rows(client: Client, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    found = statements.rows(client, "reads/status_funding_rates", **asked)
+    if not found:
+        return []
+    missing: dict[tuple[str, str], int] = defaultdict(int)
+    first, last = dt.datetime(2009, 1, 3, tzinfo=dt.UTC), max(row["answered_until"] for row in found)
+    for hole in statements.rows(
+        client, "checks/funding_rates/settlements_are_complete", instruments=asked["instruments"], start=first, end=last
+    ):
+        missing[hole["venue"], hole["symbol"]] += hole["rows"]
+    return [row | {"missing": missing[row["venue"], row["symbol"]]} for row in found]
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:
@@ -94,9 +111,15 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         )  # fmt: skip
     screen.print(table)
     screen.print(
-        f"[dim]{count(sum(r['rows'] for r in rows))} bars. Missing: asked for and not served, never filled."
+        f"[dim]{', '.join(_kinds(rows))}. Missing: asked for and not served, never filled."
         " Age: since the end of what was asked for.[/dim]"
     )
+
+
+def _kinds(rows: list[dict[str, Any]]) -> list[str]:
+    funding = [r["rows"] for r in rows if r["interval"] == "funding"]
+    bars = f"{count(sum(r['rows'] for r in rows) - sum(funding))} bars"
+    return [bars, f"{count(sum(funding))} funding rates"] if funding else [bars]
 
 
 def _alarming(n: int) -> str:

@@ -23,7 +23,7 @@ from alphaforge_assets.sandbox.recordings import funding_files
 
 HOUR_MS = 3_600_000
 SERIES_KEPT = 64
-# (venue, base): every 4 h from this time on, 8 h before and elsewhere; no symbol of the default universe changes
+# (venue, base): every 4 h from this time on, 8 h before and elsewhere
 CHANGES = {("binance_perp", "DOGE"): 1_740_787_200_000, ("bybit_perp", "XRP"): 1_748_736_000_000}
 MARK_PRICES_FROM = 1_698_768_000_000  # Binance's older rows have an empty markPrice
 

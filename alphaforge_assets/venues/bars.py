@@ -127,7 +127,7 @@ def check_page(table: pa.Table, cursor_ms: int, horizon_ms: int, *, ascending: b
         if (ascending and not cursor_ms <= first <= last <= horizon_ms) or (not ascending and last >= cursor_ms):
             side = f"from {cursor_ms} on and up to {horizon_ms}" if ascending else f"before {cursor_ms}"
             raise VenueUnavailable(
-                f"bars opening {side} (ms) were asked for and bars of [{first}, {last}] came: the page is not trusted",
+                f"rows timed {side} (ms) were asked for and rows of [{first}, {last}] came: the page is not trusted",
                 str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
             )
     return table

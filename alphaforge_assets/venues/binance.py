@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms
+from alphaforge_assets.venues.venue import BarPage, Call, Funding, Marks, Venue, optional_ms
 
 SPOT_WEIGHT = Budget("binance.spot", limit=6000, window_s=60, burst=300)
 FUTURES_WEIGHT = Budget("binance.fapi", limit=2400, window_s=60, burst=120)
+
+# Requests, not weight; fapi/v1/fundingRate and fundingInfo share it, per IP.
+FUNDING_REQUESTS = Budget("binance.funding", limit=500, window_s=300, burst=60)
 
 # What perpetuals have for a delivery date.
 NEVER_MS = 4_133_404_800_000
@@ -47,6 +51,12 @@ def ask_futures_bars(page: BarPage) -> Call:
     return Call("fapiPublicGetKlines", _params(page), FUTURES_WEIGHT, weight)
 
 
+def ask_funding(page: FundingPage) -> Call:
+    """Ascending from `startTime`, which is inclusive."""
+    params = {"symbol": page.venue_symbol, "startTime": page.cursor_ms, "limit": page.rows}
+    return Call("fapiPublicGetFundingRate", params, FUNDING_REQUESTS, 1)
+
+
 def _params(page: BarPage) -> dict[str, Any]:
     return {
         "symbol": page.venue_symbol,
@@ -72,6 +82,20 @@ def marks(info: Mapping[str, Any]) -> Marks:
         delisted_ms=None if delisted_ms == NEVER_MS else delisted_ms,
     )
 
+
+FUNDING = Funding(
+    ascending=True,
+    rows_max=1000,
+    ask=ask_funding,
+    rows=rows,
+    fields={
+        "symbol": "symbol",
+        "timestamp": "fundingTime",
+        "rate": "fundingRate",
+        "mark_price": "markPrice",
+        "rate_type": "rateType",  # since 2026-07-28: Regular, or Special beside it at the same time
+    },
+)
 
 SPOT = Venue(
     name="binance_spot",
@@ -107,4 +131,5 @@ PERP = Venue(
     markets_budget=FUTURES_WEIGHT,
     markets_weight=1,
     marks=marks,
+    funding=FUNDING,
 )

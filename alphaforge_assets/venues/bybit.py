@@ -1,4 +1,4 @@
-"""Bybit: spot (v5/market).
+"""Bybit: spot and linear perpetuals (v5/market).
 
 Rows of seven texts, descending, no flag for a final bar: it is over when its interval is. `end` is the latest open time
 wanted, inclusive; `start` is not sent, because the venue answers with the candle that contains it. Limit: 600 requests
@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms, optional_number
+from alphaforge_assets.venues.venue import BarPage, Call, Funding, Marks, Venue, optional_ms, optional_number
 
 REQUESTS = Budget("bybit.http", limit=600, window_s=5, burst=50)
 
@@ -19,9 +20,32 @@ INTERVAL = {"1m": "1", "5m": "5", "15m": "15", "1h": "60", "4h": "240", "1d": "D
 KLINE = Layout(fields=("timestamp", "open", "high", "low", "close", "volume", "quote_volume"), usual={})
 
 
-def ask_bars(page: BarPage) -> Call:
+def ask_spot_bars(page: BarPage) -> Call:
+    return _ask_bars("spot", page)
+
+
+def ask_linear_bars(page: BarPage) -> Call:
+    """Volume in base and turnover in quote, as on spot."""
+    return _ask_bars("linear", page)
+
+
+def ask_funding(page: FundingPage) -> Call:
+    """The newest rows up to `endTime`, inclusive.
+
+    With a `startTime` beside it the venue gives the newest of the window too, and a `startTime` alone is an error.
+    """
     params = {
-        "category": "spot",
+        "category": "linear",
+        "symbol": page.venue_symbol,
+        "endTime": page.cursor_ms - 1,
+        "limit": page.rows,
+    }
+    return Call("publicGetV5MarketFundingHistory", params, REQUESTS, 1)
+
+
+def _ask_bars(category: str, page: BarPage) -> Call:
+    params = {
+        "category": category,
         "symbol": page.venue_symbol,
         "interval": INTERVAL[page.interval],
         "end": page.cursor_ms - 1,
@@ -50,13 +74,21 @@ def marks(info: Mapping[str, Any]) -> Marks:
     )
 
 
+FUNDING = Funding(
+    ascending=False,
+    rows_max=200,
+    ask=ask_funding,
+    rows=rows,
+    fields={"symbol": "symbol", "timestamp": "fundingRateTimestamp", "rate": "fundingRate"},
+)
+
 SPOT = Venue(
     name="bybit_spot",
     exchange="bybit",
     concurrency=16,
     ascending=False,
     rows_max=1000,
-    ask_bars=ask_bars,
+    ask_bars=ask_spot_bars,
     bar_rows=rows,
     bar_layout=KLINE,
     recent_bars=0,
@@ -66,4 +98,23 @@ SPOT = Venue(
     markets_budget=REQUESTS,
     markets_weight=1,
     marks=marks,
+)
+
+PERP = Venue(
+    name="bybit_perp",
+    exchange="bybit",
+    concurrency=16,
+    ascending=False,
+    rows_max=1000,
+    ask_bars=ask_linear_bars,
+    bar_rows=rows,
+    bar_layout=KLINE,
+    recent_bars=0,
+    ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
+    time_ms=time_ms,
+    market_types=("linear",),
+    markets_budget=REQUESTS,
+    markets_weight=2,
+    marks=marks,
+    funding=FUNDING,
 )

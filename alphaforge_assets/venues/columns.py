@@ -92,7 +92,7 @@ def parse_rows(layout: Layout, rows: Any, interval_ms: int, closed_before_ms: in
     columns["metadata"] = _metadata(layout, raw, rows, spoiled, columns["is_closed"])
     missing = {f.name: pa.nulls(len(rows), f.type) for f in BAR_SCHEMA if f.name not in columns}
     table = pa.table(columns | missing, schema=BAR_SCHEMA)
-    return _in_time_order(table)
+    return in_time_order(table)
 
 
 def _open_times(values: Sequence[Any], rows: Any) -> pa.Array:
@@ -130,13 +130,14 @@ def _numbers(raw: Mapping[str, Sequence[Any]], spoiled: set[int]) -> dict[str, p
         pass
     columns = {}
     for name, values in raw.items():
-        numbers = [_number(v) for v in values]
+        numbers = [number(v) for v in values]
         spoiled.update(n for n, number in enumerate(numbers) if number is None)
         columns[name] = pa.array(numbers, pa.float64())
     return columns
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """A text or JSON number as the nearest float64; None for what is no finite number."""
     if isinstance(value, str):
         try:
             number: float = pa.scalar(value).cast(pa.float64()).as_py()
@@ -212,7 +213,7 @@ def _metadata(
     return pa.array(texts, pa.string())
 
 
-def _in_time_order(table: pa.Table) -> pa.Table:
+def in_time_order(table: pa.Table) -> pa.Table:
     """Sorted by time if it is not, rows of one time in the order they came; the same row twice is one row."""
     if table.num_rows > 1:
         smallest = pc.min(_steps(table["timestamp"].combine_chunks())).as_py()

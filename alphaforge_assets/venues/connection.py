@@ -20,24 +20,18 @@ import pyarrow as pa
 import pydantic
 import stamina
 
-from alphaforge_assets.errors import (
-    AlphaForgeError,
-    BadInput,
-    Permanent,
-    VenueLimited,
-    VenueUnavailable,
-)
+from alphaforge_assets.errors import AlphaForgeError, BadInput, Permanent, VenueLimited, VenueUnavailable
 from alphaforge_assets.universe import INTERVAL_MS
-from alphaforge_assets.venues import binance, bybit, okx
+from alphaforge_assets.venues import binance, bybit, funding, okx
 from alphaforge_assets.venues.bars import Walked, Window, check_page, check_silence, walk, windows
 from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows
 from alphaforge_assets.venues.governor import Budget, Governor
 from alphaforge_assets.venues.listings import moment, read_listings
 from alphaforge_assets.venues.transport import check_base_url, guarded, open_pool, rehost
-from alphaforge_assets.venues.venue import BarPage, Call, Listing, Venue
+from alphaforge_assets.venues.venue import BarPage, Call, Funding, Listing, Venue
 
 VENUES: Mapping[str, Venue] = MappingProxyType(
-    {v.name: v for v in (binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP)}
+    {v.name: v for v in (binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP)}
 )
 
 BARS_BYTES_MAX = 4_000_000
@@ -75,7 +69,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Bars of BAR_SCHEMA in time order and what it took to get them."""
+    """Rows of BAR_SCHEMA or FUNDING_SCHEMA in time order and what it took to get them."""
 
     table: pa.Table
     requests: int
@@ -190,9 +184,43 @@ class Connection:
 
         def join(parts: list[tuple[Walked, Cost]]) -> Fetched:
             check_silence([walked for walked, _ in parts], now_ms, ascending=venue.ascending)
-            return _joined(parts)
+            return _fetched(BAR_SCHEMA, [(walked.tables, cost) for walked, cost in parts])
 
         return _gathered(walks, join)
+
+    def submit_funding(
+        self, venue_symbol: str, start: dt.datetime, end: dt.datetime, settled_before: dt.datetime
+    ) -> "Future[Fetched]":
+        """Fetch the settlements of [start, end), whole minutes; the Future's result is `Fetched`, of FUNDING_SCHEMA.
+
+        `settled_before` is the venue's clock as `closed_before` of `submit_bars`. The Future raises as that of
+        `submit_bars`. Raises BadInput for a venue without perpetuals, or times without a zone or between minutes.
+        """
+        start_ms, end_ms, now_ms = _ms("start", start), _ms("end", end), _ms("settled_before", settled_before)
+        said = self.venue.funding
+        if said is None:
+            raise BadInput(f"{self.venue.name} has no perpetuals and so no funding: ask a venue that has")
+        if start_ms % funding.MINUTE_MS or end_ms % funding.MINUTE_MS or start_ms > end_ms:
+            raise BadInput(f"[{start}, {end}): must begin and end on whole minutes, the end not before the start")
+        walks = []
+        if start_ms < end_ms:
+            span = funding.raw_window(start_ms, end_ms)
+            walks = [self._threads.submit(self._walk_funding, said, span, venue_symbol, now_ms)]
+        return _gathered(walks, lambda parts: _fetched(funding.FUNDING_SCHEMA, parts))
+
+    def _walk_funding(
+        self, said: Funding, window: Window, venue_symbol: str, now_ms: int
+    ) -> tuple[list[pa.Table], Cost]:
+        cost, horizon_ms = Cost(), max(window.end_ms, now_ms) + HORIZON_MS
+
+        def page(cursor_ms: int, rows: int) -> pa.Table:
+            def read(answer: Any) -> pa.Table:
+                table = funding.parse_settlements(said.fields, _found(said.rows, answer), venue_symbol, now_ms)
+                return check_page(table, cursor_ms, horizon_ms, ascending=said.ascending)
+
+            return self._ask(said.ask(funding.FundingPage(venue_symbol, cursor_ms, rows)), read, cost)
+
+        return [funding.keyed(funding.walk(window, said.rows_max, page, ascending=said.ascending))], cost
 
     def _walk(self, window: Window, venue_symbol: str, interval: str, now_ms: int) -> tuple[Walked, Cost]:
         """The bars of one window; runs in a thread of the pool."""
@@ -266,9 +294,9 @@ class Connection:
         return result
 
     def _spare(self, budget: Budget, headers: Mapping[str, str]) -> None:
-        """Binance tells how much of the current minute is spent, by anybody at this address."""
+        """Binance tells how much of the minute's weight is spent, by anybody at this address."""
         used = headers.get("x-mbx-used-weight-1m", "")
-        if used.isdigit():
+        if used.isdigit() and budget.window_s == 60:
             self._governor.used(budget, int(used), budget.window_s - time.time() % budget.window_s)
 
     def _exchange(self) -> Any:
@@ -350,11 +378,10 @@ def _gathered(parts: "list[Future[S]]", join: Callable[[list[S]], T]) -> "Future
     return whole
 
 
-def _joined(parts: list[tuple[Walked, Cost]]) -> Fetched:
-    tables = [table for walked, _ in parts for table in walked.tables]
+def _fetched(schema: pa.Schema, parts: list[tuple[list[pa.Table], Cost]]) -> Fetched:
     costs = [cost for _, cost in parts]
     return Fetched(
-        table=pa.concat_tables([BAR_SCHEMA.empty_table(), *tables]),
+        table=pa.concat_tables([schema.empty_table(), *(table for tables, _ in parts for table in tables)]),
         requests=sum(c.requests for c in costs),
         weight=sum(c.weight for c in costs),
         retries=sum(c.retries for c in costs),

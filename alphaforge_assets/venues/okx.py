@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Marks, Venue, optional_ms
+from alphaforge_assets.venues.venue import BarPage, Call, Funding, Marks, Venue, optional_ms
 
 HISTORY_CANDLES = Budget("okx.history-candles", limit=20, window_s=2, burst=2)
 CANDLES = Budget("okx.candles", limit=40, window_s=2, burst=4)
+# By IP and instrument; for us by IP, because all instruments of a venue are asked at once.
+FUNDING_HISTORY = Budget("okx.funding-rate-history", limit=10, window_s=2, burst=1)
 PUBLIC = Budget("okx.public", limit=10, window_s=2, burst=1)
 
 # /market/candles serves the latest 1440 bars. Half of that leaves a queued request hours before they slide out.
@@ -46,6 +49,12 @@ def ask_bars(page: BarPage) -> Call:
     return Call("publicGetMarketHistoryCandles", params, HISTORY_CANDLES, 1)
 
 
+def ask_funding(page: FundingPage) -> Call:
+    """Descending from `after`, exclusive; `before` alone would bring the newest page."""
+    params = {"instId": page.venue_symbol, "after": str(page.cursor_ms), "limit": str(page.rows)}
+    return Call("publicGetPublicFundingRateHistory", params, FUNDING_HISTORY, 1)
+
+
 def rows(answer: Any) -> Any:
     return answer["data"]
 
@@ -61,6 +70,20 @@ def marks(info: Mapping[str, Any]) -> Marks:
         delisted_ms=optional_ms(info.get("expTime")),
     )
 
+
+FUNDING = Funding(
+    ascending=False,
+    rows_max=100,
+    ask=ask_funding,
+    rows=rows,
+    fields={
+        "symbol": "instId",
+        "timestamp": "fundingTime",
+        "rate": "realizedRate",
+        "predicted_rate": "fundingRate",  # what was predicted for this settlement, not what was settled
+    },
+    kept_days=90,
+)
 
 SPOT = Venue(
     name="okx_spot",
@@ -96,4 +119,5 @@ PERP = Venue(
     markets_budget=PUBLIC,
     markets_weight=1,
     marks=marks,
+    funding=FUNDING,
 )

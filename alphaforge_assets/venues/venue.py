@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
 
 
@@ -37,6 +38,18 @@ class BarPage:
     cursor_ms: int
     rows: int
     age_bars: int
+
+
+@dataclass(frozen=True)
+class Funding:
+    """How a venue of perpetuals is asked for the settlements of one instrument."""
+
+    ascending: bool
+    rows_max: int  # the wish in `limit`
+    ask: Callable[[FundingPage], Call]
+    rows: Callable[[Any], Any]  # the list of records in the answer
+    fields: Mapping[str, str]  # column of FUNDING_SCHEMA, or "symbol" -> the venue's field
+    kept_days: int | None = None  # what is older the venue no longer serves; None: it serves all there ever was
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,9 @@ class Venue:
     markets_budget: Budget
     markets_weight: int
     marks: Callable[[Mapping[str, Any]], Marks]
+
+    # Perpetuals only.
+    funding: Funding | None = None
 
     @property
     def is_perpetual(self) -> bool:

@@ -39,7 +39,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Answer:
-    """A venue's answer to one window: its rows as `venues.bars.BAR_SCHEMA`, and what the asking cost."""
+    """A venue's answer to one window: its rows as the schema of its dataset in venues/, and what the asking cost."""
 
     window: Window
     rows: pa.Table
@@ -255,7 +255,7 @@ def _landing_rows(batch: _Batch, source: str) -> pa.Table:
     constants = {
         "venue": answer.window.instrument.venue,
         "symbol": answer.window.instrument.symbol,
-        "interval": answer.window.interval,
+        **({"interval": answer.window.interval} if answer.window.interval else {}),  # what has no grid has no column
         "source": source,
         "batch_id": batch.batch_id,
     }
