@@ -139,7 +139,7 @@ def test_one_refused_instrument_of_a_ui_backfill_holds_back_no_other(up: Up) -> 
 
 def test_command_line_and_up_share_one_home(up: Up) -> None:
     words = ("backfill", "--instruments", "bybit_spot.BTC-USDT", "--from", "2025-02-01", "--to", "2025-02-02")
-    assert "1,464 bars" in up.installed.well(*words, ALPHAFORGE_VENUES=up.venues)
+    assert "1,464 rows" in up.installed.well(*words, ALPHAFORGE_VENUES=up.venues)
     assert "bybit_spot" in up.installed.well("status")
 
 
