@@ -11,7 +11,7 @@ from rich.table import Table
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import INTERVAL_MS, Universe, load_universe
+from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Universe, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -53,7 +53,7 @@ def show_status(as_json: bool) -> None:
 
 
 def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
-    """One dict per instrument and interval that was ever asked for, in the order of the universe."""
+    """One dict per instrument and interval that was ever asked for, in the order of the universe; Fear & Greed last."""
     names = {(i.venue, i.symbol): i.key for i in kept.instruments}
     found = statements.rows(
         client, "reads/status", instruments=[i.instrument_id for i in kept.instruments], now=dt.datetime.now(dt.UTC)
@@ -64,7 +64,20 @@ def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
         rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
     place = {key: n for n, key in enumerate(kept.by_key)}
-    return sorted(rows, key=lambda row: (place[row["instrument"]], INTERVAL_MS[row["interval"]]))
+    rows.sort(key=lambda row: (place[row["instrument"]], INTERVAL_MS[row["interval"]]))
+    return rows + _fear_greed_rows(client)
+
+
+def _fear_greed_rows(client: Client) -> list[dict[str, Any]]:
+    found = statements.rows(
+        client,
+        "reads/status_fear_greed_index",
+        venue=FEAR_GREED.venue,
+        symbol=FEAR_GREED.symbol,
+        instruments=[FEAR_GREED.instrument_id],
+        now=dt.datetime.now(dt.UTC),
+    )
+    return [{"instrument": FEAR_GREED.key} | row for row in found]
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:
@@ -86,8 +99,9 @@ def print_status(rows: list[dict[str, Any]]) -> None:
             _alarming(row["missing"]), _alarming(row["rejected"]), age(row["age_s"]),
         )  # fmt: skip
     screen.print(table)
+    bars = sum(r["rows"] for r in rows if r["venue"] != FEAR_GREED.venue)
     screen.print(
-        f"[dim]{count(sum(r['rows'] for r in rows))} bars. Missing: asked for and not served, never filled."
+        f"[dim]{count(bars)} bars. Missing: asked for and not served, never filled."
         " Age: since the end of what was asked for.[/dim]"
     )
 
