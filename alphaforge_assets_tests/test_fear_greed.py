@@ -6,12 +6,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.checks import RULES, Rule
 from alphaforge_assets.datasets import FEAR_GREED_INDEX
+from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.landing import Landed, land
 from alphaforge_assets.mart import publish
@@ -300,3 +302,18 @@ def test_its_partitions_are_days_alone() -> None:
     assert keys[0] == partition_key(FEAR_GREED.listed_from, FEAR_GREED) == "2018-02-01"
     assert rectangle([str(k) for k in MAY.keys(FEAR_GREED)], UNIVERSE) == MAY
     assert rectangle_of_tags(MAY.tags(), (FEAR_GREED,)) == MAY
+
+
+def test_a_run_of_its_chain_judges_it_too(migrated: Client, exchange: SandboxExchanges) -> None:
+    resources = {"warehouse": migrated, "exchanges": exchange, "universe": UNIVERSE}
+    job = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        selection = [dg.AssetKey(name) for name in FEAR_GREED_INDEX.chain]
+        result = job.execute_in_process(instance=instance, asset_selection=selection, tags=MAY.tags())
+        done = instance.get_materialized_partitions(dg.AssetKey("fear_greed_index"))
+    assert result.success
+    assert done == set(MAY.keys(FEAR_GREED))
+    evaluations = result.get_asset_check_evaluations()
+    assert {(e.asset_key.to_user_string(), e.check_name, e.passed) for e in evaluations} == {
+        (rule.asset, rule.name, True) for rule in MINE
+    }

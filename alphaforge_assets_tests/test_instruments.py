@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets import dimensions
 from alphaforge_assets.checks import RULES
+from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
@@ -235,3 +237,21 @@ def test_metadata_that_contradicts_the_bars_is_named(migrated: Client, listings:
         ("SOL/USDT", "bars before listed_at", 1),
         ("XRP/USDT", "a perpetual without a contract size", 1),
     ]
+
+
+def test_the_asset_tells_the_ui_what_changed(migrated: Client, exchange: SandboxExchanges) -> None:
+    resources = {"warehouse": migrated, "exchanges": exchange, "universe": UNIVERSE}
+    job = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey("venues"), dg.AssetKey("instruments")]
+    with exchange.open("okx_perp") as connection:
+        listings = connection.fetch_listings()
+    first = listings[0]
+    publish_listings(migrated, [replace(first, tick_size=9.0), *listings[1:]], FIRST)
+    result = job.execute_in_process(asset_selection=selection, instance=dg.DagsterInstance.ephemeral())
+    told = {str(e.asset_key): e.step_materialization_data for e in result.get_asset_materialization_events()}
+    assert set(told) == {str(dg.AssetKey(name)) for name in ("venues", "instruments", "venues_history")}
+    metadata: dict[str, Any] = dict(told[str(dg.AssetKey("instruments"))].materialization.metadata)
+    assert metadata["by_kind"].value["changed"] == 1
+    (record,) = metadata["changes"].records
+    assert (record.data["symbol"], record.data["changes"]) == (first.symbol, f"tick_size 9.0 → {first.tick_size}")
+    assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {"metadata_is_consistent": True}

@@ -100,12 +100,15 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
         changes, errors = dimensions.refresh(client, Exchanges(settings), universe, believe)
     for venue, its in changes.items():
         screen.print(f"{venue}: {count(len(its))} new or changed instruments")
-        # Of the new ones of a venue never seen before only the number is news.
-        told = its if any(c.kind != "new" for c in its) or len(its) <= CHANGES_SHOWN_MAX else []
-        for change in told[:CHANGES_SHOWN_MAX]:
-            screen.print(f"  {change.symbol}: {change.kind}  {dimensions.said(change)}".rstrip(), soft_wrap=True)
-        if len(told) > CHANGES_SHOWN_MAX:
-            screen.print(f"  … and {count(len(told) - CHANGES_SHOWN_MAX)} more: see v_instruments_history")
+        new = [c.symbol for c in its if c.kind == "new"]
+        if new:
+            more = f" … and {count(len(new) - CHANGES_SHOWN_MAX)} more" if len(new) > CHANGES_SHOWN_MAX else ""
+            screen.print(f"  new: {', '.join(new[:CHANGES_SHOWN_MAX])}{more}", soft_wrap=True)
+        others = [c for c in its if c.kind != "new"]
+        for change in others[:CHANGES_SHOWN_MAX]:
+            screen.print(f"  {change.symbol}: {change.kind}: {dimensions.said(change)}", soft_wrap=True)
+        if len(others) > CHANGES_SHOWN_MAX:
+            screen.print(f"  … and {count(len(others) - CHANGES_SHOWN_MAX)} more: see v_instruments_history")
     if errors:
         raise VenueUnavailable("; ".join(f"{venue}: {error}" for venue, error in errors.items()))
 

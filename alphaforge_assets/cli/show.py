@@ -13,7 +13,7 @@ from rich.table import Table
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import INTERVAL_MS, Universe, load_universe
+from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Universe, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -62,7 +62,7 @@ def show_status(as_json: bool) -> None:
 
 
 def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
-    """One dict per instrument and interval that was ever asked for, in the order of the universe.
+    """One dict per instrument and interval that was ever asked for, in the order of the universe; Fear & Greed last.
 
     The interval of funding is "funding".
     """
@@ -75,7 +75,8 @@ def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
         rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
     place = {key: n for n, key in enumerate(kept.by_key)}
-    return sorted(rows, key=lambda row: (place[row["instrument"]], INTERVAL_MS.get(row["interval"], sys.maxsize)))
+    rows.sort(key=lambda row: (place[row["instrument"]], INTERVAL_MS.get(row["interval"], sys.maxsize)))
+    return rows + _fear_greed_rows(client)
 
 
 def _funding_rows(client: Client, asked: dict[str, Any]) -> list[dict[str, Any]]:
@@ -89,6 +90,18 @@ def _funding_rows(client: Client, asked: dict[str, Any]) -> list[dict[str, Any]]
     ):
         missing[hole["venue"], hole["symbol"]] += hole["rows"]
     return [row | {"missing": missing[row["venue"], row["symbol"]]} for row in found]
+
+
+def _fear_greed_rows(client: Client) -> list[dict[str, Any]]:
+    found = statements.rows(
+        client,
+        "reads/status_fear_greed_index",
+        venue=FEAR_GREED.venue,
+        symbol=FEAR_GREED.symbol,
+        instruments=[FEAR_GREED.instrument_id],
+        now=dt.datetime.now(dt.UTC),
+    )
+    return [{"instrument": FEAR_GREED.key} | row for row in found]
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:
@@ -117,9 +130,12 @@ def print_status(rows: list[dict[str, Any]]) -> None:
 
 
 def _kinds(rows: list[dict[str, Any]]) -> list[str]:
-    funding = [r["rows"] for r in rows if r["interval"] == "funding"]
-    bars = f"{count(sum(r['rows'] for r in rows) - sum(funding))} bars"
-    return [bars, f"{count(sum(funding))} funding rates"] if funding else [bars]
+    kinds = {"bars": 0, "funding rates": 0, "days of Fear & Greed": 0}
+    for row in rows:
+        days_alone = row["instrument"] == FEAR_GREED.key
+        kind = "days of Fear & Greed" if days_alone else "funding rates" if row["interval"] == "funding" else "bars"
+        kinds[kind] += row["rows"]
+    return [f"{count(n)} {kind}" for kind, n in kinds.items() if n or kind == "bars"]
 
 
 def _alarming(n: int) -> str:

@@ -157,7 +157,7 @@ def _refuse_truncated(venue: str, found: Iterable[tuple[str, str]], known: Mappi
     before = sum(v == venue and row["status"] != NOT_LISTED for (v, _), row in known.items())
     if listed < SHARE_BELIEVED_MIN * before:
         raise VenueUnavailable(
-            f"{venue}: lists {listed} instruments where it listed {before}: the answer may be cut short and nothing is"
+            f"lists {listed} instruments where it listed {before}: the answer may be cut short and nothing is"
             f" marked as delisted. If it is true, `alphaforge refresh --believe {venue}` takes it over"
         )
 
