@@ -118,10 +118,10 @@ def test_nothing_is_lost_and_nothing_comes_twice(
 
 
 @given(
-    copies=st.lists(st.integers(1, 2), max_size=40),
+    copies=st.lists(st.integers(1, 2), min_size=20, max_size=40),
     limit=st.integers(3, 9),
     ascending=st.booleans(),
-    window=st.tuples(st.integers(0, 20), st.integers(20, 45)),
+    window=st.tuples(st.integers(0, 5), st.integers(15, 45)),
 )
 def test_rows_of_one_time_cut_apart_by_a_page_are_both_there(
     copies: list[int], limit: int, ascending: bool, window: tuple[int, int]
