@@ -117,6 +117,33 @@ def test_nothing_is_lost_and_nothing_comes_twice(
     assert requests <= 2 * len(expected) // (min(limit, funding.rows_max) - 1) + 8
 
 
+@given(
+    copies=st.lists(st.integers(1, 2), min_size=20, max_size=40),
+    limit=st.integers(3, 9),
+    ascending=st.booleans(),
+    window=st.tuples(st.integers(0, 5), st.integers(15, 45)),
+)
+def test_rows_of_one_time_cut_apart_by_a_page_are_both_there(
+    copies: list[int], limit: int, ascending: bool, window: tuple[int, int]
+) -> None:
+    fields = said("binance_perp").fields
+    records = [
+        {"symbol": "X", "fundingTime": T0 + n * HOUR_MS, "fundingRate": "0", "rateType": str(kind)}
+        for n, kinds in enumerate(copies)
+        for kind in range(kinds)
+    ]
+    ms = [r["fundingTime"] for r in records]
+
+    def page(cursor_ms: int, rows: int) -> pa.Table:
+        at = bisect_left(ms, cursor_ms)
+        found = records[at : at + limit] if ascending else records[max(0, at - limit) : at]
+        return parse_settlements(fields, found, "X", T0)
+
+    first, last = (T0 + n * HOUR_MS for n in window)
+    table = walk(Window(first, last), 1000, page, ascending=ascending)
+    assert table.num_rows == sum(first <= t < last for t in ms)
+
+
 def test_a_venue_that_never_ends_is_given_up() -> None:
     forever = iter(range(T0, T0 + 10**9))
 
