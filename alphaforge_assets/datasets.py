@@ -26,6 +26,7 @@ class Dataset:
     intervals: Callable[[Universe], Sequence[str]]
     ask: Callable[[Connection, str, Window, dt.datetime], "Future[Fetched]"]
     rows_a_day_max: Callable[[Sequence[str]], int]  # of one instrument, on those intervals
+    followed_by: tuple[str, ...] = ()  # assets on the same partitions that every run of the chain ends with
 
     def instruments(self, universe: Universe) -> tuple[Instrument, ...]:
         """Instruments of the universe that have it, in universe order."""
@@ -35,6 +36,11 @@ class Dataset:
     def chain(self) -> tuple[str, str, str]:
         """Its assets, upstream first."""
         return f"landing_{self.name}", f"staging_{self.name}", self.name
+
+    @property
+    def run_assets(self) -> tuple[str, ...]:
+        """What one run of it materializes, upstream first."""
+        return self.chain + self.followed_by
 
 
 def _ask_bars(
@@ -49,6 +55,7 @@ BARS = Dataset(
     intervals=lambda universe: universe.intervals,
     ask=_ask_bars,
     rows_a_day_max=lambda intervals: sum(INTERVAL_MS["1d"] // INTERVAL_MS[i] for i in intervals),
+    followed_by=("coverage",),
 )
 
 DATASETS = {d.name: d for d in (BARS,)}

@@ -27,7 +27,11 @@ LAYERS = {
     "rejected_rows": "staging",
     "bars_history": "mart",
     "bars": "mart",
+    "coverage": "mart",
+    "gaps": "mart",
     "v_bars": "research",
+    "v_coverage": "research",
+    "v_gaps": "research",
     "v_instruments": "research",
 }
 

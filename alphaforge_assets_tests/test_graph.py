@@ -20,10 +20,14 @@ GOLDEN = {
     "rejected_rows": ("staging", ["landing_bars"]),
     "bars": ("mart", ["staging_bars"]),
     "bars_history": ("mart", ["staging_bars"]),
+    "coverage": ("mart", ["bars", "ingest_batches", "instruments"]),
+    "gaps": ("mart", ["bars", "ingest_batches", "instruments"]),
     "v_bars": ("research", ["bars"]),
+    "v_coverage": ("research", ["coverage"]),
+    "v_gaps": ("research", ["gaps"]),
     "v_instruments": ("research", ["instruments"]),
 }
-CHAIN = ("landing_bars", "staging_bars", "bars")
+CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 
 
 def definitions() -> dg.Definitions:
