@@ -3,7 +3,7 @@
 The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason, and the asset.
 
 Verdicts, the most certain first: not_listed, delisted, retention_lost, we_missed (no answer), no_trades, venue_outage,
-unknown. Of these only we_missed and unknown are worth asking again.
+unknown. Of these only we_missed and unknown are worth asking again, and once an outage that rests on one instrument.
 """
 
 import datetime as dt
@@ -43,6 +43,8 @@ RETENTION: Mapping[tuple[str, str], dt.timedelta] = {("funding_rates", "okx_perp
 
 # A venue that has answered the same three more times, hours apart, has nothing.
 UNKNOWN_ATTEMPTS_MAX = 3
+# An outage that rests on one instrument is confirmed once: a lost page of a venue looked at alone would pass for one.
+ALONE_ATTEMPTS_MAX = 1
 # A venue that does not answer may be down for days: with the backoff below ten attempts last a week.
 MISSED_ATTEMPTS_MAX = 10
 # Pauses of 15 min, 1 h, 4 h and 16 h, then a day.
@@ -57,6 +59,12 @@ FINAL_AFTER = dt.timedelta(minutes=1)
 
 # What the score is made of. A missing bar is worse than anything that can be said of one that is there.
 WEIGHTS = {"completeness": 0.6, "finality": 0.15, "agreement": 0.15, "freshness": 0.1}
+
+ATTEMPT_LIMITS = {
+    "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
+    "missed_attempts": MISSED_ATTEMPTS_MAX,
+    "alone_attempts": ALONE_ATTEMPTS_MAX,
+}
 
 VERDICTS = ("not_listed", "delisted", "retention_lost", "we_missed", "no_trades", "venue_outage", "unknown")
 
@@ -73,8 +81,7 @@ _THRESHOLDS = {
     "sparse_silences": SPARSE_SILENCES_A_DAY,
     "no_trades_s": _seconds(NO_TRADES_MAX),
     "listing_silence_bars": LISTING_SILENCE_BARS,
-    "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
-    "missed_attempts": MISSED_ATTEMPTS_MAX,
+    **ATTEMPT_LIMITS,
     "never_asked_s": _seconds(NEVER_ASKED_MAX),
     "final_after_s": _seconds(FINAL_AFTER),
     **{f"weight_{part}": weight for part, weight in WEIGHTS.items()},

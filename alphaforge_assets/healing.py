@@ -6,7 +6,7 @@ for ever. What ends an attempt is the next judgement: bars came, or the verdict 
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from clickhouse_connect.driver.client import Client
 
@@ -50,7 +50,7 @@ def due(client: Client, dataset: Dataset, universe: Universe, now: dt.datetime) 
         dataset=dataset.name,
         instruments=list(by_id),
         now=now,
-        **_attempt_limits(),
+        **coverage.ATTEMPT_LIMITS,
     )
     gaps: dict[Instrument, list[tuple[dt.date, dt.date]]] = defaultdict(list)
     for row in found:
@@ -76,12 +76,8 @@ def note_attempt(client: Client, dataset: Dataset, run: Rectangle, now: dt.datet
         backoff_first_s=int(coverage.BACKOFF_FIRST.total_seconds()),
         backoff_factor=coverage.BACKOFF_FACTOR,
         backoff_max_s=int(coverage.BACKOFF_MAX.total_seconds()),
-        **_attempt_limits(),
+        **coverage.ATTEMPT_LIMITS,
     )
-
-
-def _attempt_limits() -> Mapping[str, int]:
-    return {"unknown_attempts": coverage.UNKNOWN_ATTEMPTS_MAX, "missed_attempts": coverage.MISSED_ATTEMPTS_MAX}
 
 
 def _merged(spans: Sequence[tuple[dt.date, dt.date]]) -> list[tuple[dt.date, dt.date]]:

@@ -13,7 +13,7 @@ SELECT
     arrayExists(w -> w.1 <= piece.1 AND w.2 >= piece.2, answered_slots) AS answered,
     if(bars_ever = 0, NULL, fromUnixTimestamp64Milli(first_slot * step_ms, 'UTC')) AS first_bar,
     if(bars_ever = 0, NULL, fromUnixTimestamp64Milli(last_slot * step_ms, 'UTC')) AS last_bar,
-    listed_at, delisted_at, asked_from, {now:DateTime64(3, 'UTC')}
+    listed_at, delisted_at, asked_from, now64(3, 'UTC')
 FROM
 (
     SELECT *, arrayJoin(arrayZip(arrayPopBack(points), arrayPopFront(points))) AS piece

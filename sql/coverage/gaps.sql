@@ -100,21 +100,23 @@ WITH
     -- Days in which a series keeps falling silent and never says zero: such a series leaves out the minutes without trades.
     sparse AS
     (
-        SELECT s.instrument_id AS instrument_id, s.interval AS interval, s.day AS day, s.silences AS silences, d.trades AS trades
+        SELECT s.instrument_id AS instrument_id, s.interval AS interval, s.day AS day, s.silences AS silences, d.volume AS volume
         FROM
         (
-            SELECT instrument_id, interval, toDate(gap_start) AS day, count() AS silences FROM silences GROUP BY instrument_id, interval, day
+            SELECT instrument_id, interval, arrayJoin(arrayDistinct([toDate(gap_start), toDate(gap_end - toIntervalMillisecond(1))])) AS day,
+                count() AS silences
+            FROM silences
+            GROUP BY instrument_id, interval, day
             HAVING silences >= {sparse_silences:UInt32}
         ) AS s
         INNER JOIN
         (
-            SELECT instrument_id, interval, toDate(timestamp) AS day, countIf(volume = 0) AS zeros, ifNull(avg(trade_count), 0) AS trades
-            FROM analytics.v_bars
+            SELECT instrument_id, interval, toDate(timestamp) AS day, countIf(bars.volume = 0) AS zeros, avg(bars.volume) AS volume
+            FROM analytics.v_bars AS bars
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= (SELECT toStartOfDay(min(gap_start)) FROM silences)
                 AND timestamp < (SELECT toStartOfDay(max(gap_end)) + INTERVAL 1 DAY FROM silences)
-                AND toDate(timestamp) IN (SELECT toDate(gap_start) FROM silences GROUP BY instrument_id, interval, toDate(gap_start)
-                    HAVING count() >= {sparse_silences:UInt32})
+                AND (SELECT max(n) FROM (SELECT count() AS n FROM silences GROUP BY instrument_id, interval)) >= {sparse_silences:UInt32}
             GROUP BY instrument_id, interval, day
         ) AS d ON s.instrument_id = d.instrument_id AND s.interval = d.interval AND s.day = d.day
         WHERE d.zeros = 0
@@ -172,7 +174,7 @@ WITH
             fromUnixTimestamp64Milli(transform(p.instrument_id, {instruments:Array(UInt32)}, {wanted_until_ms:Array(Int64)}, toInt64(0)), 'UTC') AS wanted_until,
             transform(p.instrument_id, {instruments:Array(UInt32)}, {retention_s:Array(Int64)}, toInt64(0)) AS retention_s,
             d.dark AS dark, a.symbols AS symbols, length(a.symbols) AS asked, b.frozen AS frozen, b.volume_before AS volume_before,
-            b.volume_after AS volume_after, b.has_after AS has_after, s.silences AS silences, s.trades AS trades,
+            b.volume_after AS volume_after, b.has_after AS has_after, greatest(s.silences, t.silences) AS silences, greatest(s.volume, t.volume) AS day_volume,
             f.failures AS failures, f.error AS error, r.rejected AS rejected, r.rule AS rule,
             k.version > 0 AS is_known, k.first_seen AS known_since, k.attempts AS attempts, k.next_attempt_at AS due, k.version AS known_version,
             multiIf(
@@ -186,12 +188,17 @@ WITH
                 silences > 0 AND length_ms <= 1000 * toInt64({no_trades_s:UInt32}), 'no_trades',
                 asked >= 2 AND dark >= missing * {dark_share:Float64}, 'venue_outage',
                 asked < 2 AND has_after AND length_ms >= 1000 * toInt64({outage_alone_s:UInt32}), 'venue_outage',
-                'unknown') AS verdict
+                'unknown') AS verdict,
+            multiIf(verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
+                verdict = 'venue_outage' AND asked < 2, {alone_attempts:UInt32}, 0) AS attempts_max
         FROM pieces AS p
         LEFT JOIN dark AS d ON p.instrument_id = d.instrument_id AND p.interval = d.interval AND p.gap_start = d.gap_start
         LEFT JOIN asked AS a ON p.instrument_id = a.instrument_id AND p.interval = a.interval AND p.gap_start = a.gap_start
         LEFT JOIN beside AS b ON p.instrument_id = b.instrument_id AND p.interval = b.interval AND p.gap_start = b.gap_start
+        -- A silence over midnight belongs to both days: either may be the one that is looked at.
         LEFT JOIN sparse AS s ON p.instrument_id = s.instrument_id AND p.interval = s.interval AND toDate(p.gap_start) = s.day
+        LEFT JOIN sparse AS t ON p.instrument_id = t.instrument_id AND p.interval = t.interval
+            AND toDate(p.gap_end - toIntervalMillisecond(1)) = t.day
         LEFT JOIN failed AS f ON p.instrument_id = f.instrument_id AND p.interval = f.interval AND p.gap_start = f.gap_start
         LEFT JOIN refused AS r ON p.instrument_id = r.instrument_id AND p.interval = r.interval AND p.gap_start = r.gap_start
         LEFT JOIN known AS k ON p.instrument_id = k.instrument_id AND p.interval = k.interval AND p.gap_start = k.gap_start
@@ -211,7 +218,7 @@ SELECT
             verdict = 'we_missed' AND length_ms > 1000 * toInt64({never_asked_s:UInt32}), 'never asked for, and too long for a repair: a backfill brings it',
             verdict = 'we_missed', 'never asked for',
             verdict = 'no_trades', concat('the series left out minutes ', toString(silences), ' times that day and sent none with zero volume; the bars beside it hold ',
-                toString(round(volume_before, 6)), ' and ', toString(round(volume_after, 6)), ', those of the day ', toString(round(trades, 1)), ' trades each'),
+                toString(round(volume_before, 6)), ' and ', toString(round(volume_after, 6)), ' of volume, one of that day ', toString(round(day_volume, 6)), ' on average'),
             verdict = 'venue_outage' AND asked >= 2, concat(if(asked <= 4, arrayStringConcat(symbols, ', '), concat(toString(asked), ' instruments')),
                 ' were asked and silent together in ', toString(dark), ' of ', toString(missing), ' slots'),
             verdict = 'venue_outage', concat(toString(missing), ' slots with bars on both sides; rests on one instrument, no other was asked for that time'),
@@ -222,20 +229,18 @@ SELECT
             asked >= 2, concat('silent while others traded: of ', toString(asked), ' instruments asked all were silent in only ', toString(dark), ' of ', toString(missing), ' slots'),
             'the venue answered and has nothing here'),
         if(verdict = 'venue_outage' AND frozen > 0, concat('; ', toString(frozen), ' frozen bars come directly before it'), ''),
-        if(verdict IN ('unknown', 'we_missed') AND attempts > 0, concat('; healing asked again ', toString(attempts), ' times',
-            if(attempts >= if(verdict = 'unknown', {unknown_attempts:UInt32}, {missed_attempts:UInt32}), if(verdict = 'unknown', ', the venue has nothing: no more will be asked', ' in vain: no more will be asked'), '')), '')
+        if(attempts_max > 0 AND attempts > 0, concat('; healing asked again ', toString(attempts), ' times',
+            multiIf(attempts < attempts_max, '', verdict = 'we_missed', ' in vain: no more will be asked', ', the venue has nothing: no more will be asked')), '')
     ) AS evidence,
     toJSONString(map(
         'missing', toFloat64(missing), 'instruments_asked', toFloat64(asked), 'all_silent', toFloat64(dark), 'frozen_before', toFloat64(frozen),
-        'silences_that_day', toFloat64(silences), 'trades_a_bar', round(trades, 3), 'volume_before', volume_before, 'volume_after', volume_after,
+        'silences_that_day', toFloat64(silences), 'mean_volume_that_day', day_volume, 'volume_before', volume_before, 'volume_after', volume_after,
         'failures', toFloat64(failures), 'rejected', toFloat64(rejected), 'answered', toFloat64(answered))) AS figures,
     frozen,
     if(is_known, known_since, {now:DateTime64(3, 'UTC')}),
     {now:DateTime64(3, 'UTC')}, attempts,
     if(
-        verdict NOT IN ('we_missed', 'unknown')
-            OR attempts >= if(verdict = 'unknown', {unknown_attempts:UInt32}, {missed_attempts:UInt32})
-            OR (NOT answered AND failures = 0 AND length_ms > 1000 * toInt64({never_asked_s:UInt32})),
+        attempts >= attempts_max OR (NOT answered AND failures = 0 AND length_ms > 1000 * toInt64({never_asked_s:UInt32})),
         NULL,
         ifNull(due, {now:DateTime64(3, 'UTC')})) AS next_attempt_at,
     true,
