@@ -78,8 +78,8 @@ def serve(client: Client, instrument: Instrument, start: str, end: str, *, volum
     client.command(
         "INSERT INTO analytics.bars (instrument_id, venue, symbol, interval, timestamp, open, high, low, close, volume,"
         " source, ingested_at, version) SELECT {i:UInt32}, {v:String}, {s:String}, '1m',"
-        " {a:DateTime64(3, 'UTC')} + toIntervalMinute(number), 10, 10 + {q:Float64}, 10, 10, {q:Float64}, 'rest', {t:DateTime64(3, 'UTC')}, 1"
-        " FROM numbers(dateDiff('minute', {a:DateTime64(3, 'UTC')}, {b:DateTime64(3, 'UTC')}))",
+        " {a:DateTime64(3, 'UTC')} + toIntervalMinute(number), 10, 10 + {q:Float64}, 10, 10, {q:Float64},"
+        " 'rest', {t:DateTime64(3, 'UTC')}, 1 FROM numbers(dateDiff('minute', {a:DateTime64(3, 'UTC')}, {b:DateTime64(3, 'UTC')}))",
         parameters={
             "i": instrument.instrument_id,
             "v": instrument.venue,
@@ -274,6 +274,28 @@ def test_what_is_left_of_a_gap_keeps_its_history(migrated: Client) -> None:
     (gone,) = found(migrated, BTC, is_open=False)
     assert (gone["verdict"], gone["next_attempt_at"]) == ("we_missed", None)
     assert "4 of 9 bars came" in gone["evidence"]
+
+
+def observe_clock(client: Client, venue: str, now: dt.datetime) -> None:
+    skew = round((now - dt.datetime.now(dt.UTC)).total_seconds() * 1000)
+    row = {"venue": venue, "clock_skew_ms": skew, "observed_at": dt.datetime.now(dt.UTC)}
+    client.insert("analytics.venues", [list(row.values())], column_names=list(row))
+
+
+def test_downtime_shows_and_is_made_up_for_but_a_series_left_alone_is_not(migrated: Client) -> None:
+    for instrument in (BTC, OKX):
+        ask(migrated, instrument, "06-01 00:00", "06-02 00:00")
+        serve(migrated, instrument, "06-01 00:00", "06-02 00:00")
+    observe_clock(migrated, BTC.venue, at("06-05 03:00"))
+    observe_clock(migrated, OKX.venue, at("07-05 03:00"))
+    judge(migrated, covered(BTC, OKX, start=dt.date(2025, 6, 4)), BARS, UNIVERSE)
+    (gap,) = found(migrated, BTC)
+    assert (gap["gap_start"], gap["verdict"]) == (at("06-02 00:00"), "we_missed")
+    assert at("06-05 01:55") <= gap["gap_end"] <= at("06-05 02:05")  # an hour ago: what is younger is late, not missing
+    (run,) = healing.due(migrated, BARS, UNIVERSE, dt.datetime.now(dt.UTC))
+    assert (run.instruments, run.start, run.end) == ((BTC,), dt.date(2025, 6, 2), dt.date(2025, 6, 6))
+    assert found(migrated, OKX) == []
+    assert set(scores(migrated, OKX)) == set()
 
 
 def fill(client: Client, exchanges: SandboxExchanges, part: Rectangle, universe: Universe = UNIVERSE) -> None:

@@ -9,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 from rich.table import Table
 
 from alphaforge_assets.cli import schema
+from alphaforge_assets.cli.gaps import scores
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import INTERVAL_MS, Universe, load_universe
@@ -58,11 +59,13 @@ def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
     found = statements.rows(
         client, "reads/status", instruments=[i.instrument_id for i in kept.instruments], now=dt.datetime.now(dt.UTC)
     )
+    scored = scores(client, kept.instruments)
     rows = []
     for row in found:
         has_rows = row["rows"] > 0
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
-        rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
+        score = {"score": scored.get((row["venue"], row["symbol"], row["interval"]))}
+        rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments | score)
     place = {key: n for n, key in enumerate(kept.by_key)}
     return sorted(rows, key=lambda row: (place[row["instrument"]], INTERVAL_MS[row["interval"]]))
 
@@ -72,7 +75,7 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         screen.print("nothing was fetched yet: try `alphaforge backfill --help` or `alphaforge demo`")
         return
     table = Table("Symbol", "Bar", "First", "Last", box=None, pad_edge=False, collapse_padding=True)
-    for name in ("Rows", "Missing", "Rejected", "Age"):
+    for name in ("Rows", "Missing", "Rejected", "Score", "Age"):
         table.add_column(name, justify="right")
     venue = symbol = None
     for row in rows:
@@ -83,7 +86,8 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         first = f"{row['first']:%Y-%m-%d}" if row["first"] else "-"
         table.add_row(
             label, row["interval"], first, minute(row["last"]), count(row["rows"]),
-            _alarming(row["missing"]), _alarming(row["rejected"]), age(row["age_s"]),
+            _alarming(row["missing"]), _alarming(row["rejected"]), "-" if row["score"] is None else f"{row['score']:.1f}",
+            age(row["age_s"]),
         )  # fmt: skip
     screen.print(table)
     screen.print(

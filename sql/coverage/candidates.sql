@@ -45,7 +45,7 @@ FROM
                 ))) AS cuts
             FROM analytics.asked_spans(
                 dataset = {dataset:String}, instruments = {instruments:Array(UInt32)}, now = {now:DateTime64(3, 'UTC')},
-                grace_s = {grace_s:UInt32}) AS a
+                grace_s = {grace_s:UInt32}, never_asked_s = {never_asked_s:UInt32}) AS a
             LEFT JOIN
             (
                 SELECT instrument_id, interval,

@@ -20,7 +20,7 @@ WITH
                 expected_until
             FROM analytics.asked_spans(
                 dataset = {dataset:String}, instruments = {instruments:Array(UInt32)}, now = {now:DateTime64(3, 'UTC')},
-                grace_s = {grace_s:UInt32})
+                grace_s = {grace_s:UInt32}, never_asked_s = {never_asked_s:UInt32})
             WHERE step_ms > 0 AND asked_from < {end:DateTime64(3, 'UTC')} AND expected_until > {start:DateTime64(3, 'UTC')}
         )
         WHERE day_end > day_start
