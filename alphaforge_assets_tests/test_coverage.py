@@ -79,7 +79,8 @@ def serve(client: Client, instrument: Instrument, start: str, end: str, *, volum
         "INSERT INTO analytics.bars (instrument_id, venue, symbol, interval, timestamp, open, high, low, close, volume,"
         " source, ingested_at, version) SELECT {i:UInt32}, {v:String}, {s:String}, '1m',"
         " {a:DateTime64(3, 'UTC')} + toIntervalMinute(number), 10, 10 + {q:Float64}, 10, 10, {q:Float64},"
-        " 'rest', {t:DateTime64(3, 'UTC')}, 1 FROM numbers(dateDiff('minute', {a:DateTime64(3, 'UTC')}, {b:DateTime64(3, 'UTC')}))",
+        " 'rest', {t:DateTime64(3, 'UTC')}, 1"
+        " FROM numbers(dateDiff('minute', {a:DateTime64(3, 'UTC')}, {b:DateTime64(3, 'UTC')}))",
         parameters={
             "i": instrument.instrument_id,
             "v": instrument.venue,
