@@ -108,8 +108,8 @@ def judge(
         asked_at = now or dt.datetime.now(dt.UTC)
         values = _values(judged.instruments, dataset, universe) | {"start": start, "end": end, "now": asked_at}
         values["judgement"] = str(uuid.uuid4())
-        for name in ("candidates", "gaps", "gaps_filled", "coverage"):
-            statements.execute(client, f"coverage/{name}", comment, **values)
+        for name in ("coverage/candidates", "coverage/gaps", "coverage/gaps_filled", "coverage/coverage"):
+            statements.execute(client, name, comment, **values)
 
 
 def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
