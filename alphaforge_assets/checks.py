@@ -6,8 +6,8 @@ so it is kept for bugs that would publish something false.
 """
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -29,11 +29,19 @@ class Rule:
     severity: dg.AssetCheckSeverity
     why: str
     blocking: bool = False
+    bounds: Mapping[str, float] = field(default_factory=dict)  # parameters of its statement, beside the rectangle
 
     @property
     def statement(self) -> str:
         return f"checks/{self.asset}/{self.name}"
 
+
+# Illiquid pairs rest for an hour now and then (ETH/USDT in 2017: 93 minutes at most), a dead feed does so for long.
+FROZEN_RUN = 60
+# The same pair trades within a percent of itself everywhere but in crashes; five is a bad print or a broken venue.
+OUTLIER_SHARE = 0.05
+# Clocks of machines kept by NTP differ by less.
+CLOCK_SLACK_MS = 1_000
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -124,6 +132,31 @@ RULES = (
     Rule(
         "funding_rates", "settlements_are_complete", WARN, "the grid is inferred from its neighbours and may be wrong"
     ),
+    Rule("bars", "bars_are_on_the_grid", WARN, "Binance did so in 2017 and 2018; such a bar is kept as it came"),
+    Rule(
+        "bars",
+        "no_frozen_runs",
+        WARN,
+        "a market may really rest; a long rest is more often a feed that died",
+        bounds={"frozen_run": FROZEN_RUN},
+    ),
+    Rule(
+        "bars", "hours_equal_their_minutes", WARN, "the venue made both: one was revised or is wrong, and we see both"
+    ),
+    Rule(
+        "bars",
+        "prices_agree_across_venues",
+        WARN,
+        "prices do part in a crash; the median only says where to look",
+        bounds={"outlier_share": OUTLIER_SHARE},
+    ),
+    Rule(
+        "bars",
+        "nothing_from_the_future",
+        ERROR,
+        "staging takes closed bars only, so an open one that is published is our bug",
+        bounds={"clock_slack_ms": CLOCK_SLACK_MS},
+    ),
 )
 
 
@@ -146,7 +179,7 @@ def _checks_of(asset: str) -> dg.AssetChecksDefinition:
         selected = {key.name for key in context.selected_asset_check_keys}
         for rule in rules:
             if rule.name in selected:
-                offenders = statements.rows(warehouse, rule.statement, **covered)
+                offenders = statements.rows(warehouse, rule.statement, **covered, **rule.bounds)
                 yield _result(rule, offenders)
 
     return checks
@@ -186,5 +219,7 @@ def _record(row: dict[str, Any]) -> dg.TableRecord:
 
 
 def _description(rule: Rule) -> str:
-    first_comment = statements.text(rule.statement).split("\nSELECT")[0].replace("-- ", "").replace("\n", " ")
+    first_comment = (
+        statements.text(rule.statement).split("\nSELECT")[0].split("\nWITH")[0].replace("-- ", "").replace("\n", " ")
+    )
     return f"{first_comment} {rule.severity.value}: {rule.why}."

@@ -36,6 +36,7 @@ class Dataset:
     only: Instrument | None = None
     # What came about later than this is left for the next run: venues are not done with it yet.
     settle: dt.timedelta = dt.timedelta(seconds=5)
+    followed_by: tuple[str, ...] = ()  # assets on the same partitions that every run of the chain ends with
 
     def instruments(self, universe: Universe) -> tuple[Instrument, ...]:
         """Instruments of the universe that have it, in universe order."""
@@ -52,6 +53,11 @@ class Dataset:
         """Its assets, upstream first."""
         return f"landing_{self.name}", f"staging_{self.name}", self.name
 
+    @property
+    def run_assets(self) -> tuple[str, ...]:
+        """What one run of it materializes, upstream first."""
+        return self.chain + self.followed_by
+
 
 def _ask_bars(
     connection: Connection, venue_symbol: str, window: Window, closed_before: dt.datetime
@@ -65,6 +71,7 @@ BARS = Dataset(
     intervals=lambda universe: universe.intervals,
     ask=_ask_bars,
     rows_a_day_max=lambda intervals: sum(INTERVAL_MS["1d"] // INTERVAL_MS[i] for i in intervals),
+    followed_by=("coverage",),
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import checks, dimensions, landing, mart, sensors, staging
+from alphaforge_assets import checks, coverage, dimensions, landing, mart, sensors, staging
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
@@ -28,7 +28,7 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
     chains = {d.name: _chain(d, universe) for d in DATASETS.values()}
     jobs = {
         name: dg.define_asset_job(
-            f"refresh_{name}", selection=chain, description=f"Land, stage and publish a range of {name}."
+            f"refresh_{name}", selection=chain, description=f"Land, stage, publish and judge a range of {name}."
         )
         for name, chain in chains.items()
     }
@@ -41,10 +41,11 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
             *landing.specs(),
             *staging.specs(),
             *mart.specs(),
+            *coverage.specs(),
         ],
         asset_checks=checks.asset_checks(),
         jobs=list(jobs.values()),
-        sensors=[sensors.split_failed_runs(universe, jobs)],
+        sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs)],
         resources=resources,
         executor=dg.in_process_executor,
     )
@@ -56,4 +57,5 @@ def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
     partitions: dg.PartitionsDefinition[str] = (
         by_day(start) if dataset.only else day_by_instrument(start, dataset.instruments(universe))
     )
-    return [layer.asset(dataset, partitions) for layer in (landing, staging, mart)]
+    layers = [landing, staging, mart, *([coverage] if "coverage" in dataset.followed_by else [])]
+    return [layer.asset(dataset, partitions) for layer in layers]

@@ -39,6 +39,10 @@ LAYERS = {
     "funding_rates_history": "mart",
     "funding_rates": "mart",
     "v_funding": "research",
+    "coverage": "mart",
+    "gaps": "mart",
+    "v_coverage": "research",
+    "v_gaps": "research",
     "v_instruments": "research",
     "v_instruments_history": "research",
 }

@@ -17,7 +17,7 @@ import dagster as dg
 
 SCRIPT = Path(sys.executable).with_name("alphaforge")
 CANARY = "canary-6b1f0a9e-never-to-be-seen"
-CHAIN = ("landing_bars", "staging_bars", "bars")
+CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 ENDS = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED")
 RUN_S_MAX = 120.0
 UP_S_MAX = 120.0

@@ -21,6 +21,8 @@ GOLDEN = {
     "rejected_rows": ("staging", ["landing_bars", "landing_fear_greed_index", "landing_funding_rates"]),
     "bars": ("mart", ["staging_bars"]),
     "bars_history": ("mart", ["staging_bars"]),
+    "coverage": ("mart", ["bars", "ingest_batches", "instruments"]),
+    "gaps": ("mart", ["bars", "ingest_batches", "instruments"]),
     "v_bars": ("research", ["bars"]),
     "landing_fear_greed_index": ("landing", []),
     "staging_fear_greed_index": ("staging", ["landing_fear_greed_index"]),
@@ -32,10 +34,12 @@ GOLDEN = {
     "funding_rates": ("mart", ["staging_funding_rates"]),
     "funding_rates_history": ("mart", ["staging_funding_rates"]),
     "v_funding": ("research", ["funding_rates"]),
+    "v_coverage": ("research", ["coverage"]),
+    "v_gaps": ("research", ["gaps"]),
     "v_instruments": ("research", ["instruments"]),
     "v_instruments_history": ("research", ["instruments"]),
 }
-CHAIN = ("landing_bars", "staging_bars", "bars")
+CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 
 
 def definitions() -> dg.Definitions:

@@ -129,7 +129,7 @@ def execute(
             job.execute_in_process,
             instance=instance,
             run_id=run_id,
-            asset_selection=[dg.AssetKey(name) for name in dataset.chain],
+            asset_selection=[dg.AssetKey(name) for name in dataset.run_assets],
             tags=covered.tags() | executor_tag() | {"alphaforge/trigger": "cli"},
             run_config={
                 "ops": {dataset.chain[0]: {"config": {"refetch": refetch}}},

@@ -196,6 +196,27 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--instruments", "patterns", multiple=True, help="Key or glob, such as 'binance_spot.*'. [all]")
+@click.option("--all", "all_of_them", is_flag=True, help="Also those that were filled.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable, with the figures behind each verdict.")
+def gaps(patterns: tuple[str, ...], all_of_them: bool, as_json: bool) -> None:
+    """What is missing, since when, and why: every gap with its verdict and the evidence."""
+    from alphaforge_assets.cli.gaps import show_gaps
+
+    show_gaps(_words("--instruments", patterns) if patterns else (), all_of_them, as_json)
+
+
+@main.command()
+@click.option("--instruments", "patterns", multiple=True, help="Key or glob, such as 'binance_spot.*'. [all]")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def coverage(patterns: tuple[str, ...], as_json: bool) -> None:
+    """Per instrument and interval: days, bars expected and missing, unexplained ones, and the quality score."""
+    from alphaforge_assets.cli.gaps import show_coverage
+
+    show_coverage(_words("--instruments", patterns) if patterns else (), as_json)
+
+
+@main.command()
 @click.option("--venues", type=click.Choice(["live", "sandbox"]), help="Who answers. [ALPHAFORGE_VENUES]")
 @click.option(
     "--port",

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 from rich.table import Table
 
 from alphaforge_assets.cli import schema
+from alphaforge_assets.cli.gaps import scores
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Universe, load_universe
@@ -69,11 +70,13 @@ def status_rows(client: Client, kept: Universe) -> list[dict[str, Any]]:
     names = {(i.venue, i.symbol): i.key for i in kept.instruments}
     asked = {"instruments": [i.instrument_id for i in kept.instruments], "now": dt.datetime.now(dt.UTC)}
     found = statements.rows(client, "reads/status", **asked) + _funding_rows(client, asked)
+    scored = scores(client, kept.instruments)
     rows = []
     for row in found:
         has_rows = row["rows"] > 0
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
-        rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments)
+        score = {"score": scored.get((row["venue"], row["symbol"], row["interval"]))}
+        rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments | score)
     place = {key: n for n, key in enumerate(kept.by_key)}
     rows.sort(key=lambda row: (place[row["instrument"]], INTERVAL_MS.get(row["interval"], sys.maxsize)))
     return rows + _fear_greed_rows(client)
@@ -101,7 +104,7 @@ def _fear_greed_rows(client: Client) -> list[dict[str, Any]]:
         instruments=[FEAR_GREED.instrument_id],
         now=dt.datetime.now(dt.UTC),
     )
-    return [{"instrument": FEAR_GREED.key} | row for row in found]
+    return [{"instrument": FEAR_GREED.key, "score": None} | row for row in found]
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:
@@ -109,7 +112,7 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         screen.print("nothing was fetched yet: try `alphaforge backfill --help` or `alphaforge demo`")
         return
     table = Table("Symbol", "Bar", "First", "Last", box=None, pad_edge=False, collapse_padding=True)
-    for name in ("Rows", "Missing", "Rejected", "Age"):
+    for name in ("Rows", "Missing", "Rejected", "Score", "Age"):
         table.add_column(name, justify="right")
     venue = symbol = None
     for row in rows:
@@ -120,7 +123,7 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         first = f"{row['first']:%Y-%m-%d}" if row["first"] else "-"
         table.add_row(
             label, row["interval"], first, minute(row["last"]), count(row["rows"]),
-            _alarming(row["missing"]), _alarming(row["rejected"]), age(row["age_s"]),
+            _alarming(row["missing"]), _alarming(row["rejected"]), _score(row["score"]), age(row["age_s"]),
         )  # fmt: skip
     screen.print(table)
     screen.print(
@@ -140,3 +143,7 @@ def _kinds(rows: list[dict[str, Any]]) -> list[str]:
 
 def _alarming(n: int) -> str:
     return f"[yellow]{count(n)}[/yellow]" if n else "0"
+
+
+def _score(score: float | None) -> str:
+    return "-" if score is None else f"{score:.1f}"

@@ -1,0 +1,206 @@
+"""What should be there, what is, and why the rest is not: gaps with a verdict, and a score a day of each series.
+
+The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason, and the asset.
+
+Verdicts, the most certain first: not_listed, delisted, retention_lost, we_missed (no answer), no_trades, venue_outage,
+unknown. Of these only we_missed and unknown are worth asking again, and once an outage that rests on one instrument.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.described import described, record_beside
+from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
+from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.warehouse import statements
+
+GRACE = dt.timedelta(hours=1)  # what closed later and was never asked for is late, not missing: live updates bring it
+
+# One instrument alone: a market that prints every minute does not pause this long by itself.
+OUTAGE_ALONE = dt.timedelta(minutes=10)
+# Venues stop and start one market after another: recorded outages differ by a bar or two between instruments.
+OUTAGE_DARK_SHARE = 0.5
+# How far back to look for bars without trades before a silence; the longest such run on record is 93 (ETH/USDT 2017).
+FROZEN_LOOK_BARS = 240
+
+# A series with one silence an hour leaves out quiet minutes; the sparsest recorded day of XBT/USDC has 100.
+SPARSE_SILENCES_A_DAY = 24
+# The longest recorded silence of XBT/USDC is 87 minutes; longer ones are outages until proven otherwise.
+NO_TRADES_MAX = dt.timedelta(hours=2)
+
+# More bars than any venue's page holds (1,000), so that a lost page never passes for the time before the listing.
+LISTING_SILENCE_BARS = 1_440
+
+# How long venues keep what they serve, by dataset and venue, where that is not for ever. OKX serves three months of
+# funding rates (its documentation); of bars every venue of ours serves all there is.
+RETENTION: Mapping[tuple[str, str], dt.timedelta] = {("funding_rates", "okx_perp"): dt.timedelta(days=92)}
+
+# A venue that has answered the same three more times, hours apart, has nothing.
+UNKNOWN_ATTEMPTS_MAX = 3
+# An outage that rests on one instrument is confirmed once: a lost page of a venue looked at alone would pass for one.
+ALONE_ATTEMPTS_MAX = 1
+# A venue that does not answer may be down for days: with the backoff below ten attempts last a week.
+MISSED_ATTEMPTS_MAX = 10
+# Pauses of 15 min, 1 h, 4 h and 16 h, then a day.
+BACKOFF_FIRST = dt.timedelta(minutes=15)
+BACKOFF_FACTOR = 4
+BACKOFF_MAX = dt.timedelta(days=1)
+# What nobody ever asked for is repaired up to a month (downtime); more is a backfill that somebody should decide on.
+NEVER_ASKED_MAX = dt.timedelta(days=31)
+
+# Venues revise a bar for moments after its close; one fetched a minute later has been past that in every recording.
+FINAL_AFTER = dt.timedelta(minutes=1)
+
+# What the score is made of. A missing bar is worse than anything that can be said of one that is there.
+WEIGHTS = {"completeness": 0.6, "finality": 0.15, "agreement": 0.15, "freshness": 0.1}
+
+ATTEMPT_LIMITS = {
+    "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
+    "missed_attempts": MISSED_ATTEMPTS_MAX,
+    "alone_attempts": ALONE_ATTEMPTS_MAX,
+}
+
+VERDICTS = ("not_listed", "delisted", "retention_lost", "we_missed", "no_trades", "venue_outage", "unknown")
+
+
+def _seconds(span: dt.timedelta) -> int:
+    return int(span.total_seconds())
+
+
+_THRESHOLDS = {
+    "grace_s": _seconds(GRACE),
+    "outage_alone_s": _seconds(OUTAGE_ALONE),
+    "dark_share": OUTAGE_DARK_SHARE,
+    "frozen_look_bars": FROZEN_LOOK_BARS,
+    "sparse_silences": SPARSE_SILENCES_A_DAY,
+    "no_trades_s": _seconds(NO_TRADES_MAX),
+    "listing_silence_bars": LISTING_SILENCE_BARS,
+    **ATTEMPT_LIMITS,
+    "never_asked_s": _seconds(NEVER_ASKED_MAX),
+    "final_after_s": _seconds(FINAL_AFTER),
+    **{f"weight_{part}": weight for part, weight in WEIGHTS.items()},
+}
+
+
+def judge(
+    client: Client,
+    covered: Rectangle,
+    dataset: Dataset,
+    universe: Universe,
+    comment: Mapping[str, str] | None = None,
+    *,
+    now: dt.datetime | None = None,
+) -> None:
+    """Bring gaps, then coverage, of a rectangle up to date with the ledger and the mart. A rerun changes nothing.
+
+    Instruments of the same venues with an open gap in the rectangle are judged again too: what is silent together shows
+    only when the last of them has been asked. Raises WarehouseDown, WarehouseRefused.
+    """
+    judged = _with_concerned(client, covered, dataset, universe)
+    rows_a_day = dataset.rows_a_day_max(dataset.intervals(universe))
+    for start, end in judged.slices(rows_a_day):
+        asked_at = now or dt.datetime.now(dt.UTC)
+        values = _values(judged.instruments, dataset, universe) | {"start": start, "end": end, "now": asked_at}
+        values["judgement"] = str(uuid.uuid4())
+        for name in ("coverage/candidates", "coverage/gaps", "coverage/gaps_filled", "coverage/coverage"):
+            statements.execute(client, name, comment, **values)
+
+
+def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `coverage`, last in the chain of a dataset with a grid; it writes `gaps` on the way."""
+
+    @dg.asset(
+        name="coverage",
+        partitions_def=partitions,
+        backfill_policy=BACKFILL_POLICY,
+        deps=[dataset.name, "instruments", "ingest_batches"],
+        **described("coverage"),
+    )
+    def coverage(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
+    ) -> dg.MaterializeResult[None]:
+        covered = rectangle(context.partition_keys, universe)
+        judge(warehouse, covered, dataset, universe, {"run_id": context.run_id, "asset": "coverage"})
+        record_beside(context, "gaps", {"missing_by_verdict": _missing_by_verdict(warehouse, covered, dataset)})
+        return dg.MaterializeResult(metadata=_metadata(warehouse, covered, dataset))
+
+    return coverage
+
+
+def specs() -> list[dg.AssetSpec]:
+    """The table written beside coverage, and the views researchers read."""
+    return [
+        dg.AssetSpec("gaps", deps=["bars", "instruments", "ingest_batches"], **described("gaps")),
+        dg.AssetSpec("v_coverage", deps=["coverage"], **described("v_coverage")),
+        dg.AssetSpec("v_gaps", deps=["gaps"], **described("v_gaps")),
+    ]
+
+
+def _with_concerned(client: Client, covered: Rectangle, dataset: Dataset, universe: Universe) -> Rectangle:
+    venues = {i.venue for i in covered.instruments}
+    neighbours = [i for i in dataset.instruments(universe) if i.venue in venues and i not in covered.instruments]
+    if not neighbours:
+        return covered
+    found = statements.rows(
+        client,
+        "reads/instruments_with_gaps",
+        dataset=dataset.name,
+        instruments=[i.instrument_id for i in neighbours],
+        start=covered.start_time,
+        end=covered.end_time,
+    )
+    concerned = {row["instrument_id"] for row in found}
+    more = tuple(i for i in neighbours if i.instrument_id in concerned)
+    return Rectangle(covered.instruments + more, covered.start, covered.end)
+
+
+def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Universe) -> dict[str, Any]:
+    venues = {i.venue for i in instruments}
+    far = dt.date(2100, 1, 1)
+    return {
+        "dataset": dataset.name,
+        "instruments": [i.instrument_id for i in instruments],
+        "wanted_from_ms": [_midnight_ms(i.listed_from) for i in instruments],
+        "wanted_until_ms": [_midnight_ms(i.listed_until or far) for i in instruments],
+        "retention_s": [_seconds(RETENTION.get((dataset.name, i.venue), dt.timedelta(0))) for i in instruments],
+        "peers": [i.instrument_id for i in dataset.instruments(universe) if i.venue in venues],
+    } | _THRESHOLDS
+
+
+def _midnight_ms(day: dt.date) -> int:
+    return int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp() * 1000)
+
+
+def _metadata(client: Client, covered: Rectangle, dataset: Dataset) -> dict[str, dg.MetadataValue]:
+    (row,) = statements.rows(client, "reads/coverage_summary", **_bounds(covered, dataset))
+    metadata: dict[str, dg.MetadataValue] = {
+        name: dg.MetadataValue.int(row[name]) for name in ("expected", "present", "missing", "explained")
+    }
+    if row["days"]:
+        metadata["score_min"] = dg.MetadataValue.float(row["score_min"])
+        metadata["score_mean"] = dg.MetadataValue.float(round(row["score_mean"], 2))
+    metadata["missing_by_verdict"] = _missing_by_verdict(client, covered, dataset)
+    return metadata
+
+
+def _missing_by_verdict(client: Client, covered: Rectangle, dataset: Dataset) -> dg.MetadataValue:
+    rows = statements.rows(client, "reads/missing_by_verdict", **_bounds(covered, dataset))
+    schema = dg.TableSchema(
+        [dg.TableColumn("verdict"), dg.TableColumn("gaps", type="int"), dg.TableColumn("missing", type="int")]
+    )
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=schema)
+
+
+def _bounds(covered: Rectangle, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "instruments": covered.instrument_ids,
+        "start": covered.start_time,
+        "end": covered.end_time,
+    }

@@ -1,0 +1,395 @@
+"""Gaps with a verdict, and healing: on the sandbox where a venue is needed, elsewhere on rows made for the case."""
+
+import datetime as dt
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets import coverage, healing
+from alphaforge_assets.coverage import judge
+from alphaforge_assets.datasets import BARS
+from alphaforge_assets.definitions import build
+from alphaforge_assets.landing import land
+from alphaforge_assets.mart import publish
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.staging import stage
+from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+
+DAY = dt.date(2025, 6, 1)
+NOW = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
+UNIVERSE = Universe.model_validate(
+    {
+        "history_start": dt.date(2025, 5, 1),
+        "intervals": ["1m"],
+        "venues": {
+            "binance_spot": {
+                "instruments": [
+                    "BTC/USDT",
+                    "ETH/USDT",
+                    {"symbol": "SOL/USDT", "listed_from": dt.date(2025, 6, 2), "listed_until": dt.date(2025, 6, 4)},
+                ]
+            },
+            "okx_spot": {"instruments": ["BTC/USDT"]},
+        },
+    }
+)
+BTC, ETH, SOL = (UNIVERSE.instrument(f"binance_spot.{base}-USDT") for base in ("BTC", "ETH", "SOL"))
+OKX = UNIVERSE.instrument("okx_spot.BTC-USDT")
+
+
+def at(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(f"2025-{text}+00:00")
+
+
+def covered(*instruments: Instrument, days: int = 1, start: dt.date = DAY) -> Rectangle:
+    return Rectangle(instruments, start, start + dt.timedelta(days=days))
+
+
+def ask(
+    client: Client, instrument: Instrument, start: str, end: str, status: str = "complete", error: str = ""
+) -> None:
+    row = {
+        "batch_id": "00000000-0000-0000-0000-000000000001",
+        "dataset": "bars",
+        "venue": instrument.venue,
+        "symbol": instrument.symbol,
+        "interval": "1m",
+        "window_start": at(start),
+        "window_end": at(end),
+        "status": status,
+        "error": error,
+        "recorded_at": dt.datetime.now(dt.UTC),
+    }
+    client.insert("analytics.ingest_batches", [list(row.values())], column_names=list(row))
+
+
+def serve(client: Client, instrument: Instrument, start: str, end: str, *, volume: float = 1.0) -> None:
+    """Bars of every minute of [start, end)."""
+    client.command(
+        "INSERT INTO analytics.bars (instrument_id, venue, symbol, interval, timestamp, open, high, low, close, volume,"
+        " source, ingested_at, version) SELECT {i:UInt32}, {v:String}, {s:String}, '1m',"
+        " {a:DateTime64(3, 'UTC')} + toIntervalMinute(number), 10, 10 + {q:Float64}, 10, 10, {q:Float64},"
+        " 'rest', {t:DateTime64(3, 'UTC')}, 1"
+        " FROM numbers(dateDiff('minute', {a:DateTime64(3, 'UTC')}, {b:DateTime64(3, 'UTC')}))",
+        parameters={
+            "i": instrument.instrument_id,
+            "v": instrument.venue,
+            "s": instrument.symbol,
+            "a": f"2025-{start}:00",
+            "b": f"2025-{end}:00",
+            "q": volume,
+            "t": "2025-07-01 00:00:00",
+        },
+    )
+
+
+def found(client: Client, instrument: Instrument, *, is_open: bool = True) -> list[dict[str, Any]]:
+    return list(
+        client.query(
+            "SELECT * FROM analytics.v_gaps WHERE instrument_id = {i:UInt32} AND is_open = {o:Bool} ORDER BY gap_start",
+            parameters={"i": instrument.instrument_id, "o": is_open},
+            tz_mode="aware",
+        ).named_results()
+    )
+
+
+def verdicts(client: Client, instrument: Instrument) -> list[tuple[str, str, str]]:
+    return [(f"{g['gap_start']:%d %H:%M}", f"{g['gap_end']:%d %H:%M}", g["verdict"]) for g in found(client, instrument)]
+
+
+def scores(client: Client, instrument: Instrument) -> dict[dt.date, dict[str, Any]]:
+    rows = client.query(
+        "SELECT * FROM analytics.v_coverage WHERE instrument_id = {i:UInt32}",
+        parameters={"i": instrument.instrument_id},
+    ).named_results()
+    return {row["day"]: row for row in rows}
+
+
+def hole(client: Client, instrument: Instrument, start: str, end: str) -> None:
+    """The day, asked for as a whole and served but for [start, end)."""
+    ask(client, instrument, "06-01 00:00", "06-02 00:00")
+    serve(client, instrument, "06-01 00:00", start)
+    serve(client, instrument, end, "06-02 00:00")
+
+
+def test_a_whole_day_has_no_gap_and_a_perfect_score(migrated: Client, exchange: SandboxExchanges) -> None:
+    part = covered(BTC, OKX)
+    fill(migrated, exchange, part)
+    judge(migrated, part, BARS, UNIVERSE)
+    assert found(migrated, BTC) == found(migrated, OKX) == []
+    day = scores(migrated, BTC)[DAY]
+    assert (day["expected"], day["present"], day["missing"], day["score"], day["is_settled"]) == (
+        1440,
+        1440,
+        0,
+        100,
+        True,
+    )
+
+
+def test_silent_together_is_an_outage_and_one_silent_alone_is_not(migrated: Client) -> None:
+    hole(migrated, BTC, "06-01 05:00", "06-01 05:20")
+    hole(migrated, ETH, "06-01 05:02", "06-01 05:20")
+    judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
+    assert verdicts(migrated, BTC) == [("01 05:00", "01 05:20", "venue_outage")]
+    assert verdicts(migrated, ETH) == [("01 05:02", "01 05:20", "venue_outage")]
+    gap = found(migrated, BTC)[0]
+    assert "silent together in 18 of 20 slots" in gap["evidence"]
+    serve(migrated, ETH, "06-01 05:02", "06-01 05:20")
+    judge(migrated, covered(ETH), BARS, UNIVERSE)  # BTC is concerned, and judged again
+    assert verdicts(migrated, ETH) == []
+    assert verdicts(migrated, BTC) == [("01 05:00", "01 05:20", "unknown")]
+    assert "others traded" in found(migrated, BTC)[0]["evidence"]
+    assert found(migrated, BTC)[0]["first_seen"] == gap["first_seen"]
+
+
+def test_one_instrument_alone_needs_a_long_silence_and_says_what_it_rests_on(migrated: Client) -> None:
+    hole(migrated, OKX, "06-01 05:00", "06-01 05:09")
+    hole(migrated, BTC, "06-01 05:00", "06-01 05:10")
+    judge(migrated, covered(BTC, OKX), BARS, UNIVERSE)
+    assert verdicts(migrated, OKX) == [("01 05:00", "01 05:09", "unknown")]
+    assert verdicts(migrated, BTC) == [("01 05:00", "01 05:10", "venue_outage")]
+    assert "rests on one instrument" in found(migrated, BTC)[0]["evidence"]
+
+
+def test_frozen_bars_before_an_outage_extend_it_and_stay(migrated: Client) -> None:
+    ask(migrated, BTC, "06-01 00:00", "06-02 00:00")
+    serve(migrated, BTC, "06-01 00:00", "06-01 04:30")
+    serve(migrated, BTC, "06-01 04:30", "06-01 05:00", volume=0)
+    serve(migrated, BTC, "06-01 06:00", "06-02 00:00")
+    judge(migrated, covered(BTC), BARS, UNIVERSE)
+    (gap,) = found(migrated, BTC)
+    assert (gap["verdict"], gap["frozen"], gap["missing"]) == ("venue_outage", 30, 60)
+    assert "30 frozen bars" in gap["evidence"]
+    assert json.loads(gap["figures"])["frozen_before"] == 30
+    assert scores(migrated, BTC)[DAY]["frozen"] == 30
+    assert scores(migrated, BTC)[DAY]["present"] == 1380
+
+
+def test_minutes_with_zero_volume_are_bars(migrated: Client) -> None:
+    ask(migrated, BTC, "06-01 00:00", "06-02 00:00")
+    serve(migrated, BTC, "06-01 00:00", "06-02 00:00", volume=0)
+    judge(migrated, covered(BTC), BARS, UNIVERSE)
+    assert found(migrated, BTC) == []
+    assert scores(migrated, BTC)[DAY]["frozen"] == 1440
+
+
+def test_what_was_never_asked_or_never_answered_is_ours(migrated: Client) -> None:
+    ask(migrated, BTC, "06-01 00:00", "06-01 06:00")
+    serve(migrated, BTC, "06-01 00:00", "06-01 06:00")
+    ask(migrated, BTC, "06-01 08:00", "06-02 00:00")
+    serve(migrated, BTC, "06-01 08:00", "06-02 00:00")
+    ask(migrated, ETH, "06-01 00:00", "06-02 00:00", "failed", "VenueUnavailable: HTTP 503")
+    judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
+    assert verdicts(migrated, BTC) == [("01 06:00", "01 08:00", "we_missed")]
+    assert found(migrated, BTC)[0]["evidence"] == "never asked for"
+    assert verdicts(migrated, ETH) == [("01 00:00", "02 00:00", "we_missed")]
+    assert "HTTP 503" in found(migrated, ETH)[0]["evidence"]
+    assert all(g["next_attempt_at"] for g in (*found(migrated, BTC), *found(migrated, ETH)))
+    assert scores(migrated, BTC)[DAY]["score"] < 100
+    assert not scores(migrated, BTC)[DAY]["is_settled"]
+
+
+def test_listing_dates_of_the_universe_and_of_the_venue_explain(migrated: Client) -> None:
+    ask(migrated, SOL, "06-01 00:00", "06-05 00:00")
+    serve(migrated, SOL, "06-02 00:00", "06-04 00:00")
+    listing = {
+        "venue": OKX.venue,
+        "symbol": OKX.symbol,
+        "listed_at": at("06-01 07:00"),
+        "delisted_at": at("06-02 12:00"),
+        "valid_from": NOW,
+    }
+    migrated.insert("analytics.instruments", [list(listing.values())], column_names=list(listing))
+    ask(migrated, OKX, "06-01 00:00", "06-03 00:00")
+    serve(migrated, OKX, "06-01 07:00", "06-02 12:00")
+    judge(migrated, covered(SOL, OKX, days=4), BARS, UNIVERSE)
+    assert verdicts(migrated, SOL) == [
+        ("01 00:00", "02 00:00", "not_listed"),
+        ("04 00:00", "05 00:00", "delisted"),
+    ]
+    assert verdicts(migrated, OKX) == [
+        ("01 00:00", "01 07:00", "not_listed"),
+        ("02 12:00", "03 00:00", "delisted"),
+    ]
+    assert "the venue says" in found(migrated, OKX)[0]["evidence"]
+    assert {d["score"] for d in scores(migrated, SOL).values()} == {100}
+
+
+def test_before_the_first_bar_a_short_silence_is_no_proof(migrated: Client) -> None:
+    for instrument, first in ((BTC, "06-01 16:40"), (OKX, "06-02 00:00")):
+        ask(migrated, instrument, "06-01 00:00", "06-03 00:00")
+        serve(migrated, instrument, first, "06-03 00:00")
+    judge(migrated, covered(BTC, OKX, days=2), BARS, UNIVERSE)
+    assert verdicts(migrated, BTC) == [("01 00:00", "01 16:40", "unknown")]  # no longer than a page
+    assert verdicts(migrated, OKX) == [("01 00:00", "02 00:00", "not_listed")]
+
+
+def test_what_the_venue_no_longer_serves_is_lost(migrated: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "RETENTION", {("bars", "okx_spot"): dt.timedelta(days=20)})
+    ask(migrated, OKX, "06-01 00:00", "06-20 00:00")
+    serve(migrated, OKX, "06-15 00:00", "06-20 00:00")
+    judge(migrated, covered(OKX, days=20), BARS, UNIVERSE, now=NOW)
+    assert verdicts(migrated, OKX) == [("01 00:00", "15 00:00", "not_listed")]
+    judge(migrated, covered(OKX, days=20), BARS, UNIVERSE, now=NOW + dt.timedelta(days=10))
+    assert verdicts(migrated, OKX) == [("01 00:00", "15 00:00", "retention_lost")]
+    assert "last 20 days" in found(migrated, OKX)[0]["evidence"]
+
+
+def test_a_gap_over_midnight_is_one_however_the_days_are_cut(migrated: Client) -> None:
+    for instrument in (BTC, ETH):
+        ask(migrated, instrument, "06-01 00:00", "06-03 00:00")
+        serve(migrated, instrument, "06-01 00:00", "06-01 23:00")
+        serve(migrated, instrument, "06-02 01:00", "06-03 00:00")
+    stable = "SELECT * EXCEPT (last_seen, first_seen) FROM analytics.v_gaps ORDER BY instrument_id, gap_start"
+    judge(migrated, covered(BTC, ETH, days=2), BARS, UNIVERSE)
+    whole = migrated.query(stable).result_rows
+    assert verdicts(migrated, BTC) == [("01 23:00", "02 01:00", "venue_outage")]
+    migrated.command("TRUNCATE TABLE analytics.gaps")
+    for n in (0, 1, 0):
+        judge(migrated, covered(BTC, start=DAY + dt.timedelta(days=n)), BARS, UNIVERSE)
+        judge(migrated, covered(ETH, start=DAY + dt.timedelta(days=n)), BARS, UNIVERSE)
+    assert migrated.query(stable).result_rows == whole
+
+
+def test_what_is_left_of_a_gap_keeps_its_history(migrated: Client) -> None:
+    hole(migrated, BTC, "06-01 05:00", "06-01 05:09")
+    judge(migrated, covered(BTC), BARS, UNIVERSE)
+    (before,) = found(migrated, BTC)
+    healing.note_attempt(migrated, BARS, covered(BTC), dt.datetime.now(dt.UTC))
+    serve(migrated, BTC, "06-01 05:00", "06-01 05:04")
+    judge(migrated, covered(BTC), BARS, UNIVERSE)
+    (left,) = found(migrated, BTC)
+    assert (left["gap_start"], left["missing"], left["attempts"]) == (at("06-01 05:04"), 5, 1)
+    assert left["first_seen"] == before["first_seen"]
+    (gone,) = found(migrated, BTC, is_open=False)
+    assert (gone["verdict"], gone["next_attempt_at"]) == ("we_missed", None)
+    assert "4 of 9 bars came" in gone["evidence"]
+
+
+def observe_clock(client: Client, venue: str, now: dt.datetime) -> None:
+    skew = round((now - dt.datetime.now(dt.UTC)).total_seconds() * 1000)
+    row = {"venue": venue, "clock_skew_ms": skew, "observed_at": dt.datetime.now(dt.UTC)}
+    client.insert("analytics.venues", [list(row.values())], column_names=list(row))
+
+
+def test_downtime_shows_and_is_made_up_for_but_a_series_left_alone_is_not(migrated: Client) -> None:
+    for instrument in (BTC, OKX):
+        ask(migrated, instrument, "06-01 00:00", "06-02 00:00")
+        serve(migrated, instrument, "06-01 00:00", "06-02 00:00")
+    observe_clock(migrated, BTC.venue, at("06-05 03:00"))
+    observe_clock(migrated, OKX.venue, at("07-05 03:00"))
+    judge(migrated, covered(BTC, OKX, start=dt.date(2025, 6, 4)), BARS, UNIVERSE)
+    (gap,) = found(migrated, BTC)
+    assert (gap["gap_start"], gap["verdict"]) == (at("06-02 00:00"), "we_missed")
+    assert at("06-05 01:55") <= gap["gap_end"] <= at("06-05 02:05")  # an hour ago: what is younger is late, not missing
+    (run,) = healing.due(migrated, BARS, UNIVERSE, dt.datetime.now(dt.UTC))
+    assert (run.instruments, run.start, run.end) == ((BTC,), dt.date(2025, 6, 2), dt.date(2025, 6, 6))
+    assert found(migrated, OKX) == []
+    assert set(scores(migrated, OKX)) == set()
+
+
+def fill(client: Client, exchanges: SandboxExchanges, part: Rectangle, universe: Universe = UNIVERSE) -> None:
+    land(client, exchanges, part, BARS, universe.intervals, run_id="test")  # type: ignore[arg-type]
+    stage(client, part, BARS, universe.intervals)
+    publish(client, part, BARS, universe.intervals)
+
+
+def post(url: str, path: str, body: dict[str, object]) -> None:
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10):
+        pass
+
+
+class Daemon:
+    """What Dagster's daemon does with the sensor: evaluates it and executes what it asks for."""
+
+    def __init__(self, client: Client, exchanges: SandboxExchanges, universe: Universe) -> None:
+        self.resources = {"warehouse": client, "exchanges": exchanges, "universe": universe}
+        self.definitions = build(universe, self.resources)
+
+    def tick(self, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+        sensor = self.definitions.resolve_sensor_def("heal_gaps")
+        context = dg.build_sensor_context(instance=instance, resources=self.resources, definitions=self.definitions)
+        requests = list(sensor.evaluate_tick(context).run_requests or [])
+        for request in requests:
+            job = self.definitions.resolve_job_def(request.job_name or "")
+            result = job.execute_in_process(
+                instance=instance, run_config=request.run_config, tags=request.tags, raise_on_error=False
+            )
+            assert result.success
+        return requests
+
+
+def make_due(client: Client) -> None:
+    """Lets the pause between two attempts pass."""
+    client.command(
+        "INSERT INTO analytics.gaps SELECT * REPLACE (next_attempt_at - INTERVAL 2 DAY AS next_attempt_at,"
+        " version + 1 AS version) FROM analytics.gaps FINAL WHERE is_open AND next_attempt_at IS NOT NULL"
+    )
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 451}, {"kind": "empty"}], ids=["refused", "lost"])
+@pytest.mark.parametrize("alone", [False, True], ids=["beside others", "alone"])
+def test_a_lost_day_heals_without_a_person_in_one_attempt(
+    migrated: Client, tmp_path: Path, fault: dict[str, object], alone: bool
+) -> None:
+    """The venue refuses one instrument for a day, or pretends to have nothing, which is believed when said twice."""
+    instruments = [BTC] if alone else [BTC, ETH]
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
+        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        fill(migrated, exchanges, covered(*instruments, start=DAY - dt.timedelta(days=1)))
+        fill(migrated, exchanges, covered(*instruments, start=DAY + dt.timedelta(days=1)))
+        post(url, "/_faults", {"path": "/api/v3/klines", "symbol": "BTCUSDT", "times": 1000, **fault})
+        fill(migrated, exchanges, covered(*instruments))
+        urllib.request.urlopen(urllib.request.Request(url + "/_faults", method="DELETE"), timeout=10).close()
+        judge(migrated, covered(*instruments), BARS, UNIVERSE)
+        expected = "we_missed" if fault["kind"] == "status" else "venue_outage" if alone else "unknown"
+        assert verdicts(migrated, BTC) == [("01 00:00", "02 00:00", expected)]
+        daemon = Daemon(migrated, exchanges, UNIVERSE)
+        (request,) = daemon.tick(instance)
+        assert request.tags["alphaforge/trigger"] == "heal"
+        assert daemon.tick(instance) == []
+    assert found(migrated, BTC) == []
+    (healed,) = found(migrated, BTC, is_open=False)
+    assert (healed["verdict"], healed["attempts"]) == ("we_missed", 1)
+    assert "came with a later answer, after 1 attempts" in healed["evidence"]
+    assert scores(migrated, BTC)[DAY]["score"] == 100
+
+
+def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_path: Path) -> None:
+    start = int(dt.datetime(2025, 6, 1, tzinfo=dt.UTC).timestamp() * 1000)
+    for symbol, absent in (("BTCUSDT", range(300, 305)), ("ETHUSDT", range(0))):
+        folder = tmp_path / "played/klines/binance_spot" / symbol / "1m"
+        folder.mkdir(parents=True)
+        minutes = [n for n in range(1440 + 60) if n not in absent]
+        values = {name: [10.0 + n % 7 for n in minutes] for name in ("open", "high", "low", "close", "volume")}
+        pq.write_table(pa.table({"open_time": [start + n * 60_000 for n in minutes], **values}), folder / "a.parquet")
+    with (
+        sandbox.start(recordings=tmp_path / "played", budget_scale=LIFTED) as url,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        fill(migrated, exchanges, covered(BTC, ETH))
+        judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
+        assert verdicts(migrated, BTC) == [("01 05:00", "01 05:05", "unknown")]
+        daemon = Daemon(migrated, exchanges, UNIVERSE)
+        asked = []
+        for _ in range(coverage.UNKNOWN_ATTEMPTS_MAX + 2):
+            asked.append(len(daemon.tick(instance)))
+            assert daemon.tick(instance) == []  # not before its time
+            make_due(migrated)
+    assert asked == [1] * coverage.UNKNOWN_ATTEMPTS_MAX + [0, 0]
+    (gap,) = found(migrated, BTC)
+    assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", coverage.UNKNOWN_ATTEMPTS_MAX, None)
+    assert f"asked again {coverage.UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]

@@ -1,0 +1,39 @@
+-- From where to where each series should have bars, for finding what is missing.
+-- Parameters: dataset, instruments, now, grace_s (younger is late, not missing), never_asked_s (a series left alone for longer
+-- is not kept up to date by anybody, and nothing is expected of it after the last it was asked for).
+
+CREATE OR REPLACE VIEW analytics.asked_spans
+AS SELECT
+    instrument_id, venue, symbol, interval,
+    transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS step_ms,
+    asked_from,
+    if(horizon > known_until + toIntervalSecond({never_asked_s:UInt32}), known_until, greatest(known_until, horizon)) AS expected_until,
+    listed_at, delisted_at
+FROM
+(
+    SELECT
+        s.instrument_id AS instrument_id, s.venue AS venue, s.symbol AS symbol, s.interval AS interval, s.asked_from AS asked_from,
+        l.listed_at AS listed_at, l.delisted_at AS delisted_at,
+        if(v.venue != '',
+            addMilliseconds({now:DateTime64(3, 'UTC')}, v.clock_skew_ms) - toIntervalSecond({grace_s:UInt32}),
+            greatest(s.venue_answered_until, least(s.venue_failed_until, {now:DateTime64(3, 'UTC')} - toIntervalSecond({grace_s:UInt32})))
+        ) AS horizon,
+        greatest(s.answered_until, least(s.failed_until, horizon)) AS known_until
+    FROM
+    (
+        SELECT
+            *, max(answered_until) OVER (PARTITION BY venue) AS venue_answered_until,
+            max(failed_until) OVER (PARTITION BY venue) AS venue_failed_until
+        FROM
+        (
+            SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, min(window_start) AS asked_from,
+                maxIf(window_end, status = 'complete') AS answered_until, maxIf(window_end, status = 'failed') AS failed_until
+            FROM analytics.ingest_batches
+            WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
+            GROUP BY instrument_id, interval
+        )
+    ) AS s
+    LEFT JOIN (SELECT venue, clock_skew_ms FROM analytics.venues FINAL) AS v ON s.venue = v.venue
+    LEFT JOIN (SELECT instrument_id, listed_at, delisted_at FROM analytics.v_instruments) AS l ON s.instrument_id = l.instrument_id
+)
+COMMENT 'Per series: since when it was asked for, until when it should be there, and the listing dates by the venue. Internal.';
