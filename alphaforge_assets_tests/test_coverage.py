@@ -13,6 +13,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets import coverage, healing
+from alphaforge_assets.cli.gaps import print_coverage, print_gaps
+from alphaforge_assets.cli.screen import screen
 from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.definitions import build
@@ -22,6 +24,7 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 
 DAY = dt.date(2025, 6, 1)
@@ -275,6 +278,21 @@ def test_what_is_left_of_a_gap_keeps_its_history(migrated: Client) -> None:
     (gone,) = found(migrated, BTC, is_open=False)
     assert (gone["verdict"], gone["next_attempt_at"]) == ("we_missed", None)
     assert "4 of 9 bars came" in gone["evidence"]
+
+
+def test_tables_fit_a_terminal(migrated: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    hole(migrated, BTC, "06-01 05:00", "06-01 05:20")
+    judge(migrated, covered(BTC), BARS, UNIVERSE)
+    monkeypatch.setattr(screen, "width", 80)
+    bounds = {"instruments": [BTC.instrument_id]}
+    with screen.capture() as shown:
+        print_gaps(statements.rows(migrated, "reads/gaps", **bounds, with_filled=True))
+        print_coverage(statements.rows(migrated, "reads/coverage", **bounds))
+    text = shown.get()
+    assert "venue_outage" in text
+    assert "rests on one instrument" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
 
 
 def observe_clock(client: Client, venue: str, now: dt.datetime) -> None:
