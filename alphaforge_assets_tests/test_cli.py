@@ -72,6 +72,11 @@ def counted(client: Client, table: str, instrument: str = "") -> int:
 
 
 IMPOSSIBLE = {
+    "instruments missing": (RANGE, "--instruments is missing: bars needs keys or globs"),
+    "before the index": (
+        ("--datasets", "fear_greed_index", "--from", "2018-01-31", "--to", "2018-02-02"),
+        "--from 2018-01-31: fear_greed_index begins on 2018-02-01",
+    ),
     "instrument unknown": ((*RANGE, "--instruments", "nope.*"), "'nope.*' is not in the universe"),
     "instrument nearly known": (
         (*RANGE, "--instruments", "binance_spot.BTC-USD"),
