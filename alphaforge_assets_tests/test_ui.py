@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from alphaforge_assets.checks import RULES
 from alphaforge_assets_tests.installed import Filled
 
 pytestmark = pytest.mark.browser
@@ -88,16 +89,19 @@ LAYERS = {
 
 
 def test_lineage_shows_every_table_from_the_venues_to_the_views(seen: Seen) -> None:
+    seen.page.set_viewport_size({"width": 2600, "height": 1700})  # a graph drawn small leaves out the names
     seen.open("/asset-groups", *LAYERS)
     seen.picture("lineage")
     for layer, tables in LAYERS.items():
         seen.open(f"/locations/alphaforge/asset-groups/{layer}", *tables)
         seen.picture(f"lineage-{layer}")
-    seen.open("/assets/bars?view=lineage&lineageScope=upstream", "staging_bars", "6 / 6 Passed")
+    bars = sum(rule.asset == "bars" for rule in RULES)
+    seen.open("/assets/bars?view=lineage&lineageScope=upstream", "staging_bars", f"{bars} / {bars} Passed")
     seen.picture("lineage-bars")
 
 
 def test_catalog_lists_the_assets(seen: Seen) -> None:
+    seen.page.set_viewport_size({"width": 1500, "height": 3000})  # the list draws only what is in view
     seen.open("/assets", "landing_bars", "v_instruments")
     seen.picture("catalog")
 
