@@ -20,7 +20,7 @@ demo: setup  ## the main job: a small warehouse from emulated exchanges, through
 up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 	@$(BIN)/alphaforge up --venues sandbox
 
-test: setup lint  ## every check and test but the slow ones (about ten minutes on two cores)
+test: setup lint  ## every check and test but the slow ones (a quarter of an hour on two cores)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: setup  ## the tests that take minutes each
