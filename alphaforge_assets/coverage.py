@@ -66,8 +66,6 @@ ATTEMPT_LIMITS = {
     "alone_attempts": ALONE_ATTEMPTS_MAX,
 }
 
-VERDICTS = ("not_listed", "delisted", "retention_lost", "we_missed", "no_trades", "venue_outage", "unknown")
-
 
 def _seconds(span: dt.timedelta) -> int:
     return int(span.total_seconds())

@@ -343,10 +343,6 @@ def _funding_info(exchange: Exchange) -> Reply:
     return Reply(dump(rows), rows=len(rows))
 
 
-def _premium_weight(query: Query) -> int:
-    return 1 if "symbol" in query else 10
-
-
 def _premium_index(exchange: Exchange, query: Query) -> Reply:
     now = exchange.clock.now_ms()
     every = [_listing(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")

@@ -37,7 +37,6 @@ BLOCK = 1 << BLOCK_LEVELS  # minutes computed at once: 2.8 days
 TOP_LEVELS = 16  # the path returns to its anchors every 2^16 minutes
 QUIET_MINUTES = 32  # how far back the last trade of a quiet minute is looked for
 BLOCKS_KEPT = 1024  # 32 kB each
-ONE_MINUTE = Interval(MINUTE_MS)
 
 _YEARS = (2017.0, 2017.5, 2018.0, 2018.5, 2019.0, 2019.5, 2020.0, 2020.5, 2021.0, 2021.35, 2021.55, 2021.85, 2022.45,
           2023.0, 2023.5, 2024.0, 2024.2, 2024.7, 2025.0, 2025.3, 2025.6, 2025.8, 2026.0, 2026.5, 2027.0,

@@ -1,4 +1,5 @@
-"""The SQL files, and the few ways to run one. No other module reads sql/ or sends a statement of its own.
+"""The SQL files, and the few ways to run one. No other module reads sql/ or sends a statement of its own,
+but for the migrator, which has the files of sql/migrations and the history to itself.
 
 A statement is named by its path below sql/ without the ending: `staging/bars` is sql/staging/bars.sql. Values are bound
 by the server ({name:Type} in the file); nothing is ever pasted into the text.
