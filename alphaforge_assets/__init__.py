@@ -7,7 +7,7 @@ The map, from what everything knows to what knows everything (imports point up t
     venues/      WHERE it comes from: one file a venue, the guarded HTTP, the rate budget
     warehouse/   the only code that talks to ClickHouse: client, statements, batches, migrations, the embedded server
     settings     the environment, read once
-    research     reading for people
+    research     reading for people: frames, receipts, snapshots
     partitions   day x instrument, and the rectangle a run covers; from here on up Dagster may be imported
     resources, described                 what assets are given, and what the UI shows of them
     landing, staging, mart, dimensions   the assets of each layer

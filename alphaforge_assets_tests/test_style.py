@@ -25,7 +25,8 @@ def tree(path: Path) -> ast.Module:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_module_says_what_belongs_in_it_and_stays_small(path: Path) -> None:
     module = tree(path)
-    if path.name == "__init__.py" and path.parent != ROOT / "alphaforge_assets":
+    faces = (ROOT / "alphaforge_assets", ROOT / "alphaforge_assets" / "research")  # what people import from outside
+    if path.name == "__init__.py" and path.parent not in faces:
         assert not module.body, f"{path}: one import path a symbol, so packages stay empty"
         return
     assert ast.get_docstring(module), f"{path} has no docstring"

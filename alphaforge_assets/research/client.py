@@ -1,7 +1,4 @@
-"""Reading for people: bars and funding rates into a DataFrame.
-
-No Dagster here, so a notebook pays for nothing but the warehouse client.
-"""
+"""The reader of the warehouse: bars, funding rates, the index and instruments as frames."""
 
 import datetime as dt
 from dataclasses import dataclass
