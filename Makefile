@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow bench lint lock clean
+.PHONY: help setup demo up test test-slow bench docs lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,6 +35,9 @@ lint: setup  ## style, types, import contracts, and whether the Dagster definiti
 
 bench: setup  ## speed, as ratios to floors measured in the same run
 	$(BIN)/python -m bench.bars
+
+docs: setup  ## renew docs/dictionary.md from the comments of the schema
+	$(BIN)/python -m docs.make_dictionary
 
 lock:  ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
