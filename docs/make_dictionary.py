@@ -1,4 +1,4 @@
-"""Writes docs/dictionary.md: every table and view with its columns, from the COMMENTs in sql/migrations. See `make docs`."""
+"""Writes docs/dictionary.md: every table and view with its columns, from the comments in sql/migrations: `make docs`."""
 
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def text() -> str:
 
 def _table(name: str, comment: str, columns: tuple[tuple[str, str, str], ...]) -> str:
     rows = "".join(f"| `{column}` | `{kind}` | {said} |\n" for column, kind, said in _unquoted(columns))
-    return f"### {name}\n\n{comment.replace(chr(39) * 2, chr(39))}\n\n| column | type | meaning |\n|---|---|---|\n{rows}"
+    comment = comment.replace("''", "'")
+    return f"### {name}\n\n{comment}\n\n| column | type | meaning |\n|---|---|---|\n{rows}"
 
 
 def _unquoted(columns: tuple[tuple[str, str, str], ...]) -> list[tuple[str, str, str]]:
