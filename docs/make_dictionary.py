@@ -1,4 +1,4 @@
-"""Writes docs/dictionary.md: every table and view with its columns, from the comments in sql/migrations: `make docs`."""
+"""Writes docs/dictionary.md: every table and view, from the comments in sql/migrations: `make docs`."""
 
 from pathlib import Path
 
