@@ -45,6 +45,9 @@ LAYERS = {
     "v_gaps": "research",
     "v_instruments": "research",
     "v_instruments_history": "research",
+    "snapshots": "mart",
+    "snapshot_hashes": "mart",
+    "v_snapshots": "research",
 }
 
 _OBJECT = re.compile(

@@ -1,9 +1,9 @@
 """What researchers read: staging rows -> new versions in history -> the current version of each bar.
 
-Only changes are published, so a rerun publishes nothing and history holds every version once.
+Only changes are published, so a rerun publishes nothing and history holds every version once. The server says when a
+version was published; what that owes to snapshots stands in research/snapshots.py.
 """
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
@@ -24,10 +24,9 @@ def publish(
     comment: Mapping[str, str] | None = None,
 ) -> None:
     """Bring history, then the current table, up to date with staging. Raises WarehouseDown, WarehouseRefused."""
-    published_at = dt.datetime.now(dt.UTC)
     for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
-        statements.execute(client, f"mart/{dataset.name}_history", comment, **bounds, published_at=published_at)
+        statements.execute(client, f"mart/{dataset.name}_history", comment, **bounds)
         statements.execute(client, f"mart/{dataset.name}", comment, **bounds)
 
 
@@ -50,6 +49,7 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
 
 def specs() -> list[dg.AssetSpec]:
     """Tables written beside the marts, and the views researchers read at the end of the lineage."""
+    histories = ["bars_history", "fear_greed_index_history", "funding_rates_history"]
     return [
         dg.AssetSpec("bars_history", deps=["staging_bars"], **described("bars_history")),
         dg.AssetSpec("v_bars", deps=["bars"], **described("v_bars")),
@@ -59,4 +59,7 @@ def specs() -> list[dg.AssetSpec]:
         dg.AssetSpec("v_fear_greed", deps=["fear_greed_index"], **described("v_fear_greed")),
         dg.AssetSpec("funding_rates_history", deps=["staging_funding_rates"], **described("funding_rates_history")),
         dg.AssetSpec("v_funding", deps=["funding_rates"], **described("v_funding")),
+        dg.AssetSpec("snapshots", deps=histories, **described("snapshots")),
+        dg.AssetSpec("snapshot_hashes", deps=histories, **described("snapshot_hashes")),
+        dg.AssetSpec("v_snapshots", deps=["snapshots"], **described("v_snapshots")),
     ]

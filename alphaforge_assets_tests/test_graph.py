@@ -38,6 +38,9 @@ GOLDEN = {
     "v_gaps": ("research", ["gaps"]),
     "v_instruments": ("research", ["instruments"]),
     "v_instruments_history": ("research", ["instruments"]),
+    "snapshots": ("mart", ["bars_history", "fear_greed_index_history", "funding_rates_history"]),
+    "snapshot_hashes": ("mart", ["bars_history", "fear_greed_index_history", "funding_rates_history"]),
+    "v_snapshots": ("research", ["snapshots"]),
 }
 CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 

@@ -1,4 +1,5 @@
 -- Staging -> history: only rows whose values differ from the last published version of their key. A rerun adds nothing.
+-- The server says when, and never up to the instant of a snapshot, whatever its clock does: see research/snapshots.py.
 INSERT INTO analytics.bars_history
 (
     instrument_id, venue, symbol, interval, timestamp, close_time, open, high, low, close, volume,
@@ -8,7 +9,8 @@ INSERT INTO analytics.bars_history
 SELECT
     instrument_id, venue, symbol, interval, timestamp, close_time, open, high, low, close, volume,
     quote_volume, contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume,
-    source, batch_id, ingested_at, version, {published_at:DateTime64(3, 'UTC')}
+    source, batch_id, ingested_at, version,
+    greatest(now64(3, 'UTC'), (SELECT max(pinned_at) + INTERVAL 1 MILLISECOND FROM analytics.snapshots)) AS published_at
 FROM analytics.staging_bars AS staged FINAL
 LEFT ANTI JOIN
 (

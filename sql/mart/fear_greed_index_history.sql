@@ -1,9 +1,10 @@
 -- Staging -> history: only rows whose values differ from the last published version of their key. A rerun adds nothing.
+-- The server says when, and never up to the instant of a snapshot, whatever its clock does: see research/snapshots.py.
 INSERT INTO analytics.fear_greed_index_history
 (instrument_id, venue, symbol, interval, timestamp, value, classification, source, batch_id, ingested_at, version, published_at)
 SELECT
     instrument_id, venue, symbol, interval, timestamp, value, classification, source, batch_id, ingested_at, version,
-    {published_at:DateTime64(3, 'UTC')}
+    greatest(now64(3, 'UTC'), (SELECT max(pinned_at) + INTERVAL 1 MILLISECOND FROM analytics.snapshots)) AS published_at
 FROM analytics.staging_fear_greed_index AS staged FINAL
 LEFT ANTI JOIN
 (

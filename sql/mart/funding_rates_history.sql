@@ -1,4 +1,5 @@
 -- Staging -> history: only rows whose values differ from the last published version of their key. A rerun adds nothing.
+-- The server says when, and never up to the instant of a snapshot, whatever its clock does: see research/snapshots.py.
 INSERT INTO analytics.funding_rates_history
 (
     instrument_id, venue, symbol, timestamp, timestamp_raw, rate_type, rate, predicted_rate, mark_price,
@@ -8,7 +9,8 @@ INSERT INTO analytics.funding_rates_history
 SELECT
     instrument_id, venue, symbol, timestamp, timestamp_raw, rate_type, rate, predicted_rate, mark_price,
     index_price, interest_rate, estimated_settle_price, next_rate, next_timestamp, previous_rate,
-    previous_timestamp, metadata, source, batch_id, ingested_at, version, {published_at:DateTime64(3, 'UTC')}
+    previous_timestamp, metadata, source, batch_id, ingested_at, version,
+    greatest(now64(3, 'UTC'), (SELECT max(pinned_at) + INTERVAL 1 MILLISECOND FROM analytics.snapshots)) AS published_at
 FROM analytics.staging_funding_rates AS staged FINAL
 LEFT ANTI JOIN
 (
