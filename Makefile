@@ -35,6 +35,7 @@ lint: setup  ## style, types, import contracts, and whether the Dagster definiti
 
 bench: setup  ## speed, as ratios to floors measured in the same run
 	$(BIN)/python -m bench.bars
+	$(BIN)/python -m bench.reads
 
 lock:  ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \

@@ -6,5 +6,6 @@ from alphaforge_assets.research.completeness import IncompleteWarning
 from alphaforge_assets.research.receipts import Receipt, content_hash, to_parquet
 
 __all__ = [
-    "CoverageError", "IncompleteWarning", "Receipt", "Research", "Verification", "connect", "content_hash", "to_parquet",
+    "CoverageError", "IncompleteWarning", "Receipt", "Research", "Verification",
+    "connect", "content_hash", "to_parquet",
 ]  # fmt: skip

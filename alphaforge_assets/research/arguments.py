@@ -99,7 +99,7 @@ def span(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:
     return first, last
 
 
-def moment(name: str, value: Moment) -> dt.datetime:
+def moment(name: str, value: object) -> dt.datetime:
     """An aware datetime, in UTC, to the millisecond below. Naive ones, dates and strings without an offset mean UTC.
 
     Strings are ISO 8601: 05/06/2025 is a different day to different people. Raises BadInput naming the argument.
@@ -119,7 +119,7 @@ def moment(name: str, value: Moment) -> dt.datetime:
     elif isinstance(value, dt.date):
         stamp = dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
     elif type(value).__name__ == "datetime64":  # numpy's, which is always UTC
-        return moment(name, pd.Timestamp(value))
+        return moment(name, pd.Timestamp(str(value)))
     else:
         raise BadInput(f"{name} {value!r}: {WRITE}")
     try:

@@ -73,23 +73,22 @@ class Research:
     All readers of series share these arguments:
 
     instrument  one key (`okx_perp.BTC-USDT`), a list of keys, or a glob (`binance_*.BTC-USDT`, `*`)
-    start, end  [start, end) of the timestamps: ISO strings, dates, datetimes; naive means UTC, and may be mixed with aware
-    columns     which columns, in which order; what is not named is not read
-    as_of       what was known at that moment: versions published by then, settlements and listings known by then
-    snapshot    the name of a snapshot: read exactly what was pinned
-    frame       "pandas", "polars" or "arrow"
-    form        "long": a row a timestamp of each instrument. One key gives the index `timestamp`; a list or a glob, also
-                of one, gives the index (`instrument`, `timestamp`), sorted, so that `frame.loc[key]` is what the key alone
-                gives. polars and Arrow have both as their first columns.
-                "wide" (pandas): index `timestamp`, columns (`column`, `instrument`), so that `frame.close` is the panel of
-                all closes; what an instrument lacks is missing there, and flags are of dtype `boolean`.
-    require_complete  True raises CoverageError for any gap, "explained" only for those that nobody has explained; else one
-                IncompleteWarning sums them up. Nothing is filled unless `fill` says how.
+    start, end  [start, end) of the timestamps: ISO strings, dates, datetimes; naive ones mean UTC, beside aware ones
+    too columns     which columns, in which order; what is not named is not read as_of       what was known at that
+    moment: versions published, settlements and listings seen by then snapshot    the name of a snapshot: read exactly
+    what was pinned frame       "pandas", "polars" or "arrow" form        "long": a row a timestamp of each
+    instrument. One key gives the index `timestamp`; a list or a glob, even
+                of one, the index (`instrument`, `timestamp`), sorted, so that `frame.loc[key]` is what the key alone
+                gives. In polars and Arrow these are the first columns.
+                "wide" (pandas): index `timestamp`, columns (`column`, `instrument`), so that `frame.close` is the panel
+                of all closes; what an instrument lacks is missing there, and flags are of dtype `boolean`.
+    require_complete  True raises CoverageError for any gap, "explained" only for those that nobody has explained;
+                otherwise one IncompleteWarning sums them up. Nothing is filled unless `fill` says how.
     adjust      only None: prices are as the venue gave them
 
-    Timestamps are datetime64[ms, UTC], ascending; dtypes are the same for an empty result. Every frame carries its receipt
-    (`receipts.Receipt`): pandas in `attrs["receipt"]`, Arrow in the schema's metadata, polars by `receipt(frame)`.
-    Raises BadInput naming the argument, WarehouseDown, WarehouseRefused.
+    Timestamps are datetime64[ms, UTC], ascending; dtypes are the same for an empty result. Every frame carries its
+    receipt (`receipts.Receipt`): pandas in `attrs["receipt"]`, Arrow in the schema's metadata, polars by
+    `receipt(frame)`. Raises BadInput naming the argument, WarehouseDown, WarehouseRefused.
     """
 
     client: Client
@@ -107,9 +106,10 @@ class Research:
         (Int64), taker_buy_base_volume, taker_buy_quote_volume (float64), source (str); on request also contract_volume
         (float64), close_time, ingested_at, published_at (datetime64[ms, UTC]). Bars the venue never had are absent.
 
-        `fill` adds the column is_filled (bool) and a row for each missing bar: "null" leaves it empty, "forward" gives it
-        the last close as its prices and no volume, from the first bar of the range on. Never where the instrument was not
-        listed or delisted, the bar had not closed, or nobody ever asked. Filled rows do not make a range complete.
+        `fill` adds the column is_filled (bool) and a row for each missing bar: "null" leaves it empty, "forward"
+        gives it the last close as its prices and no volume, from the first bar of the range on. Never where the
+        instrument was not listed or delisted, the bar had not closed, or nobody ever asked. Filled rows do not make a
+        range complete.
         """
         arguments.one_of("fill", fill, (None, "forward", "null"))
         arguments.unadjusted(adjust)
@@ -123,13 +123,15 @@ class Research:
     ) -> AnyFrame:  # fmt: skip
         """Settled funding rates of perpetuals with [start, end) of their settlement times, to the minute.
 
-        Columns: rate_type (str), rate (float64, share of the position's value, longs pay when positive), predicted_rate,
-        mark_price (float64, quote), interval_hours (float64, since the settlement before, as observed), rate_bound
-        (float64), is_out_of_bounds (bool), source (str); on request also those of v_funding. What the venue does not say is
-        NaN. A venue that settles twice at one time gives two rows of it, with another rate_type.
+        Columns: rate_type (str), rate (float64, share of the position's value, longs pay when positive),
+        predicted_rate, mark_price (float64, quote), interval_hours (float64, since the settlement before, as
+        observed), rate_bound (float64), is_out_of_bounds (bool), source (str); on request also those of v_funding.
+        What the venue does not say is NaN. A venue that settles twice at one time gives two rows of it, with another
+        rate_type.
 
-        Complete means that the venue was asked for every minute of the range, and answered: when it settles is observed,
-        never assumed. A glob means the perpetuals that it matches. The arguments are explained at `Research`.
+        Complete means that the venue was asked for every minute of the range, and answered: when it settles is
+        observed, never assumed. A glob means the perpetuals that it matches. The arguments are explained at
+        `Research`.
         """
         request = self._request("funding_rates", instrument, "", start, end, columns, as_of, snapshot, form, None)
         return self._frame(request, frame, require_complete)
@@ -141,8 +143,8 @@ class Research:
     ) -> AnyFrame:  # fmt: skip
         """The Fear and Greed Index of the closed days in [start, end), indexed by `timestamp`, the start of the day.
 
-        Columns: value (uint8, 0 extreme fear to 100 extreme greed), classification, source (str). Days the source does not
-        have are absent. The arguments are explained at `Research`.
+        Columns: value (uint8, 0 extreme fear to 100 extreme greed), classification, source (str). Days the source
+        does not have are absent. The arguments are explained at `Research`.
         """
         key = FEAR_GREED.key
         request = self._request("fear_greed_index", key, "1d", start, end, columns, as_of, snapshot, "long", None)
@@ -151,9 +153,9 @@ class Research:
     def instruments(self, venue: str | None = None, as_of: Moment | None = None) -> pd.DataFrame:
         """What the venues say, or said at `as_of`, of each instrument: one row each, ordered by venue and symbol.
 
-        `venue` is a name or a glob (`binance_*`). Indexed by `instrument` (the key, such as `okx_perp.BTC-USDT`), with the
-        columns of v_instruments_history. One that its venue no longer lists is there with status `not_listed`; what was
-        not yet observed at `as_of` is not. Raises BadInput naming the argument, WarehouseDown.
+        `venue` is a name or a glob (`binance_*`). Indexed by `instrument` (the key, such as `okx_perp.BTC-USDT`),
+        with the columns of v_instruments_history. One that its venue no longer lists is there with status
+        `not_listed`; what was not yet observed at `as_of` is not. Raises BadInput naming the argument, WarehouseDown.
         """
         venues = fnmatch.filter(VENUES, venue or "*")
         if not venues:

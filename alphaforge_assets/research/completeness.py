@@ -1,10 +1,10 @@
 """What is missing of an answer and why: never filled, never hidden; said once, or refused.
 
 Every slot of the grid in [start, end) is expected. What has no row is a gap, with the verdict of the gap ledger
-(analytics.v_gaps: not_listed, delisted, retention_lost, no_trades, venue_outage, we_missed, unknown) or, where the ledger
-has none, one of these: `not_closed` (it had not ended at the moment of the read), `we_missed` (the venue was asked and
-did not answer), `unknown` (it answered without it, and nobody has judged that yet), `never_asked`. A bar off the grid
-fills the slot it opens in. Funding has no grid: there the minutes count that no complete answer covers.
+(analytics.v_gaps: not_listed, delisted, retention_lost, no_trades, venue_outage, we_missed, unknown) or, where the
+ledger has none, one of these: `not_closed` (it had not ended at the moment of the read), `we_missed` (the venue was
+asked and did not answer), `unknown` (it answered without it, and nobody has judged that yet), `never_asked`. A bar
+off the grid fills the slot it opens in. Funding has no grid: there the minutes count that no complete answer covers.
 """
 
 import datetime as dt
@@ -54,7 +54,8 @@ class Ledger:
     """What the warehouse knows of the range.
 
     `gaps` are (instrument_id, start ms, end ms, verdict, evidence), the most certain last. `asked` gives
-    (instrument_id, status, start ms, end ms), the complete ones last; it is a query, and run only if something is missing.
+    (instrument_id, status, start ms, end ms), the complete ones last; it is a query, and run only if something is
+    missing.
     """
 
     gaps: Sequence[tuple[int, int, int, str, str]]

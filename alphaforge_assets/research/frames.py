@@ -110,7 +110,8 @@ def to_pandas(table: pa.Table, *, wide: bool = False, keys: tuple[str, ...] = ()
         return _wide(frame, times, codes, keys)
     moments, places = np.unique(times.asi8, return_inverse=True)
     levels = [names, pd.DatetimeIndex(moments.view("datetime64[ms]"), tz="UTC")]
-    frame.index = pd.MultiIndex(levels, [codes, places], names=["instrument", "timestamp"], verify_integrity=False)
+    numbers: list[Any] = [codes, places]
+    frame.index = pd.MultiIndex(levels, numbers, names=["instrument", "timestamp"], verify_integrity=False)
     return frame
 
 
@@ -166,9 +167,10 @@ def to_arrow(frame: Any) -> pa.Table:
 
 def _long(wide: pd.DataFrame) -> pd.DataFrame:
     order = list(dict.fromkeys(wide.columns.get_level_values(0)))
-    long = wide.stack("instrument", future_stack=True)[order]
-    long = long.dropna(how="all").reorder_levels(["instrument", "timestamp"]).sort_index()
-    return long.astype({name: bool for name in long.columns if long[name].dtype == "boolean"})
+    stacked: Any = wide.stack("instrument", future_stack=True)
+    long = stacked[order].dropna(how="all").reorder_levels(["instrument", "timestamp"]).sort_index()
+    found: pd.DataFrame = long.astype({name: bool for name in long.columns if long[name].dtype == "boolean"})
+    return found
 
 
 def without_empty_rows(table: pa.Table) -> pa.Table:

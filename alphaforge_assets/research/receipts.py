@@ -1,8 +1,8 @@
 """What a frame can prove of itself: the receipt, the hash of the content, and both in Parquet.
 
-The content hash is defined on the canonical table (`frames`), so that every form of one read has the same. It is SHA-256
-over a JSON list of [column, kind], without spaces, and then over the SHA-256 of each column in turn, where a column is
-these bytes, little-endian, in the order of the rows:
+The content hash is defined on the canonical table (`frames`), so that every form of one read has the same. It is
+SHA-256 over a JSON list of [column, kind], without spaces, and then over the SHA-256 of each column in turn, where a
+column is these bytes, little-endian, in the order of the rows:
 
     time   int64 milliseconds since 1970, missing ones the smallest int64
     int    int64, missing ones the smallest int64
@@ -43,8 +43,8 @@ class Receipt:
     """Where a frame comes from, in plain values. `as_of` is the instant whose state of the warehouse it shows.
 
     Times are ISO 8601 in UTC. `gaps` are missing slots (minutes of funding) by verdict, `sources` the share of the rows
-    by source, `rejected_rows` those of the range that broke a rule and are in rejected_rows, not here. `schema_version` is
-    the rank of the last migration.
+    by source, `rejected_rows` those of the range that broke a rule and are kept apart. `schema_version` is the rank of
+    the last migration.
     """
 
     dataset: str
@@ -144,7 +144,7 @@ def _whole(chunk: pa.Array) -> Any:
 
 
 def attach(frame: Any, receipt: Receipt) -> Any:
-    """`frame` with its receipt: in `attrs` of pandas, in the schema's metadata of Arrow, beside the frame for polars."""
+    """`frame` with its receipt: in `attrs` of pandas, in the schema's metadata of Arrow, beside a frame of polars."""
     if isinstance(frame, pd.DataFrame):
         frame.attrs[ATTRIBUTE] = receipt.plain()
         return frame
