@@ -76,7 +76,7 @@ def _nearest(pattern: str, known: Sequence[str]) -> str:
     same = [key for key in known if bare and re.sub(r"[^A-Z0-9]", "", key.split(".")[-1]) == bare]
     near = same[:6] or difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
     return (
-        f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known[:3])} and more, see instruments()"
+        f"did you mean {', '.join(near)}?" if near else f"`alphaforge universe` lists what there is, such as {known[0]}"
     )
 
 

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.research import arguments, completeness, frames, receipts
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
-from alphaforge_assets.research.reading import again, answer
+from alphaforge_assets.research.reading import again, answer, schema_there
 from alphaforge_assets.research.receipts import Receipt
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, VENUES, Universe, load_universe
@@ -25,6 +25,12 @@ AnyFrame: TypeAlias = Any  # pandas.DataFrame, polars.DataFrame or pyarrow.Table
 Kind = Literal["pandas", "polars", "arrow"]
 Columns: TypeAlias = str | Iterable[str] | None
 Complete: TypeAlias = bool | Literal["explained"]
+_OF_SNAPSHOT = {
+    "pinned_at": "datetime64[ms, UTC]",
+    **dict.fromkeys(("datasets", "instruments", "intervals"), "object"),  # each a tuple
+    **dict.fromkeys(("start", "end"), "datetime64[ms, UTC]"),
+    "rows": "int64",
+}
 _CALLER = 4  # frames between warnings.warn and whoever called a reader
 
 
@@ -73,13 +79,15 @@ class Research:
     All readers of series share these arguments:
 
     instrument  one key (`okx_perp.BTC-USDT`), a list of keys, or a glob (`binance_*.BTC-USDT`, `*`)
-    start, end  [start, end) of the timestamps: ISO strings, dates, datetimes; naive ones mean UTC, beside aware ones
-    too columns     which columns, in which order; what is not named is not read as_of       what was known at that
-    moment: versions published, settlements and listings seen by then snapshot    the name of a snapshot: read exactly
-    what was pinned frame       "pandas", "polars" or "arrow" form        "long": a row a timestamp of each
-    instrument. One key gives the index `timestamp`; a list or a glob, even
-                of one, the index (`instrument`, `timestamp`), sorted, so that `frame.loc[key]` is what the key alone
-                gives. In polars and Arrow these are the first columns.
+    start, end  [start, end) of the timestamps: ISO strings, dates, datetimes; naive ones mean UTC, and may stand
+                beside aware ones
+    columns     which columns, in which order; what is not named is not read
+    as_of       what was known at that moment: versions published, settlements and listings seen by then
+    snapshot    the name of a snapshot: read exactly what was pinned
+    frame       "pandas", "polars" or "arrow"
+    form        "long": a row a timestamp of each instrument. One key gives the index `timestamp`; a list or a glob,
+                even of one, the index (`instrument`, `timestamp`), sorted, so that `frame.loc[key]` is what the key
+                alone gives. In polars and Arrow these are the first columns.
                 "wide" (pandas): index `timestamp`, columns (`column`, `instrument`), so that `frame.close` is the panel
                 of all closes; what an instrument lacks is missing there, and flags are of dtype `boolean`.
     require_complete  True raises CoverageError for any gap, "explained" only for those that nobody has explained;
@@ -164,7 +172,8 @@ class Research:
         moment = now if as_of is None else arguments.moment("as_of", as_of)
         if moment > now:
             raise BadInput(f"as_of {as_of} is in the future: what the venues will list then is not known")
-        found = statements.table(self.client, "reads/instruments_as_of", venues=venues, as_of=moment)
+        with schema_there():
+            found = statements.table(self.client, "reads/instruments_as_of", venues=venues, as_of=moment)
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame.index = pd.Index(
             frame["venue"] + "." + frame["symbol"].str.replace("/", "-"), name="instrument", dtype="str"
@@ -191,9 +200,15 @@ class Research:
         """
         return self._told("reads/gaps_between", instrument, interval, start, end, with_filled=with_filled)
 
-    def snapshots(self) -> AnyFrame:
-        """The snapshots there are. Raises WarehouseDown."""
-        return _snapshots().listed(self.client)
+    def snapshots(self) -> pd.DataFrame:
+        """The snapshots there are, indexed by name: pinned_at, datasets, instruments, intervals, start, end, rows.
+
+        Raises WarehouseDown.
+        """
+        found = _snapshots().listed(self.client)
+        rows = {name: [getattr(snapshot, name) for snapshot in found] for name in _OF_SNAPSHOT}
+        frame = pd.DataFrame(rows, index=pd.Index([snapshot.name for snapshot in found], name="name", dtype="str"))
+        return frame.astype(_OF_SNAPSHOT)
 
     def receipt(self, frame: AnyFrame) -> Receipt:
         """The receipt of a frame in any form. Raises BadInput if it carries none."""
@@ -202,6 +217,8 @@ class Research:
     def verify(self, frame: AnyFrame | str | Path) -> Verification:
         """Prove a frame, or a Parquet file, by its receipt: hash it, and read the warehouse as of that instant again.
 
+        What was being published at the very moment of a read can show in it and not as of it, or the other way round; a
+        read as of an earlier moment, or of a snapshot, has no such moment.
         Raises BadInput for what has no receipt, WarehouseDown.
         """
         table = receipts.read_parquet(frame) if isinstance(frame, (str, Path)) else frame
@@ -262,9 +279,10 @@ class Research:
             arguments.interval(interval, self.universe.intervals)
         first, last = arguments.span(start, end)
         by_id = {zlib.crc32(key.encode()): key for key in chosen}
-        found = statements.table(
-            self.client, statement, instruments=list(by_id), interval=interval or "", start=first, end=last, **more
-        )
+        with schema_there():
+            found = statements.table(
+                self.client, statement, instruments=list(by_id), interval=interval or "", start=first, end=last, **more
+            )
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame.insert(0, "instrument", frame.pop("instrument_id").map(by_id).astype("str"))
         return frame
@@ -282,8 +300,8 @@ def _covered(pinned: Any, dataset: str, interval: str, start: dt.datetime, end: 
     name = f"snapshot {pinned.name!r}"
     if dataset not in pinned.datasets:
         raise BadInput(f"{name} has {', '.join(pinned.datasets)}, not {dataset}: pin it anew with that dataset")
-    if dataset == "bars" and interval != pinned.interval:
-        raise BadInput(f"interval {interval!r}: {name} has only {pinned.interval}")
+    if dataset == "bars" and interval not in pinned.intervals:
+        raise BadInput(f"interval {interval!r}: {name} has {', '.join(pinned.intervals)}")
     if start < pinned.start or end > pinned.end:
         raise BadInput(
             f"start {start:%Y-%m-%dT%H:%MZ} to end {end:%Y-%m-%dT%H:%MZ}: {name} covers only"

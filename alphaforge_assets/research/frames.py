@@ -32,9 +32,9 @@ def by_instrument(raw: pa.Table, keys: tuple[str, ...]) -> dict[str, pa.Table]:
     """The rows of each key, without copying: `raw` is ordered by its first column, instrument_id."""
     if len(keys) == 1:
         return {keys[0]: raw}
-    ids = raw.column(0).to_numpy()
-    starts = np.flatnonzero(np.diff(ids, prepend=-1)) if len(ids) else np.array([], np.int64)
-    ends = np.append(starts[1:], len(ids))
+    ids = raw.column(0).cast(pa.int64()).to_numpy()
+    starts = np.flatnonzero(np.diff(ids, prepend=-1))
+    ends = np.append(starts, len(ids))[1:]
     place = {int(ids[a]): (int(a), int(b)) for a, b in zip(starts, ends, strict=True)}
     rows = {key: place.get(zlib.crc32(key.encode()), (0, 0)) for key in keys}
     return {key: raw.slice(a, b - a) for key, (a, b) in rows.items()}

@@ -1,7 +1,9 @@
 """From a request to its answer: the rows, what is missing of them, and the receipt. All reads of series pass here."""
 
+import contextlib
 import datetime as dt
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.errors import BadInput
+from alphaforge_assets.errors import BadInput, WarehouseRefused
 from alphaforge_assets.research import completeness, frames
 from alphaforge_assets.research.arguments import LATEST, Request
 from alphaforge_assets.research.columns import FILLED, FORMS
 from alphaforge_assets.research.receipts import Receipt, code_version, content_hash
 from alphaforge_assets.warehouse import statements
+
+_NO_SUCH = (46, 60, 81)  # function (a view with parameters), table, database
+
+
+@contextlib.contextmanager
+def schema_there() -> Iterator[None]:
+    """Say what to do about a warehouse that has no tables yet, or older ones."""
+    try:
+        yield
+    except WarehouseRefused as error:
+        if error.code in _NO_SUCH:
+            raise BadInput("the warehouse has no schema yet, or an older one: run `alphaforge migrate`") from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,7 @@ def answer(client: Client, request: Request) -> Answer:
         "start": request.start,
         "end": request.end,
     }
-    with ThreadPoolExecutor(1) as pool:
+    with schema_there(), ThreadPoolExecutor(1) as pool:
         knowing = pool.submit(statements.rows, client, "reads/receipt", **bounds, as_of=request.as_of or LATEST)
         raw = _rows(client, request, bounds)
         (known,) = knowing.result()

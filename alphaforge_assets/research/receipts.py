@@ -191,6 +191,8 @@ def to_parquet(frame: Any, path: str | Path) -> None:
     if receipt.form != "long":
         raise BadInput("frame is wide: export the long form, and widen it where it is read")
     table = to_arrow(frame)
+    if receipt.is_many:  # as text, which every reader of Parquet understands alike; the file has a dictionary anyway
+        table = table.set_column(0, "instrument", table.column(0).cast(pa.string()))
     metadata = {METADATA: json.dumps(receipt.plain()).encode()}
     metadata[b"PANDAS_ATTRS"] = json.dumps({ATTRIBUTE: receipt.plain()}).encode()
     if isinstance(frame, pd.DataFrame):
