@@ -35,6 +35,7 @@ lint: setup  ## style, types, import contracts, and whether the Dagster definiti
 
 bench: setup  ## speed, as ratios to floors measured in the same run
 	$(BIN)/python -m bench.bars
+	$(BIN)/python -m bench.reads
 
 docs: setup  ## renew docs/dictionary.md from the comments of the schema
 	$(BIN)/python -m docs.make_dictionary

@@ -10,11 +10,14 @@
         ├── Occupied              a directory or port belongs to another process
         ├── WarehouseRefused      ClickHouse understood the statement and said no
         ├── MigrationRefused      the schema history and the files disagree
+        ├── CoverageError         a reader asked for complete data, and there are gaps; carries them
         ├── VenueRefused          geo-block, firewall, an error that is not about load
         └── UnknownSymbol         the venue does not list the instrument
 
 Each message names what is wrong, the value, and what to do. Nothing here does I/O.
 """
+
+from typing import Any
 
 
 class AlphaForgeError(Exception):
@@ -74,6 +77,14 @@ class WarehouseRefused(Permanent):
 
 class MigrationRefused(Permanent):
     """The migration files and `flyway_schema_history` disagree, or a migration failed."""
+
+
+class CoverageError(Permanent):
+    """What was asked for is not complete. `gaps` is a frame, one row a gap, with its verdict."""
+
+    def __init__(self, message: str, gaps: Any) -> None:
+        super().__init__(message)
+        self.gaps = gaps
 
 
 class VenueRefused(Permanent):

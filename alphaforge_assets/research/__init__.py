@@ -1,5 +1,11 @@
 """Reading for people: what a notebook imports. No Dagster below here, so reading costs nothing but the client."""
 
-from alphaforge_assets.research.client import Research, connect
+from alphaforge_assets.errors import CoverageError
+from alphaforge_assets.research.client import Research, Verification, connect
+from alphaforge_assets.research.completeness import IncompleteWarning
+from alphaforge_assets.research.receipts import Receipt, content_hash, to_parquet
 
-__all__ = ["Research", "connect"]
+__all__ = [
+    "CoverageError", "IncompleteWarning", "Receipt", "Research", "Verification",
+    "connect", "content_hash", "to_parquet",
+]  # fmt: skip

@@ -1,18 +1,37 @@
 """The reader of the warehouse: bars, funding rates, the index and instruments as frames."""
 
 import datetime as dt
+import fnmatch
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.research import arguments, completeness, frames, receipts
+from alphaforge_assets.research.arguments import Instruments, Moment, Request
+from alphaforge_assets.research.reading import again, answer, schema_there
+from alphaforge_assets.research.receipts import Receipt
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import INTERVAL_MS, VENUES, Universe, load_universe
+from alphaforge_assets.universe import FEAR_GREED, VENUES, Universe, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import keep_open
 
-Moment = str | dt.date | dt.datetime
+AnyFrame: TypeAlias = Any  # pandas.DataFrame, polars.DataFrame or pyarrow.Table, as `frame` says
+Kind = Literal["pandas", "polars", "arrow"]
+Columns: TypeAlias = str | Iterable[str] | None
+Complete: TypeAlias = bool | Literal["explained"]
+_OF_SNAPSHOT = {
+    "pinned_at": "datetime64[ms, UTC]",
+    **dict.fromkeys(("datasets", "instruments", "intervals"), "object"),  # each a tuple
+    **dict.fromkeys(("start", "end"), "datetime64[ms, UTC]"),
+    "rows": "int64",
+}
+_CALLER = 4  # frames between warnings.warn and whoever called a reader
 
 
 def connect(url: str | None = None) -> "Research":
@@ -27,98 +46,264 @@ def connect(url: str | None = None) -> "Research":
 
 
 @dataclass(frozen=True)
+class Verification:
+    """Whether a frame is what its receipt says, and whether the warehouse still gives it. True if both."""
+
+    receipt: Receipt
+    frame_hash: str
+    warehouse_hash: str
+
+    @property
+    def is_untouched(self) -> bool:
+        """The content of the frame is the one that was read."""
+        return self.frame_hash == self.receipt.content_hash
+
+    @property
+    def is_reproduced(self) -> bool:
+        """The warehouse, read as of the receipt's instant, gives the content that was read."""
+        return self.warehouse_hash == self.receipt.content_hash
+
+    def __bool__(self) -> bool:
+        return self.is_untouched and self.is_reproduced
+
+    def __str__(self) -> str:
+        frame = "is what was read" if self.is_untouched else "was changed since it was read"
+        warehouse = "still gives it" if self.is_reproduced else f"gives something else as of {self.receipt.as_of}"
+        return f"the frame {frame}; the warehouse {warehouse}"
+
+
+@dataclass(frozen=True)
 class Research:
-    """What researchers read. Made by `connect`."""
+    """What researchers read. Made by `connect`.
+
+    All readers of series share these arguments:
+
+    instrument  one key (`okx_perp.BTC-USDT`), a list of keys, or a glob (`binance_*.BTC-USDT`, `*`)
+    start, end  [start, end) of the timestamps: ISO strings, dates, datetimes; naive ones mean UTC, and may stand
+                beside aware ones
+    columns     which columns, in which order; what is not named is not read
+    as_of       what was known at that moment: versions published, settlements and listings seen by then
+    snapshot    the name of a snapshot: read exactly what was pinned
+    frame       "pandas", "polars" or "arrow"
+    form        "long": a row a timestamp of each instrument. One key gives the index `timestamp`; a list or a glob,
+                even of one, the index (`instrument`, `timestamp`), sorted, so that `frame.loc[key]` is what the key
+                alone gives. In polars and Arrow these are the first columns.
+                "wide" (pandas): index `timestamp`, columns (`column`, `instrument`), so that `frame.close` is the panel
+                of all closes; what an instrument lacks is missing there, and flags are of dtype `boolean`.
+    require_complete  True raises CoverageError for any gap, "explained" only for those that nobody has explained;
+                otherwise one IncompleteWarning sums them up. Nothing is filled unless `fill` says how.
+    adjust      only None: prices are as the venue gave them
+
+    Timestamps are datetime64[ms, UTC], ascending; dtypes are the same for an empty result. Every frame carries its
+    receipt (`receipts.Receipt`): pandas in `attrs["receipt"]`, Arrow in the schema's metadata, polars by
+    `receipt(frame)`. Raises BadInput naming the argument, WarehouseDown, WarehouseRefused.
+    """
 
     client: Client
     universe: Universe
 
-    def bars(self, instrument: str, interval: str, start: Moment, end: Moment) -> pd.DataFrame:
-        """Closed bars of `instrument` with [start, end) of their open times.
+    def bars(
+        self, instrument: Instruments, interval: str, start: Moment, end: Moment, *,
+        columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
+        frame: Kind = "pandas", form: Literal["long", "wide"] = "long",
+        fill: Literal["forward", "null"] | None = None, require_complete: Complete = False, adjust: None = None,
+    ) -> AnyFrame:  # fmt: skip
+        """Closed bars with [start, end) of their open times. The arguments are explained at `Research`.
 
-        Returns one row a bar, indexed by `timestamp` (UTC, ascending), with columns open, high, low, close (float64,
-        quote), volume (float64, base), quote_volume (float64), trade_count (Int64), taker_buy_base_volume,
-        taker_buy_quote_volume (float64), source (str). Bars the venue never had are absent; nothing is filled.
+        Columns: open, high, low, close (float64, quote), volume (float64, base), quote_volume (float64), trade_count
+        (Int64), taker_buy_base_volume, taker_buy_quote_volume (float64), source (str); on request also contract_volume
+        (float64), close_time, ingested_at, published_at (datetime64[ms, UTC]). Bars the venue never had are absent.
 
-        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        `fill` adds the column is_filled (bool) and a row for each missing bar: "null" leaves it empty, "forward"
+        gives it the last close as its prices and no volume, from the first bar of the range on. Never where the
+        instrument was not listed or delisted, the bar had not closed, or nobody ever asked. Filled rows do not make a
+        range complete.
         """
-        known = self.universe.instrument(instrument)
-        if interval not in INTERVAL_MS:
-            raise BadInput(f"interval {interval!r}: use one of {', '.join(INTERVAL_MS)}")
-        first, last = _range(start, end)
-        found = statements.table(
-            self.client, "reads/bars", instrument_id=known.instrument_id, interval=interval, start=first, end=last
-        )
-        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
-        frame["trade_count"] = frame["trade_count"].astype("Int64")
-        return frame.set_index("timestamp")
+        arguments.one_of("fill", fill, (None, "forward", "null"))
+        arguments.unadjusted(adjust)
+        request = self._request("bars", instrument, interval, start, end, columns, as_of, snapshot, form, fill)
+        return self._frame(request, frame, require_complete)
 
-    def fear_greed_index(self, start: Moment, end: Moment) -> pd.DataFrame:
-        """The Fear and Greed Index of the closed days in [start, end).
+    def funding_rates(
+        self, instrument: Instruments, start: Moment, end: Moment, *,
+        columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
+        frame: Kind = "pandas", form: Literal["long", "wide"] = "long", require_complete: Complete = False,
+    ) -> AnyFrame:  # fmt: skip
+        """Settled funding rates of perpetuals with [start, end) of their settlement times, to the minute.
 
-        Returns one row a day, indexed by `timestamp` (UTC, ascending), with columns value (uint8, 0 extreme fear to 100
-        extreme greed), classification and source (str). Days the source does not have are absent; nothing is filled.
+        Columns: rate_type (str), rate (float64, share of the position's value, longs pay when positive),
+        predicted_rate, mark_price (float64, quote), interval_hours (float64, since the settlement before, as
+        observed), rate_bound (float64), is_out_of_bounds (bool), source (str); on request also those of v_funding.
+        What the venue does not say is NaN. A venue that settles twice at one time gives two rows of it, with another
+        rate_type.
 
-        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        Complete means that the venue was asked for every minute of the range, and answered: when it settles is
+        observed, never assumed. A glob means the perpetuals that it matches. The arguments are explained at
+        `Research`.
         """
-        first, last = _range(start, end)
-        found = statements.table(self.client, "reads/fear_greed_index", start=first, end=last)
-        frame: pd.DataFrame = found.to_pandas(date_as_object=False)
-        return frame.set_index("timestamp")
+        request = self._request("funding_rates", instrument, "", start, end, columns, as_of, snapshot, form, None)
+        return self._frame(request, frame, require_complete)
+
+    def fear_greed_index(
+        self, start: Moment, end: Moment, *,
+        columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
+        frame: Kind = "pandas", require_complete: Complete = False,
+    ) -> AnyFrame:  # fmt: skip
+        """The Fear and Greed Index of the closed days in [start, end), indexed by `timestamp`, the start of the day.
+
+        Columns: value (uint8, 0 extreme fear to 100 extreme greed), classification, source (str). Days the source
+        does not have are absent. The arguments are explained at `Research`.
+        """
+        key = FEAR_GREED.key
+        request = self._request("fear_greed_index", key, "1d", start, end, columns, as_of, snapshot, "long", None)
+        return self._frame(request, frame, require_complete)
 
     def instruments(self, venue: str | None = None, as_of: Moment | None = None) -> pd.DataFrame:
         """What the venues say, or said at `as_of`, of each instrument: one row each, ordered by venue and symbol.
 
-        Indexed by `instrument` (the key, such as `okx_perp.BTC-USDT`), with the columns of v_instruments_history. One
-        that its venue no longer lists is there with status `not_listed`; what was not yet observed at `as_of` is not.
-
-        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        `venue` is a name or a glob (`binance_*`). Indexed by `instrument` (the key, such as `okx_perp.BTC-USDT`),
+        with the columns of v_instruments_history. One that its venue no longer lists is there with status
+        `not_listed`; what was not yet observed at `as_of` is not. Raises BadInput naming the argument, WarehouseDown.
         """
-        if venue is not None and venue not in VENUES:
+        venues = fnmatch.filter(VENUES, venue or "*")
+        if not venues:
             raise BadInput(f"venue {venue!r}: use one of {', '.join(VENUES)}")
-        moment = dt.datetime.now(dt.UTC) if as_of is None else _utc("as_of", as_of)
-        venues = [] if venue is None else [venue]
-        found = statements.table(self.client, "reads/instruments_as_of", venues=venues, as_of=moment)
+        now = dt.datetime.now(dt.UTC)
+        moment = now if as_of is None else arguments.moment("as_of", as_of)
+        if moment > now:
+            raise BadInput(f"as_of {as_of} is in the future: what the venues will list then is not known")
+        with schema_there():
+            found = statements.table(self.client, "reads/instruments_as_of", venues=venues, as_of=moment)
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
-        frame.index = pd.Index(frame["venue"] + "." + frame["symbol"].str.replace("/", "-"), name="instrument")
+        frame.index = pd.Index(
+            frame["venue"] + "." + frame["symbol"].str.replace("/", "-"), name="instrument", dtype="str"
+        )
         return frame
 
-    def funding_rates(self, instrument: str, start: Moment, end: Moment) -> pd.DataFrame:
-        """Settled funding rates of the perpetual `instrument` with [start, end) of their settlement times.
+    def coverage(
+        self, instrument: Instruments = "*", interval: str | None = None,
+        start: Moment = arguments.EARLIEST, end: Moment = arguments.LATEST,
+    ) -> pd.DataFrame:  # fmt: skip
+        """How complete each day of each series was when last computed: the columns of v_coverage, a row a day.
 
-        Returns one row a settlement, indexed by `timestamp` (UTC, ascending, to the minute), with columns rate_type
-        (str), rate (float64, share of the position's value, longs pay when positive), predicted_rate, mark_price
-        (float64, quote), interval_hours (float64, since the settlement before, as observed), rate_bound (float64),
-        is_out_of_bounds (bool), source (str). What the venue does not say is NaN. A venue that settles twice at one
-        time gives two rows of it, with another rate_type.
-
-        Strings and naive datetimes mean UTC. Raises BadInput naming the argument, WarehouseDown.
+        Raises BadInput naming the argument, WarehouseDown.
         """
-        known = self.universe.instrument(instrument)
-        if not known.is_perpetual:
-            raise BadInput(f"instrument {instrument!r} is not a perpetual and has no funding: use one of a _perp venue")
-        first, last = _range(start, end)
-        found = statements.table(
-            self.client, "reads/funding_rates", instrument_id=known.instrument_id, start=first, end=last
-        )
+        return self._told("reads/coverage_days", instrument, interval, start, end)
+
+    def gaps(
+        self, instrument: Instruments = "*", interval: str | None = None,
+        start: Moment = arguments.EARLIEST, end: Moment = arguments.LATEST, *, with_filled: bool = False,
+    ) -> pd.DataFrame:  # fmt: skip
+        """The ledger of gaps that reach into [start, end), with verdict and evidence: the columns of v_gaps.
+
+        Those that healing has filled since only on request. Raises BadInput naming the argument, WarehouseDown.
+        """
+        return self._told("reads/gaps_between", instrument, interval, start, end, with_filled=with_filled)
+
+    def snapshots(self) -> pd.DataFrame:
+        """The snapshots there are, indexed by name: pinned_at, datasets, instruments, intervals, start, end, rows.
+
+        Raises WarehouseDown.
+        """
+        found = _snapshots().listed(self.client)
+        rows = {name: [getattr(snapshot, name) for snapshot in found] for name in _OF_SNAPSHOT}
+        frame = pd.DataFrame(rows, index=pd.Index([snapshot.name for snapshot in found], name="name", dtype="str"))
+        return frame.astype(_OF_SNAPSHOT)
+
+    def receipt(self, frame: AnyFrame) -> Receipt:
+        """The receipt of a frame in any form. Raises BadInput if it carries none."""
+        return receipts.receipt_of(frame)
+
+    def verify(self, frame: AnyFrame | str | Path) -> Verification:
+        """Prove a frame, or a Parquet file, by its receipt: hash it, and read the warehouse as of that instant again.
+
+        What was being published at the very moment of a read can show in it and not as of it, or the other way round; a
+        read as of an earlier moment, or of a snapshot, has no such moment.
+        Raises BadInput for what has no receipt, WarehouseDown.
+        """
+        table = receipts.read_parquet(frame) if isinstance(frame, (str, Path)) else frame
+        receipt = receipts.receipt_of(table)
+        frame_hash = receipts.content_hash(frames.to_arrow(table))
+        return Verification(receipt, frame_hash, answer(self.client, again(receipt)).receipt.content_hash)
+
+    def _request(
+        self, dataset: str, instrument: Instruments, interval: str, start: Moment, end: Moment,
+        columns: Columns, as_of: Moment | None, snapshot: str | None, form: str, fill: str | None,
+    ) -> Request:  # fmt: skip
+        arguments.one_of("form", form, ("long", "wide"))
+        first, last = arguments.span(start, end)
+        wanted = arguments.columns(columns, dataset)
+        moment = None if as_of is None else arguments.moment("as_of", as_of)
+        if snapshot is not None:
+            if as_of is not None:
+                raise BadInput("as_of and snapshot: give one of them, a snapshot is an instant with a name")
+            pinned = _snapshots().find(self.client, snapshot)
+            moment, known, where = pinned.pinned_at, pinned.instruments, f"in snapshot {snapshot!r}"
+            _covered(pinned, dataset, interval, first, last)
+        else:
+            known, where = tuple(i.key for i in self.universe.instruments), "in the universe"
+            if dataset == "bars":
+                arguments.interval(interval, self.universe.intervals)
+        if dataset == "fear_greed_index":
+            known = (FEAR_GREED.key,)
+        chosen, is_many = arguments.keys(instrument, known, where)
+        if dataset == "funding_rates":
+            perpetual = tuple(key for key in chosen if key.split(".")[0].endswith("_perp"))
+            if not perpetual or (isinstance(instrument, list) and perpetual != chosen):
+                spot = next(key for key in chosen if key not in perpetual)
+                raise BadInput(f"instrument {spot!r} is not a perpetual and has no funding: use one of a _perp venue")
+            chosen = perpetual
+        return Request(dataset, chosen, is_many, interval, first, last, wanted, moment, snapshot, fill, form)
+
+    def _frame(self, request: Request, kind: Kind, require_complete: Complete) -> AnyFrame:
+        arguments.one_of("frame", kind, frames.FRAMES)
+        arguments.one_of("require_complete", require_complete, (True, False, "explained"))
+        if request.form == "wide" and kind != "pandas":
+            raise BadInput(f"form 'wide' is for pandas: use frame='pandas', or pivot the long form in {kind}")
+        if kind == "polars":
+            frames.polars()
+        found = answer(self.client, request)
+        completeness.hold(request, found.gaps, require_complete, _CALLER)
+        if kind == "arrow":
+            return receipts.attach(found.table, found.receipt)
+        if kind == "polars":
+            return receipts.attach(frames.to_polars(found.table), found.receipt)
+        is_wide = request.form == "wide"
+        return receipts.attach(frames.to_pandas(found.table, wide=is_wide, keys=request.instruments), found.receipt)
+
+    def _told(
+        self, statement: str, instrument: Instruments, interval: str | None, start: Moment, end: Moment, **more: Any
+    ) -> pd.DataFrame:
+        chosen, _ = arguments.keys(instrument, tuple(i.key for i in self.universe.instruments))
+        if interval is not None:
+            arguments.interval(interval, self.universe.intervals)
+        first, last = arguments.span(start, end)
+        by_id = {zlib.crc32(key.encode()): key for key in chosen}
+        with schema_there():
+            found = statements.table(
+                self.client, statement, instruments=list(by_id), interval=interval or "", start=first, end=last, **more
+            )
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
-        frame["is_out_of_bounds"] = frame["is_out_of_bounds"].astype(bool)  # Arrow has it as a number
-        return frame.set_index("timestamp")
+        frame.insert(0, "instrument", frame.pop("instrument_id").map(by_id).astype("str"))
+        return frame
 
 
-def _range(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:
-    first, last = _utc("start", start), _utc("end", end)
-    if last <= first:
-        raise BadInput(f"end {end} is not after start {start}: the range is [start, end)")
-    return first, last
+def _snapshots() -> Any:
+    """The module of snapshots, which builds on this one."""
+    from alphaforge_assets.research import snapshots  # type: ignore[attr-defined,unused-ignore]
+
+    return snapshots
 
 
-def _utc(name: str, moment: Moment) -> dt.datetime:
-    try:
-        stamp = pd.Timestamp(moment)
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{name} {moment!r}: write a date or time such as 2025-05-01 or 2025-05-01T12:00Z") from error
-    if pd.isna(stamp):
-        raise BadInput(f"{name} is empty: write a date or time such as 2025-05-01")
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    return stamp.to_pydatetime()
+def _covered(pinned: Any, dataset: str, interval: str, start: dt.datetime, end: dt.datetime) -> None:
+    """Raises BadInput for what a snapshot does not cover."""
+    name = f"snapshot {pinned.name!r}"
+    if dataset not in pinned.datasets:
+        raise BadInput(f"{name} has {', '.join(pinned.datasets)}, not {dataset}: pin it anew with that dataset")
+    if dataset == "bars" and interval not in pinned.intervals:
+        raise BadInput(f"interval {interval!r}: {name} has {', '.join(pinned.intervals)}")
+    if start < pinned.start or end > pinned.end:
+        raise BadInput(
+            f"start {start:%Y-%m-%dT%H:%MZ} to end {end:%Y-%m-%dT%H:%MZ}: {name} covers only"
+            f" {pinned.start:%Y-%m-%dT%H:%MZ} to {pinned.end:%Y-%m-%dT%H:%MZ}"
+        )

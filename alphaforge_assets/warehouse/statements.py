@@ -53,6 +53,19 @@ def table(client: Client, name: str, /, **parameters: Any) -> pa.Table:
         return client.query_arrow(text(name), parameters=_bound(parameters), settings=_settings(name, None))
 
 
+def stream(client: Client, name: str, /, **parameters: Any) -> pa.Table:
+    """`table` for results that fill the memory: blocks are taken as they come, so nothing is held twice.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    with (
+        translated(),
+        client.query_arrow_stream(text(name), parameters=_bound(parameters), settings=_settings(name, None)) as blocks,
+    ):
+        schema = blocks.gen.schema
+        return pa.Table.from_batches(list(blocks), schema)
+
+
 def insert(client: Client, table_name: str, data: pa.Table, token: str) -> None:
     """Append `data` to analytics.`table_name`, exactly once for a given `token`, however often it is retried.
 

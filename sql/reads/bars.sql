@@ -1,8 +1,13 @@
--- Bars of one instrument for a DataFrame, oldest first.
+-- Bars of some instruments for a frame, along the sort key. Columns are bound by name, those not wanted as `nothing`.
+-- The partition is a function of the key, so versions of one key never lie in two of them.
+WITH false AS nothing
 SELECT
-    timestamp, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_base_volume, taker_buy_quote_volume, source
+    {key:Identifier}, timestamp, source,
+    {c0:Identifier}, {c1:Identifier}, {c2:Identifier}, {c3:Identifier}, {c4:Identifier}, {c5:Identifier},
+    {c6:Identifier}, {c7:Identifier}, {c8:Identifier}, {c9:Identifier}, {c10:Identifier}, {c11:Identifier},
+    {c12:Identifier}
 FROM analytics.v_bars
-WHERE instrument_id = {instrument_id:UInt32} AND interval = {interval:String}
+WHERE instrument_id IN {instruments:Array(UInt32)} AND interval = {interval:String}
     AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-ORDER BY timestamp
+ORDER BY instrument_id, timestamp
+SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_compression_method = 'none'

@@ -1,7 +1,11 @@
--- Funding settlements of one instrument for a DataFrame, oldest first.
+-- Funding settlements of some instruments for a frame. Columns are bound by name, those not wanted as `nothing`.
+WITH false AS nothing
 SELECT
-    timestamp, rate_type, rate, predicted_rate, mark_price, interval_hours, rate_bound, is_out_of_bounds, source
+    {key:Identifier}, timestamp, source,
+    {c0:Identifier}, {c1:Identifier}, {c2:Identifier}, {c3:Identifier}, {c4:Identifier}, {c5:Identifier},
+    {c6:Identifier}, {c7:Identifier}, {c8:Identifier}, {c9:Identifier}, {c10:Identifier}, {c11:Identifier},
+    {c12:Identifier}, {c13:Identifier}, {c14:Identifier}, {c15:Identifier}, {c16:Identifier}
 FROM analytics.v_funding
-WHERE instrument_id = {instrument_id:UInt32}
+WHERE instrument_id IN {instruments:Array(UInt32)}
     AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-ORDER BY timestamp, rate_type
+ORDER BY instrument_id, timestamp, rate_type
