@@ -83,7 +83,7 @@ def plan(
     wanted = whole.windows(dataset.intervals(universe), dt.datetime.now(dt.UTC))
     order = dataset.instruments(universe)
     if refetch:
-        return Plan(dataset, tuple(rectangles(instruments, start, end, order)), tuple(wanted))
+        return Plan(dataset, tuple(rectangles(instruments, start, end, order, dataset.keys_per_run_max)), tuple(wanted))
     left = unanswered(client, dataset.name, wanted)
     done = instance.get_materialized_partitions(dg.AssetKey(dataset.name))
     days: dict[Instrument, set[dt.date]] = defaultdict(set)
@@ -95,7 +95,7 @@ def plan(
             for n in range(whole.days)
         }
         days[instrument].update(day for day, key in keys.items() if key not in done)
-    return Plan(dataset, tuple(_runs(days, order)), tuple(left))
+    return Plan(dataset, tuple(_runs(days, order, dataset.keys_per_run_max)), tuple(left))
 
 
 def execute(
@@ -149,7 +149,9 @@ def execute(
             outcome.failed |= bad
             sound = [i for i in covered.instruments if i.key not in bad]
             parts = (
-                rectangles(sound, covered.start, covered.end, dataset.instruments(universe)) if bad else split(covered)
+                rectangles(sound, covered.start, covered.end, dataset.instruments(universe), dataset.keys_per_run_max)
+                if bad
+                else split(covered)
             )
             waiting = parts + waiting
             if not parts and not bad:
@@ -201,13 +203,13 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
     return "see the run in the Dagster UI"
 
 
-def _runs(days: dict[Instrument, set[dt.date]], order: Sequence[Instrument]) -> list[Rectangle]:
+def _runs(days: dict[Instrument, set[dt.date]], order: Sequence[Instrument], keys_max: int) -> list[Rectangle]:
     """Days by instrument -> rectangles: neighbours with the same span of days share a run."""
     spans: dict[tuple[dt.date, dt.date], list[Instrument]] = defaultdict(list)
     for instrument, its in days.items():
         for span in _spans(sorted(its)):
             spans[span].append(instrument)
-    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, order)]
+    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, order, keys_max)]
 
 
 def _spans(days: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:
