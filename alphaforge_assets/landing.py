@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import DATASETS, Dataset
+from alphaforge_assets.datasets import DATASETS, FUNDING_RATES, Dataset
 from alphaforge_assets.described import described, record_beside, row_counts
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
@@ -20,6 +20,7 @@ from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Instrument, Universe
 from alphaforge_assets.venues.alternative_me import Index
 from alphaforge_assets.venues.connection import Connection, Fetched
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import (
     Answer,
     Failure,
@@ -239,7 +240,28 @@ def land_from(
         append(client, dataset.name, answers, origin=origin, source="rest", run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, run_id=run_id)
         landed.add(_summed(answers, failures))
+    if isinstance(connection, Connection) and dataset is FUNDING_RATES:
+        _note_lost(client, connection, reached, plan)
     return landed
+
+
+def _note_lost(client: Client, connection: Connection, reached: Reached, plan: Sequence[Window]) -> None:
+    """Put into the gaps what a venue that forgets had no longer: its empty answer would pass for complete."""
+    kept = connection.venue.funding.kept_days if connection.venue.funding else None
+    if kept is None:
+        return
+    concerned = {w.instrument.instrument_id for w in plan if w.start < reached.clock - dt.timedelta(days=kept)}
+    if concerned:
+        now = dt.datetime.now(dt.UTC)
+        statements.execute(
+            client,
+            "coverage/retention_lost",
+            dataset=FUNDING_RATES.name,
+            instruments=sorted(concerned),
+            kept_s=kept * 86_400,
+            skew_ms=round((reached.clock - now).total_seconds() * 1000),
+            now=now,
+        )
 
 
 def _names(

@@ -134,11 +134,11 @@ def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe)
 
 
 @dg.op(
-    name="live_tail",
+    name="tail",
     description="Lands, stages and publishes what has closed since the last run, of all instruments of the universe.",
     out=dg.Out(dg.Nothing),
 )
-def live_tail_op(
+def tail_op(
     context: dg.OpExecutionContext,
     warehouse: dg.ResourceParam[Client],
     exchanges: dg.ResourceParam[Exchanges],
@@ -188,12 +188,13 @@ def _metadata(tails: list[Tailed], failed: Mapping[str, str]) -> dict[str, dg.Me
     name="live_tail",
     description="Every 5 minutes: closed bars and new funding of the open day, of all instruments, in one run.",
     # A run that hangs must not keep the next ones out for hours; a failed one is made up for by the next.
-    tags={"dagster/max_runtime": "900", "dagster/max_retries": "0"},
+    # What is queued behind healing and backfills comes too late.
+    tags={"dagster/max_runtime": "900", "dagster/max_retries": "0", "dagster/priority": "10"},
     executor_def=dg.in_process_executor,
 )
 def live_tail() -> None:
-    """The job of `live_tail_op`."""
-    live_tail_op()
+    """The job of `tail_op`."""
+    tail_op()
 
 
 UNDER_WAY = (

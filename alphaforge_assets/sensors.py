@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +16,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from alphaforge_assets import closing, healing, live
 from alphaforge_assets.datasets import DATASETS, Dataset
-from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
+from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 
@@ -41,18 +41,37 @@ def split(covered: Rectangle) -> list[Rectangle]:
     return [Rectangle((instrument,), covered.start, covered.end) for instrument in covered.instruments]
 
 
+def failed_instruments(events: Iterable[dg.DagsterEvent]) -> dict[str, str]:
+    """Instrument key -> why, where a run failed for want of some instruments' data."""
+    for event in events:
+        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
+            named = failure.metadata.get("failed_instruments")
+            if named is not None and isinstance(named.value, dict):
+                return named.value
+    return {}
+
+
+def left_of(covered: Rectangle, failed: Collection[str], dataset: Dataset, universe: Universe) -> list[Rectangle]:
+    """What of a failed run should run again: all but the `failed` keys, or each by itself if none is named."""
+    if not failed:
+        return split(covered)
+    sound = [i for i in covered.instruments if i.key not in failed]
+    return rectangles(sound, covered.start, covered.end, dataset.instruments(universe), dataset.keys_per_run_max)
+
+
 def split_failed_runs(universe: Universe, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
-    """Tries a failed run over several instruments again, one instrument a run. `jobs` is by dataset.
+    """Takes the sound instruments of a failed run through the rest of the chain. `jobs` is by dataset.
 
     Dagster skips everything downstream of a failed step for all of its partitions. What landed is not fetched again, so
-    the sound instruments flow on at the price of a run's start, and the bad one fails alone under its own name.
+    the sound instruments flow on at the price of a run's start; the others are in the ledger as failed, and healing
+    asks for them again. A failure that names nobody is tried again one instrument a run.
     """
 
     @dg.run_failure_sensor(
         name="split_failed_runs",
         default_status=dg.DefaultSensorStatus.RUNNING,
         request_jobs=list(jobs.values()),
-        description="Runs a failed range again one instrument at a time: one bad instrument holds back no other.",
+        description="Runs a failed range again without the instruments that failed: one bad one holds back no other.",
     )
     def split_failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         run = context.dagster_run
@@ -60,9 +79,10 @@ def split_failed_runs(universe: Universe, jobs: Mapping[str, UnresolvedAssetJobD
         if RANGE_START_TAG not in run.tags or dataset is None:
             yield dg.SkipReason("not a range of partitions of a dataset")
             return
-        parts = split(rectangle_of_tags(run.tags, dataset.instruments(universe)))
+        covered = rectangle_of_tags(run.tags, dataset.instruments(universe))
+        parts = left_of(covered, failed_instruments(context.get_step_failure_events()), dataset, universe)
         if not parts:
-            yield dg.SkipReason("one instrument only: nothing to split")
+            yield dg.SkipReason("no sound instrument beside those that failed")
             return
         kept = {
             k: v
@@ -71,7 +91,7 @@ def split_failed_runs(universe: Universe, jobs: Mapping[str, UnresolvedAssetJobD
         }
         for part in parts:
             yield dg.RunRequest(
-                run_key=f"{run.run_id}:{part.instruments[0].key}",
+                run_key=f"{run.run_id}:{part.instruments[0].key}:{part.start}",
                 job_name=jobs[dataset.name].name,
                 asset_selection=sorted(run.asset_selection or ()),
                 run_config=run.run_config,

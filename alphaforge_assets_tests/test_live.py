@@ -19,7 +19,7 @@ from alphaforge_assets.mart import publish, publishing
 from alphaforge_assets.partitions import Rectangle, partition_key
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.staging import stage
-from alphaforge_assets.universe import FEAR_GREED, Universe, load_universe
+from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe, load_universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 from alphaforge_assets_tests.installed import call, fault, requests_of
 from alphaforge_assets_tests.test_pipeline import count, digest, post
@@ -93,6 +93,16 @@ def test_a_tail_brings_what_has_closed_since_yesterday_and_then_only_what_is_new
     assert sum(t.landed["bars"].requests for t in later.values()) == 4
     assert last_bar(migrated) == NOW.replace(minute=7, second=0)
     assert count(migrated, "bars_history") == digest(migrated)[0]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_daemon_can_load_it_and_live_updates_can_be_left_out(on: bool) -> None:
+    nothing = {name: object() for name in ("warehouse", "exchanges", "universe")}
+    definitions = build(UNIVERSE, nothing, live_updates=on)
+    dg.Definitions.validate_loadable(definitions)
+    assert definitions.resolve_schedule_def("live_tail").default_status.value == ("RUNNING" if on else "STOPPED")
+    for name in ("day_close", "keep_listings", "forget_live_runs"):
+        assert definitions.resolve_sensor_def(name).default_status.value == ("RUNNING" if on else "STOPPED")
 
 
 def test_funding_is_asked_for_once_an_hour(migrated: Client, venues: SandboxExchanges, tmp_path: Path) -> None:
@@ -267,3 +277,30 @@ def test_old_runs_of_the_tail_are_forgotten_and_no_others(
         assert {r.run_id for r in instance.get_runs()} == {kept, other}
         assert not list(tmp_path.rglob(f"{tailed}*"))
         assert sensors.forget(instance, before) == 0
+
+
+def test_funding_that_a_venue_no_longer_keeps_is_a_gap_and_asked_for_by_the_year(
+    migrated: Client, venues: SandboxExchanges
+) -> None:
+    def ask(instrument: Instrument, start: dt.date) -> None:
+        part = Rectangle((instrument,), start, DAY)
+        landed = land(migrated, venues, part, FUNDING_RATES, ("",), run_id="test")  # type: ignore[arg-type]
+        assert landed.failures == []
+
+    def gaps() -> list[tuple[dt.date, dt.date, str]]:
+        found = migrated.query(
+            "SELECT toDate(gap_start), toDate(gap_end), verdict FROM analytics.v_gaps"
+            " WHERE dataset = 'funding_rates' AND is_open ORDER BY 1"
+        ).result_rows
+        return [(start, end, verdict) for start, end, verdict in found]
+
+    lost_until = DAY - dt.timedelta(days=90)
+    ask(OKX, dt.date(2025, 2, 1))
+    ask(OKX, dt.date(2025, 2, 1))
+    ((start, end, verdict),) = gaps()
+    assert (start, verdict) == (dt.date(2025, 2, 1), "retention_lost")
+    assert abs((end - lost_until).days) <= 2
+    ask(OKX, dt.date(2024, 12, 1))
+    assert gaps() == [(dt.date(2024, 12, 1), end, verdict)]
+    windows = migrated.query("SELECT window_start, window_end FROM analytics.ingest_batches ORDER BY 1").result_rows
+    assert [(a.month, b.month) for a, b in windows] == [(12, 1), (1, 2), (2, 6)]  # cut at the year, not at months

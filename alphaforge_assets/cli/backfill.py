@@ -24,7 +24,7 @@ from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.definitions import build
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.resources import Exchanges
-from alphaforge_assets.sensors import split
+from alphaforge_assets.sensors import failed_instruments, left_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
@@ -145,14 +145,9 @@ def execute(
             raise
         outcome.runs.append(run_id)
         if not result.success:
-            bad = _failed_instruments(result)
+            bad = failed_instruments(result.all_events)
             outcome.failed |= bad
-            sound = [i for i in covered.instruments if i.key not in bad]
-            parts = (
-                rectangles(sound, covered.start, covered.end, dataset.instruments(universe), dataset.keys_per_run_max)
-                if bad
-                else split(covered)
-            )
+            parts = left_of(covered, bad, dataset, universe)
             waiting = parts + waiting
             if not parts and not bad:
                 outcome.failed[covered.instruments[0].key] = _reason(result)
@@ -175,16 +170,6 @@ def _aside(work: Callable[[], T]) -> T:
 
     threading.Thread(target=body, name="run", daemon=True).start()
     return done.result()
-
-
-def _failed_instruments(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """Instrument key -> why, where the run failed for want of some instruments' data."""
-    for event in result.all_events:
-        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
-            named = failure.metadata.get("failed_instruments")
-            if named is not None and isinstance(named.value, dict):
-                return named.value
-    return {}
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
