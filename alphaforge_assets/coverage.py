@@ -103,7 +103,12 @@ def judge(
         asked_at = now or dt.datetime.now(dt.UTC)
         values = _values(judged.instruments, dataset, universe) | {"start": start, "end": end, "now": asked_at}
         values["judgement"] = str(uuid.uuid4())
-        for name in ("coverage/candidates", "coverage/gaps", "coverage/gaps_filled", "coverage/coverage"):
+        (reach,) = statements.rows(client, "coverage/reach", **values)
+        statements.execute(client, "coverage/candidates", comment, **values, **reach)
+        (found,) = statements.rows(client, "coverage/found", **values)
+        if found["candidates"]:  # deciding reads all of the ledger, and in most hours there is nothing to decide
+            statements.execute(client, "coverage/gaps", comment, **values)
+        for name in ("coverage/gaps_filled", "coverage/coverage"):
             statements.execute(client, name, comment, **values)
 
 

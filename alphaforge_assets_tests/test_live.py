@@ -26,7 +26,7 @@ from alphaforge_assets_tests.test_pipeline import count, digest, post
 
 UNIVERSE = Universe.model_validate(
     {
-        "history_start": dt.date(2025, 1, 1),
+        "history_start": dt.date(2024, 11, 1),
         "intervals": ["1m", "1h"],
         "venues": {
             "binance_spot": {"instruments": ["BTC/USDT", "ETH/USDT"]},
