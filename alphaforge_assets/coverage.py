@@ -14,9 +14,9 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets import BARS, Dataset
 from alphaforge_assets.described import described, record_beside
-from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
+from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
 
@@ -54,9 +54,6 @@ BACKOFF_MAX = dt.timedelta(days=1)
 # What nobody ever asked for is repaired up to a month (downtime); more is a backfill that somebody should decide on.
 NEVER_ASKED_MAX = dt.timedelta(days=31)
 
-# Venues revise a bar for moments after its close; one fetched a minute later has been past that in every recording.
-FINAL_AFTER = dt.timedelta(minutes=1)
-
 # What the score is made of. A missing bar is worse than anything that can be said of one that is there.
 WEIGHTS = {"completeness": 0.6, "finality": 0.15, "agreement": 0.15, "freshness": 0.1}
 
@@ -81,7 +78,7 @@ _THRESHOLDS = {
     "listing_silence_bars": LISTING_SILENCE_BARS,
     **ATTEMPT_LIMITS,
     "never_asked_s": _seconds(NEVER_ASKED_MAX),
-    "final_after_s": _seconds(FINAL_AFTER),
+    "final_after_s": _seconds(BARS.final_after),
     **{f"weight_{part}": weight for part, weight in WEIGHTS.items()},
 }
 
@@ -106,7 +103,12 @@ def judge(
         asked_at = now or dt.datetime.now(dt.UTC)
         values = _values(judged.instruments, dataset, universe) | {"start": start, "end": end, "now": asked_at}
         values["judgement"] = str(uuid.uuid4())
-        for name in ("coverage/candidates", "coverage/gaps", "coverage/gaps_filled", "coverage/coverage"):
+        (reach,) = statements.rows(client, "coverage/reach", **values)
+        statements.execute(client, "coverage/candidates", comment, **values, **reach)
+        (found,) = statements.rows(client, "coverage/found", **values)
+        if found["candidates"]:  # deciding reads all of the ledger, and in most hours there is nothing to decide
+            statements.execute(client, "coverage/gaps", comment, **values)
+        for name in ("coverage/gaps_filled", "coverage/coverage"):
             statements.execute(client, name, comment, **values)
 
 
@@ -116,7 +118,7 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
     @dg.asset(
         name="coverage",
         partitions_def=partitions,
-        backfill_policy=BACKFILL_POLICY,
+        backfill_policy=backfill_policy(dataset),
         deps=[dataset.name, "instruments", "ingest_batches"],
         **described("coverage"),
     )

@@ -36,6 +36,10 @@ class Dataset:
     only: Instrument | None = None
     # What came about later than this is left for the next run: venues are not done with it yet.
     settle: dt.timedelta = dt.timedelta(seconds=5)
+    # What was fetched sooner than this after it ended is asked for once more: venues revise a bar for moments.
+    final_after: dt.timedelta = dt.timedelta(0)
+    window_months: int = 1  # the longest window asked for at once; no longer than a partition of its landing table
+    keys_per_run_max: int = 366  # an instrument-year: a run's start costs seconds, and its failure the whole range
     followed_by: tuple[str, ...] = ()  # assets on the same partitions that every run of the chain ends with
 
     def instruments(self, universe: Universe) -> tuple[Instrument, ...]:
@@ -71,6 +75,8 @@ BARS = Dataset(
     intervals=lambda universe: universe.intervals,
     ask=_ask_bars,
     rows_a_day_max=lambda intervals: sum(INTERVAL_MS["1d"] // INTERVAL_MS[i] for i in intervals),
+    # One fetched a minute after its close has been past revision in every recording.
+    final_after=dt.timedelta(minutes=1),
     followed_by=("coverage",),
 )
 
@@ -86,6 +92,8 @@ FEAR_GREED_INDEX = Dataset(
     ask=_ask_fear_greed,
     rows_a_day_max=lambda intervals: 1,
     only=FEAR_GREED,
+    window_months=12,
+    keys_per_run_max=4_000,  # one request brings it all: a run takes the whole history, eleven years of it
 )
 
 
@@ -102,6 +110,7 @@ FUNDING_RATES = Dataset(
     ask=_ask_funding_rates,
     rows_a_day_max=lambda intervals: 24,
     settle=dt.timedelta(minutes=5),  # a rate is listed some time after its settlement
+    window_months=12,  # a page holds 100 to 1,000 settlements, a year of one symbol about 1,100
 )
 
 DATASETS = {d.name: d for d in (BARS, FUNDING_RATES, FEAR_GREED_INDEX)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import checks, coverage, dimensions, landing, mart, sensors, staging
+from alphaforge_assets import checks, coverage, dimensions, landing, live, mart, sensors, staging
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
@@ -20,11 +20,15 @@ def alphaforge() -> dg.Definitions:
         "exchanges": ExchangesResource(),
         "universe": UniverseResource(),
     }
-    return build(load_universe(settings_from_environment().universe_file), resources)
+    settings = settings_from_environment()
+    return build(load_universe(settings.universe_file), resources, live_updates=settings.live_updates)
 
 
-def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions:
-    """The graph for one universe, working with the given warehouse, exchanges and universe."""
+def build(universe: Universe, resources: Mapping[str, object], *, live_updates: bool = True) -> dg.Definitions:
+    """The graph for one universe, working with the given warehouse, exchanges and universe.
+
+    Without `live_updates` nothing is fetched that nobody asked for, until somebody turns the schedule on in the UI.
+    """
     chains = {d.name: _chain(d, universe) for d in DATASETS.values()}
     jobs = {
         name: dg.define_asset_job(
@@ -32,6 +36,11 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
         )
         for name, chain in chains.items()
     }
+    listings = dg.define_asset_job(
+        "refresh_listings",
+        selection=[dimensions.venues_and_instruments],
+        description="Ask every venue for its clock and its listings, and publish what changed.",
+    )
     return dg.Definitions(
         assets=[
             *dg.with_source_code_references(
@@ -44,8 +53,15 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
             *coverage.specs(),
         ],
         asset_checks=checks.asset_checks(),
-        jobs=list(jobs.values()),
-        sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs)],
+        jobs=[*jobs.values(), listings, live.live_tail],
+        schedules=[live.schedule(running=live_updates)],
+        sensors=[
+            sensors.split_failed_runs(universe, jobs),
+            sensors.heal_gaps(jobs),
+            sensors.day_close(jobs, running=live_updates),
+            sensors.keep_listings(listings, running=live_updates),
+            sensors.forget_live_runs(running=live_updates),
+        ],
         resources=resources,
         executor=dg.in_process_executor,
     )

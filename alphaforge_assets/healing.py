@@ -59,7 +59,11 @@ def due(client: Client, dataset: Dataset, universe: Universe, now: dt.datetime) 
     for instrument, spans in gaps.items():
         for span in _merged(spans):
             together[span].append(instrument)
-    runs = [r for (start, end), its in together.items() for r in rectangles(its, start, end, order)]
+    runs = [
+        r
+        for (start, end), its in together.items()
+        for r in rectangles(its, start, end, order, dataset.keys_per_run_max)
+    ]
     return runs[:RUNS_PER_TICK_MAX]
 
 

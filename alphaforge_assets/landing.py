@@ -5,21 +5,22 @@ Nothing is judged here. A venue that fails does not stop another, nor one instru
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import DATASETS, Dataset
+from alphaforge_assets.datasets import DATASETS, FUNDING_RATES, Dataset
 from alphaforge_assets.described import described, record_beside, row_counts
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
-from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
+from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Instrument, Universe
 from alphaforge_assets.venues.alternative_me import Index
 from alphaforge_assets.venues.connection import Connection, Fetched
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import (
     Answer,
     Failure,
@@ -35,6 +36,7 @@ from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 # Windows in flight a venue: enough to keep its connections busy while rows are written, few enough to bound memory.
 WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
+NO_END = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class Fetch(dg.Config):
@@ -64,6 +66,15 @@ class Landed:
         self.failures += other.failures
         if other.listings_changed is not None:
             self.listings_changed = (self.listings_changed or 0) + other.listings_changed
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A venue that answers: its clock, its names of instruments, and how many listings changed if they were read."""
+
+    clock: dt.datetime
+    names: dict[tuple[str, str], str]
+    listings_changed: int | None
 
 
 def land(
@@ -99,7 +110,7 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
     @dg.asset(
         name=name,
         partitions_def=partitions,
-        backfill_policy=BACKFILL_POLICY,
+        backfill_policy=backfill_policy(dataset),
         deps=[] if dataset.only else ["instruments"],
         **described(name),
     )
@@ -170,27 +181,87 @@ def _land_venue(
     refetch: bool,
 ) -> Landed:
     """One venue's share of a rectangle."""
-    wanted = part.windows(intervals, dt.datetime.max.replace(tzinfo=dt.UTC))
-    left = wanted if refetch else unanswered(client, dataset.name, wanted)
+    wanted = part.windows(intervals, NO_END)
+    left = wanted if refetch else unanswered(client, dataset.name, wanted, final_after=dataset.final_after)
     if not left:
         return Landed()  # the venue is not even asked for its clock
     with exchanges.open_index() if dataset.only else exchanges.open(part.instruments[0].venue) as connection:
         try:
-            closed_before = connection.fetch_server_time() - dataset.settle
-            names, listings_changed = _names(client, connection, part.instruments)
+            reached = reach(client, connection, part.instruments)
         except AlphaForgeError as error:
-            failures = [_failure(w, error) for w in left]
-            record_failures(client, dataset.name, failures, origin=exchanges.origin, run_id=run_id)
-            return Landed(failures=failures)
-        closed = [w for i in intervals for w in part.windows([i], _floor(closed_before, i))]
-        choose = following if refetch else unanswered
-        plan = choose(client, dataset.name, closed)
-        landed = Landed(listings_changed=listings_changed)
-        for answers, failures in _slices(_ask(connection, dataset, plan, names, closed_before)):
-            append(client, dataset.name, answers, origin=exchanges.origin, source="rest", run_id=run_id)
-            record_failures(client, dataset.name, failures, origin=exchanges.origin, run_id=run_id)
-            landed.add(_summed(answers, failures))
+            return not_reached(client, dataset, left, error, origin=exchanges.origin, run_id=run_id)
+        landed = land_from(
+            client, connection, reached, part, dataset, intervals, exchanges.origin, run_id, refetch=refetch
+        )
+        landed.listings_changed = reached.listings_changed
         return landed
+
+
+def reach(client: Client, connection: Connection | Index, instruments: Iterable[Instrument]) -> Reached:
+    """What must be known of a venue before it is asked for data. Raises what `Connection` raises."""
+    clock = connection.fetch_server_time()
+    return Reached(clock, *_names(client, connection, instruments))
+
+
+def not_reached(
+    client: Client, dataset: Dataset, left: Iterable[Window], error: AlphaForgeError, *, origin: str, run_id: str
+) -> Landed:
+    """Note in the ledger that a venue could not be asked for `left` at all."""
+    failures = [_failure(w, error) for w in left]
+    record_failures(client, dataset.name, failures, origin=origin, run_id=run_id)
+    return Landed(failures=failures)
+
+
+def land_from(
+    client: Client,
+    connection: Connection | Index,
+    reached: Reached,
+    part: Rectangle,
+    dataset: Dataset,
+    intervals: Sequence[str],
+    origin: str,
+    run_id: str,
+    *,
+    refetch: bool = False,
+    until: dt.datetime = NO_END,
+) -> Landed:
+    """Land one venue's share of a rectangle from an open connection, what closed before `until` only.
+
+    Trouble of single windows is returned as failures. Raises WarehouseDown, WarehouseRefused.
+    """
+    closed_before = reached.clock - dataset.settle
+    closed = [w for i in intervals for w in part.windows([i], min(_floor(closed_before, i), until))]
+    if refetch:
+        plan = following(client, dataset.name, closed, months=dataset.window_months)
+    else:
+        plan = unanswered(client, dataset.name, closed, months=dataset.window_months, final_after=dataset.final_after)
+    landed = Landed()
+    for answers, failures in _slices(_ask(connection, dataset, plan, reached.names, closed_before)):
+        append(client, dataset.name, answers, origin=origin, source="rest", run_id=run_id)
+        record_failures(client, dataset.name, failures, origin=origin, run_id=run_id)
+        landed.add(_summed(answers, failures))
+    if isinstance(connection, Connection) and dataset is FUNDING_RATES:
+        _note_lost(client, connection, reached, plan)
+    return landed
+
+
+def _note_lost(client: Client, connection: Connection, reached: Reached, plan: Sequence[Window]) -> None:
+    """Put into the gaps what a venue that forgets had no longer: its empty answer would pass for complete."""
+    kept = connection.venue.funding.kept_days if connection.venue.funding else None
+    if kept is None:
+        return
+    concerned = {w.instrument.instrument_id for w in plan if w.start < reached.clock - dt.timedelta(days=kept)}
+    if concerned:
+        now = dt.datetime.now(dt.UTC)
+        statements.execute(
+            client,
+            "coverage/retention_lost",
+            dataset=FUNDING_RATES.name,
+            instruments=sorted(concerned),
+            kept_s=kept * 86_400,
+            skew_ms=round((reached.clock - now).total_seconds() * 1000),
+            now=now,
+        )
 
 
 def _names(
@@ -214,7 +285,7 @@ def _ask(
     connection: Connection | Index,
     dataset: Dataset,
     plan: Sequence[Window],
-    names: dict[tuple[str, str], str],
+    names: Mapping[tuple[str, str], str],
     closed_before: dt.datetime,
 ) -> Iterator[Answer | Failure]:
     """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead."""

@@ -5,13 +5,15 @@ version was published; what that owes to snapshots stands in research/snapshots.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
+from filelock import FileLock
 
 from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.described import column_lineage, described, record_beside, row_counts
-from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
+from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 
@@ -30,16 +32,29 @@ def publish(
         statements.execute(client, f"mart/{dataset.name}", comment, **bounds)
 
 
+def publishing(instance: dg.DagsterInstance, dataset: Dataset) -> FileLock:
+    """A lock that one run of an instance holds while it publishes; a process that dies lets go of it.
+
+    Two runs that publish the same bars at the same moment would not see each other's rows in history, and write what is
+    one version twice.
+    """
+    return FileLock(Path(instance.root_directory) / f"publish_{dataset.name}.lock")
+
+
 def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run."""
     _, above, name = dataset.chain
 
-    @dg.asset(name=name, partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=[above], **described(name))
+    @dg.asset(
+        name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=[above], **described(name)
+    )
     def mart(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
         covered = rectangle(context.partition_keys, universe)
-        publish(warehouse, covered, dataset, dataset.intervals(universe), {"run_id": context.run_id, "asset": name})
+        comment = {"run_id": context.run_id, "asset": name}
+        with publishing(context.instance, dataset):
+            publish(warehouse, covered, dataset, dataset.intervals(universe), comment)
         record_beside(context, f"{name}_history", row_counts(warehouse, f"{name}_history", covered))
         metadata = row_counts(warehouse, name, covered) | column_lineage(name, above)
         return dg.MaterializeResult(metadata=metadata)

@@ -10,14 +10,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe
 from alphaforge_assets.warehouse.batches import Window
-
-# One run takes an instrument-year: its start costs seconds, and a run that fails takes its whole range with it.
-PARTITIONS_PER_RUN_MAX = 366
-
-# Every asset of a chain shares it, so that landing, staging and mart of a range share a run.
-BACKFILL_POLICY = dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN_MAX)
 
 ROWS_PER_STATEMENT = 1_000_000
 MONTHS_PER_STATEMENT_MAX = 60
@@ -91,6 +86,11 @@ class Rectangle:
         }
 
 
+def backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:
+    """Every asset of a chain shares it, so that landing, staging and mart of a range share a run."""
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=dataset.keys_per_run_max)
+
+
 def day_by_instrument(start: dt.date, instruments: Sequence[Instrument]) -> dg.MultiPartitionsDefinition:
     """Days from the start of history to today × instruments, ordered by venue as in the universe."""
     return dg.MultiPartitionsDefinition(
@@ -138,9 +138,9 @@ def rectangle_of_tags(tags: Mapping[str, str], order: Sequence[Instrument]) -> R
 
 
 def rectangles(
-    instruments: Sequence[Instrument], start: dt.date, end: dt.date, order: Sequence[Instrument]
+    instruments: Sequence[Instrument], start: dt.date, end: dt.date, order: Sequence[Instrument], keys_max: int
 ) -> list[Rectangle]:
-    """[start, end) × `instruments` as few rectangles, each at most PARTITIONS_PER_RUN_MAX keys and one run's worth.
+    """[start, end) × `instruments` as few rectangles, each at most `keys_max` partition keys and one run's worth.
 
     A run's instruments must be neighbours in `order`, the partitions' own, because a run is tagged with its first and
     last key only.
@@ -150,13 +150,13 @@ def rectangles(
     for before, instrument in zip((None, *order), order, strict=False):
         if instrument not in chosen:
             continue
-        if before in chosen and groups and len(groups[-1]) < PARTITIONS_PER_RUN_MAX:
+        if before in chosen and groups and len(groups[-1]) < keys_max:
             groups[-1].append(instrument)
         else:
             groups.append([instrument])
     cut = []
     for group in groups:
-        step = dt.timedelta(days=max(1, PARTITIONS_PER_RUN_MAX // len(group)))
+        step = dt.timedelta(days=max(1, keys_max // len(group)))
         first = start
         while first < end:
             cut.append(Rectangle(tuple(group), first, min(end, first + step)))

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.alternative_me import Index, open_index
-from alphaforge_assets.venues.connection import Connection, open_venue
+from alphaforge_assets.venues.connection import Connection, Patience, open_venue
 from alphaforge_assets.warehouse.client import open_warehouse
 
 
@@ -24,9 +24,10 @@ class Exchanges:
     def origin(self) -> str:
         return self.settings.origin
 
-    def open(self, venue: str) -> Connection:
+    def open(self, venue: str, patience: Patience | None = None) -> Connection:
         return open_venue(
             venue,
+            patience=patience or Patience(),
             base_url=self.settings.venues_url,
             governor_file=self.settings.governor_file,
             api_key=self.settings.keys.get(venue),

@@ -1,20 +1,37 @@
-"""What starts runs by itself: one failed instrument holds back no other of its run, and gaps are asked for again."""
+"""What starts runs by itself: days that close, gaps to ask for again, listings grown old, the rest of a failed run.
+
+Only what Dagster must be told stands here; what is due is decided in closing.py and healing.py.
+"""
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from alphaforge_assets import healing
+from alphaforge_assets import closing, healing, live
 from alphaforge_assets.datasets import DATASETS, Dataset
-from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
+from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Universe
+from alphaforge_assets.warehouse import statements
 
 # Half the first pause between two attempts; looking costs a second.
 HEAL_EVERY_S = 450
+# A day is closed within a minute of the first answer from after it; looking is one query of 10 ms.
+CLOSE_EVERY_S = 60
+LISTINGS_LOOK_EVERY_S = 300
+LISTINGS_KEPT = dt.timedelta(days=1)
+# Enough to look into what went wrong; each is 140 kB of an SQLite instance, almost all of it an empty schema.
+LIVE_RUNS_KEPT = dt.timedelta(days=2)
+FORGET_EVERY_S = 1800
+FORGET_MAX = 200  # a sensor has a minute; 288 runs come a day and it looks 48 times
+ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+TRIGGER_TAG = "alphaforge/trigger"
 
 
 def split(covered: Rectangle) -> list[Rectangle]:
@@ -24,18 +41,37 @@ def split(covered: Rectangle) -> list[Rectangle]:
     return [Rectangle((instrument,), covered.start, covered.end) for instrument in covered.instruments]
 
 
+def failed_instruments(events: Iterable[dg.DagsterEvent]) -> dict[str, str]:
+    """Instrument key -> why, where a run failed for want of some instruments' data."""
+    for event in events:
+        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
+            named = failure.metadata.get("failed_instruments")
+            if named is not None and isinstance(named.value, dict):
+                return named.value
+    return {}
+
+
+def left_of(covered: Rectangle, failed: Collection[str], dataset: Dataset, universe: Universe) -> list[Rectangle]:
+    """What of a failed run should run again: all but the `failed` keys, or each by itself if none is named."""
+    if not failed:
+        return split(covered)
+    sound = [i for i in covered.instruments if i.key not in failed]
+    return rectangles(sound, covered.start, covered.end, dataset.instruments(universe), dataset.keys_per_run_max)
+
+
 def split_failed_runs(universe: Universe, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
-    """Tries a failed run over several instruments again, one instrument a run. `jobs` is by dataset.
+    """Takes the sound instruments of a failed run through the rest of the chain. `jobs` is by dataset.
 
     Dagster skips everything downstream of a failed step for all of its partitions. What landed is not fetched again, so
-    the sound instruments flow on at the price of a run's start, and the bad one fails alone under its own name.
+    the sound instruments flow on at the price of a run's start; the others are in the ledger as failed, and healing
+    asks for them again. A failure that names nobody is tried again one instrument a run.
     """
 
     @dg.run_failure_sensor(
         name="split_failed_runs",
         default_status=dg.DefaultSensorStatus.RUNNING,
         request_jobs=list(jobs.values()),
-        description="Runs a failed range again one instrument at a time: one bad instrument holds back no other.",
+        description="Runs a failed range again without the instruments that failed: one bad one holds back no other.",
     )
     def split_failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         run = context.dagster_run
@@ -43,9 +79,10 @@ def split_failed_runs(universe: Universe, jobs: Mapping[str, UnresolvedAssetJobD
         if RANGE_START_TAG not in run.tags or dataset is None:
             yield dg.SkipReason("not a range of partitions of a dataset")
             return
-        parts = split(rectangle_of_tags(run.tags, dataset.instruments(universe)))
+        covered = rectangle_of_tags(run.tags, dataset.instruments(universe))
+        parts = left_of(covered, failed_instruments(context.get_step_failure_events()), dataset, universe)
         if not parts:
-            yield dg.SkipReason("one instrument only: nothing to split")
+            yield dg.SkipReason("no sound instrument beside those that failed")
             return
         kept = {
             k: v
@@ -54,7 +91,7 @@ def split_failed_runs(universe: Universe, jobs: Mapping[str, UnresolvedAssetJobD
         }
         for part in parts:
             yield dg.RunRequest(
-                run_key=f"{run.run_id}:{part.instruments[0].key}",
+                run_key=f"{run.run_id}:{part.instruments[0].key}:{part.start}",
                 job_name=jobs[dataset.name].name,
                 asset_selection=sorted(run.asset_selection or ()),
                 run_config=run.run_config,
@@ -106,5 +143,119 @@ def _heal_request(dataset: Dataset, part: Rectangle, job_name: str, now: dt.date
         run_key=f"heal:{hashlib.sha256(identity.encode()).hexdigest()[:16]}:{now.isoformat()}",
         job_name=job_name,
         run_config={"ops": {dataset.chain[0]: {"config": {"refetch": True}}}},
-        tags=part.tags() | {"alphaforge/trigger": "heal"},
+        tags=part.tags() | {TRIGGER_TAG: "heal"},
     )
+
+
+def day_close(jobs: Mapping[str, UnresolvedAssetJobDefinition], *, running: bool) -> dg.SensorDefinition:
+    """Materializes each day once it is over, and after a downtime all days since, in few runs. `jobs` is by dataset."""
+
+    @dg.sensor(
+        name="day_close",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=CLOSE_EVERY_S,
+        default_status=_status(running),
+        description="Materializes every dataset's partitions of a day once it has closed; catches up after downtime.",
+    )
+    def day_close(
+        context: dg.SensorEvaluationContext,
+        warehouse: dg.ResourceParam[Client],
+        universe: dg.ResourceParam[Universe],
+    ) -> dg.SensorResult | dg.SkipReason:
+        now = dt.datetime.now(dt.UTC)
+        cursor: dict[str, dict[str, str]] = json.loads(context.cursor or "{}")
+        requests = []
+        for dataset in DATASETS.values():
+            closed = closing.closed_until(warehouse, dataset, universe, now)
+            before = cursor.get(dataset.name, {})
+            asked = {venue: dt.date.fromisoformat(day) for venue, day in before.items()}
+            if dataset.only:  # its source may be late with a day: what was answered counts, not what was asked
+                asked = _answered_until(warehouse, dataset)
+            if all(asked.get(venue, dt.date.min) >= end for venue, end in closed.items()):
+                continue
+            done = context.instance.get_materialized_partitions(dg.AssetKey(dataset.name))
+            parts = closing.days_to_close(dataset, universe, closed, asked, done)
+            again = f":{now:%Y-%m-%dT%H}" if dataset.only else ""
+            requests += [_close_request(dataset, part, jobs[dataset.name].name, again) for part in parts]
+            cursor[dataset.name] = before | {
+                venue: max(before.get(venue, ""), str(day)) for venue, day in closed.items()
+            }
+        if not requests:
+            return dg.SensorResult(skip_reason="no day has closed since", cursor=json.dumps(cursor))
+        return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
+
+    return day_close
+
+
+def _answered_until(client: Client, dataset: Dataset) -> dict[str, dt.date]:
+    found = statements.rows(client, "reads/answered_until", dataset=dataset.name)
+    return {row["venue"]: row["answered_until"].date() for row in found}
+
+
+def _close_request(dataset: Dataset, part: Rectangle, job_name: str, again: str) -> dg.RunRequest:
+    tags = part.tags()
+    return dg.RunRequest(
+        run_key=f"day_close:{dataset.name}:{tags[RANGE_START_TAG]}..{tags[RANGE_END_TAG]}{again}",
+        job_name=job_name,
+        tags=tags | {TRIGGER_TAG: "day_close"},
+    )
+
+
+def keep_listings(job: UnresolvedAssetJobDefinition, *, running: bool) -> dg.SensorDefinition:
+    """Asks the venues for their clocks and listings once a day, and at once where that never happened."""
+
+    @dg.sensor(
+        name="keep_listings",
+        job=job,
+        minimum_interval_seconds=LISTINGS_LOOK_EVERY_S,
+        default_status=_status(running),
+        description="Refreshes venues and instruments when what is known of one is a day old; hourly while one fails.",
+    )
+    def keep_listings(
+        context: dg.SensorEvaluationContext,
+        warehouse: dg.ResourceParam[Client],
+        universe: dg.ResourceParam[Universe],
+    ) -> dg.RunRequest | dg.SkipReason:
+        now = dt.datetime.now(dt.UTC)
+        seen = {row["venue"]: row["observed_at"] for row in statements.rows(warehouse, "reads/venues_observed")}
+        old = [v for v in universe.venues if v not in seen or now - seen[v] >= LISTINGS_KEPT]
+        if not old:
+            return dg.SkipReason("all venues were asked within a day")
+        return dg.RunRequest(run_key=f"listings:{now:%Y-%m-%dT%H}", tags={TRIGGER_TAG: "keep_listings"})
+
+    return keep_listings
+
+
+def forget_live_runs(*, running: bool) -> dg.SensorDefinition:
+    """Deletes old runs of `live_tail`: 288 come a day, and in an SQLite instance each has a database of its own."""
+
+    @dg.sensor(
+        name="forget_live_runs",
+        minimum_interval_seconds=FORGET_EVERY_S,
+        default_status=_status(running),
+        description=f"Deletes runs of live_tail that are older than {LIVE_RUNS_KEPT.days} days, with their events.",
+    )
+    def forget_live_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        deleted = forget(context.instance, dt.datetime.now(dt.UTC) - LIVE_RUNS_KEPT)
+        return dg.SkipReason(f"{deleted} runs of live_tail were deleted")
+
+    return forget_live_runs
+
+
+def forget(instance: dg.DagsterInstance, before: dt.datetime) -> int:
+    """Delete ended runs of `live_tail` created before a moment, with what they left on disk. Returns how many."""
+    over = dg.RunsFilter(job_name=live.live_tail.name, statuses=list(ENDED), created_before=before)
+    runs = instance.get_runs(over, limit=FORGET_MAX)
+    for run in runs:
+        instance.delete_run(run.run_id)
+        # SQLite only: the run's own database and captured output stay behind, empty but not small.
+        root = Path(instance.root_directory)
+        for left in (root / "history" / "runs").glob(f"{run.run_id}.db*"):
+            left.unlink(missing_ok=True)
+        for folder in (root / "storage" / run.run_id, root / "logs" / run.run_id):
+            shutil.rmtree(folder, ignore_errors=True)
+    return len(runs)
+
+
+def _status(running: bool) -> dg.DefaultSensorStatus:
+    return dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED

@@ -21,6 +21,7 @@ class Settings:
     universe_file: Path
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
+    live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
 
     @property
     def origin(self) -> str:
@@ -33,7 +34,8 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE and ALPHAFORGE_<VENUE>_KEY.
+    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE and the keys,
+    ALPHAFORGE_<VENUE>_KEY.
 
     Raises BadInput for a malformed value.
     """
@@ -43,6 +45,9 @@ def settings_from_environment() -> Settings:
             venues = check_base_url(venues)
         except BadInput as error:
             raise BadInput(f"ALPHAFORGE_VENUES is neither `live` nor the base URL of a sandbox: {error}") from error
+    live = os.environ.get("ALPHAFORGE_LIVE") or "on"
+    if live not in ("on", "off"):
+        raise BadInput(f"ALPHAFORGE_LIVE {live!r}: on, or off for a daemon that fetches only what is asked for")
     # The venues limit an address, not a project: every home of this user draws on the same budgets.
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
@@ -53,4 +58,5 @@ def settings_from_environment() -> Settings:
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},
+        live_updates=live == "on",
     )

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.described import column_lineage, described, record_beside, row_counts
-from alphaforge_assets.partitions import BACKFILL_POLICY, Rectangle, rectangle
+from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
 
@@ -33,7 +33,9 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
     """The asset `staging_<dataset>`."""
     above, name, _ = dataset.chain
 
-    @dg.asset(name=name, partitions_def=partitions, backfill_policy=BACKFILL_POLICY, deps=[above], **described(name))
+    @dg.asset(
+        name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=[above], **described(name)
+    )
     def staging(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:

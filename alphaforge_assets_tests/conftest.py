@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.venues.alternative_me import Index, open_index
-from alphaforge_assets.venues.connection import Connection, open_venue
+from alphaforge_assets.venues.connection import Connection, Patience, open_venue
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
@@ -90,8 +90,14 @@ class SandboxExchanges:
     governor_file: Path
     origin: str = "sandbox"
 
-    def open(self, venue: str) -> Connection:
-        return open_venue(venue, base_url=self.url, governor_file=self.governor_file, limits_factor=LIFTED)
+    def open(self, venue: str, patience: Patience | None = None) -> Connection:
+        return open_venue(
+            venue,
+            base_url=self.url,
+            governor_file=self.governor_file,
+            limits_factor=LIFTED,
+            patience=patience or Patience(),
+        )
 
     def open_index(self) -> Index:
         return open_index(base_url=self.url, governor_file=self.governor_file, limits_factor=LIFTED)

@@ -166,9 +166,14 @@ class Up:
 
 
 @contextlib.contextmanager
-def started_up(installed: Installed) -> Iterator[Up]:
-    """`alphaforge up --venues sandbox` on free ports, once it says where everything is."""
-    with installed.started("up", "--venues", "sandbox", "--port", "0", COLUMNS="200") as process:
+def started_up(installed: Installed, *words: str, **more: str) -> Iterator[Up]:
+    """`alphaforge up` on free ports, once it says where everything is; with a sandbox of its own if no venues are given.
+
+    Without live updates unless `words` ask for them, so that no test meets runs that it did not launch.
+    """
+    venues = () if installed.venues else ("--venues", "sandbox")
+    words = words or ("--no-live",)
+    with installed.started("up", *venues, "--port", "0", *words, COLUMNS="200", **more) as process:
 
         def is_ready() -> bool:
             assert process.poll() is None, installed.said("up")

@@ -17,8 +17,8 @@ from alphaforge_assets.warehouse.batches import (
     Failure,
     Window,
     append,
-    by_month,
     content_hash,
+    cut,
     following,
     record_failures,
     refuse_mixing,
@@ -59,7 +59,7 @@ def test_what_is_left_is_what_no_answer_covers(
     migrated: Client, asked: list[tuple[int, int]], wanted: tuple[int, int]
 ) -> None:
     migrated.command("TRUNCATE TABLE analytics.ingest_batches")
-    write(migrated, *(answer(w, rows=0) for first, length in asked for w in by_month([hours(first, first + length)])))
+    write(migrated, *(answer(w, rows=0) for first, length in asked for w in cut([hours(first, first + length)], 1)))
     covered = {h for first, length in asked for h in range(first, first + length)}
     want = range(wanted[0], wanted[0] + wanted[1])
     left = unanswered(migrated, "bars", [hours(want.start, want.stop)])
@@ -96,7 +96,7 @@ def test_a_refetch_follows_the_latest_answer_so_going_back_is_a_third_one(migrat
 
 def test_an_insert_stays_within_a_month_and_a_million_rows(migrated: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "ROWS_PER_INSERT_MAX", 30)
-    windows = by_month([hours(0, 100), hours(0, 100, ETH)])
+    windows = cut([hours(0, 100), hours(0, 100, ETH)], 1)
     assert [w.start.month for w in windows] == [1, 1, 2, 2]
     assert write(migrated, *(answer(w) for w in windows)) == 200
     assert landing(migrated) == 200

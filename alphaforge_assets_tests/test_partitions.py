@@ -27,15 +27,15 @@ days = st.tuples(st.integers(0, 1000), st.integers(1, 900)).map(
 def test_rectangles_cover_a_selection_exactly_once(
     instruments: list[Instrument], span: tuple[dt.date, dt.date]
 ) -> None:
-    cut = rectangles(instruments, *span, UNIVERSE.instruments)
+    cut = rectangles(instruments, *span, UNIVERSE.instruments, BARS.keys_per_run_max)
     keys = [key for r in cut for i in r.instruments for key in r.keys(i)]
     assert len(keys) == len(set(keys)) == len(instruments) * (span[1] - span[0]).days
-    assert all(r.days * len(r.instruments) <= partitions.PARTITIONS_PER_RUN_MAX for r in cut)
+    assert all(r.days * len(r.instruments) <= 366 for r in cut)
 
 
 @given(selections, days)
 def test_a_run_is_found_again_by_its_tags(instruments: list[Instrument], span: tuple[dt.date, dt.date]) -> None:
-    for r in rectangles(instruments, *span, UNIVERSE.instruments)[:3]:
+    for r in rectangles(instruments, *span, UNIVERSE.instruments, BARS.keys_per_run_max)[:3]:
         assert rectangle_of_tags(r.tags(), UNIVERSE.instruments) == r
         assert rectangle([k for i in r.instruments for k in r.keys(i)], UNIVERSE) == r
 

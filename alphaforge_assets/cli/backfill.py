@@ -24,7 +24,7 @@ from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.definitions import build
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.resources import Exchanges
-from alphaforge_assets.sensors import split
+from alphaforge_assets.sensors import failed_instruments, left_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
@@ -83,7 +83,7 @@ def plan(
     wanted = whole.windows(dataset.intervals(universe), dt.datetime.now(dt.UTC))
     order = dataset.instruments(universe)
     if refetch:
-        return Plan(dataset, tuple(rectangles(instruments, start, end, order)), tuple(wanted))
+        return Plan(dataset, tuple(rectangles(instruments, start, end, order, dataset.keys_per_run_max)), tuple(wanted))
     left = unanswered(client, dataset.name, wanted)
     done = instance.get_materialized_partitions(dg.AssetKey(dataset.name))
     days: dict[Instrument, set[dt.date]] = defaultdict(set)
@@ -95,7 +95,7 @@ def plan(
             for n in range(whole.days)
         }
         days[instrument].update(day for day, key in keys.items() if key not in done)
-    return Plan(dataset, tuple(_runs(days, order)), tuple(left))
+    return Plan(dataset, tuple(_runs(days, order, dataset.keys_per_run_max)), tuple(left))
 
 
 def execute(
@@ -145,12 +145,9 @@ def execute(
             raise
         outcome.runs.append(run_id)
         if not result.success:
-            bad = _failed_instruments(result)
+            bad = failed_instruments(result.all_events)
             outcome.failed |= bad
-            sound = [i for i in covered.instruments if i.key not in bad]
-            parts = (
-                rectangles(sound, covered.start, covered.end, dataset.instruments(universe)) if bad else split(covered)
-            )
+            parts = left_of(covered, bad, dataset, universe)
             waiting = parts + waiting
             if not parts and not bad:
                 outcome.failed[covered.instruments[0].key] = _reason(result)
@@ -175,16 +172,6 @@ def _aside(work: Callable[[], T]) -> T:
     return done.result()
 
 
-def _failed_instruments(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """Instrument key -> why, where the run failed for want of some instruments' data."""
-    for event in result.all_events:
-        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
-            named = failure.metadata.get("failed_instruments")
-            if named is not None and isinstance(named.value, dict):
-                return named.value
-    return {}
-
-
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
@@ -201,13 +188,13 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
     return "see the run in the Dagster UI"
 
 
-def _runs(days: dict[Instrument, set[dt.date]], order: Sequence[Instrument]) -> list[Rectangle]:
+def _runs(days: dict[Instrument, set[dt.date]], order: Sequence[Instrument], keys_max: int) -> list[Rectangle]:
     """Days by instrument -> rectangles: neighbours with the same span of days share a run."""
     spans: dict[tuple[dt.date, dt.date], list[Instrument]] = defaultdict(list)
     for instrument, its in days.items():
         for span in _spans(sorted(its)):
             spans[span].append(instrument)
-    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, order)]
+    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, order, keys_max)]
 
 
 def _spans(days: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:

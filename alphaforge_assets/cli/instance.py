@@ -18,8 +18,8 @@ EXECUTOR_TAG = "alphaforge/executor"
 _LOCATIONS = ("storage", "local_artifact_storage", "compute_logs")
 
 
-def prepare(dagster_home: Path) -> None:
-    """Create or migrate the instance's databases, one process at a time.
+def prepare(dagster_home: Path, *, daemon_is_down: bool = False) -> None:
+    """Create or migrate the instance's databases, one process at a time, and end the runs that nobody executes.
 
     Several processes that first open an SQLite instance at once corrupt it (`alembic_version has more than one head`).
     """
@@ -37,7 +37,7 @@ def prepare(dagster_home: Path) -> None:
             instance.get_runs_count()
             instance.fetch_materializations(dg.AssetKey("bars"), limit=1)
             instance.all_instigator_state()
-            reap(instance)
+            reap(instance, daemon_is_down=daemon_is_down)
 
 
 @contextmanager
@@ -53,13 +53,17 @@ def executor_tag() -> dict[str, str]:
     return {EXECUTOR_TAG: _identity(os.getpid()) or ""}
 
 
-def reap(instance: dg.DagsterInstance) -> list[str]:
-    """Mark as failed the runs whose process is gone; Dagster would leave them STARTED for hours. Returns run ids."""
+def reap(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> list[str]:
+    """Mark as failed the runs whose process is gone; Dagster would leave them STARTED for hours. Returns run ids.
+
+    Runs that the daemon launched end with it, so those are gone if it is known to be down.
+    """
     under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     reaped = []
     for run in instance.get_runs(under_way):
         identity = run.tags.get(EXECUTOR_TAG)
-        if identity and _identity(int(identity.split(":")[1])) != identity:
+        gone = _identity(int(identity.split(":")[1])) != identity if identity else daemon_is_down
+        if gone:
             instance.report_run_failed(run, "the process that executed this run is gone; run it again")
             reaped.append(run.run_id)
     return reaped

@@ -236,11 +236,16 @@ def coverage(patterns: tuple[str, ...], as_json: bool) -> None:
     show_default="any free one",
     help="Port of the embedded warehouse.",
 )
-def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int) -> None:
+@click.option(
+    "--live/--no-live",
+    default=None,
+    help="Keep the warehouse up to date by itself, every 5 minutes. [ALPHAFORGE_LIVE, on]",
+)
+def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, live: bool | None) -> None:
     """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all."""
     from alphaforge_assets.cli.up import run
 
-    run(venues, port, sandbox_port, warehouse_port)
+    run(venues, port, sandbox_port, warehouse_port, live)
 
 
 @main.command()

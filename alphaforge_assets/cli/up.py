@@ -52,7 +52,7 @@ class Parts:
     started: list[Part] = field(default_factory=list)
 
 
-def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int) -> None:
+def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, live: bool | None = None) -> None:
     """Start everything, print where it is, and wait for Ctrl-C or SIGTERM.
 
     Raises Occupied if this home is up already or a port is taken, BadInput for a bad universe or home, Permanent when a
@@ -62,6 +62,8 @@ def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int) -
     load_universe(settings.universe_file)
     if venues == "live":
         settings = replace(settings, venues_url=None)
+    if live is not None:
+        settings = replace(settings, live_updates=live)
     with _alone(settings.home) as lock, _stoppable(), contextlib.ExitStack() as stack:
         for taken, option in ((port, "--port"), (sandbox_port, "--sandbox-port"), (warehouse_port, "--warehouse-port")):
             _refuse_taken(taken, option)
@@ -78,7 +80,7 @@ def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int) -
             settings = replace(settings, venues_url=f"http://127.0.0.1:{sandbox_port}")
             command = ["alphaforge_assets.sandbox", "--port", str(sandbox_port)]
             _start(parts, "sandbox", command, settings, f"{settings.venues_url}/api/v3/ping")
-        instance.prepare(settings.dagster_home)  # once, before two processes open it together
+        instance.prepare(settings.dagster_home, daemon_is_down=True)  # once, before two processes open it together
         port = port or free_port()
         _start(
             parts,
@@ -182,6 +184,7 @@ def _spawn(parts: Parts, name: str, command: list[str], settings: Settings) -> P
         "ALPHAFORGE_HOME": str(settings.home),
         "ALPHAFORGE_VENUES": settings.venues_url or "live",
         "ALPHAFORGE_UNIVERSE": str(settings.universe_file.absolute()),
+        "ALPHAFORGE_LIVE": "on" if settings.live_updates else "off",
         "DAGSTER_HOME": str(settings.dagster_home),
         "PYTHONWARNINGS": "ignore",
     }

@@ -80,21 +80,32 @@ def refuse_mixing(client: Client, origin: str) -> None:
         )
 
 
-def unanswered(client: Client, dataset: str, wanted: Sequence[Window]) -> list[Window]:
-    """The parts of `wanted` that no complete batch covers, cut at month boundaries, in order of time."""
+def unanswered(
+    client: Client,
+    dataset: str,
+    wanted: Sequence[Window],
+    *,
+    months: int = 1,
+    final_after: dt.timedelta = dt.timedelta(0),
+) -> list[Window]:
+    """The parts of `wanted` that no complete batch covers, cut every `months`, in order of time.
+
+    What was asked for sooner than `final_after` after it ended counts as not answered yet: a venue may still have
+    revised it.
+    """
     if not wanted:
         return []
-    answered = _answered(client, dataset, wanted)
+    answered = _answered(client, dataset, wanted, final_after)
     left = [
         Window(w.instrument, w.interval, start, end)
         for w in wanted
         for start, end in _minus((w.start, w.end), answered[w.instrument.instrument_id, w.interval])
     ]
-    return by_month(left)
+    return cut(left, months)
 
 
-def following(client: Client, dataset: str, wanted: Sequence[Window]) -> list[Window]:
-    """`wanted` cut at month boundaries, each naming the latest batch it asks again: a refetch on purpose.
+def following(client: Client, dataset: str, wanted: Sequence[Window], *, months: int = 1) -> list[Window]:
+    """`wanted` cut every `months`, each naming the latest batch it asks again: a refetch on purpose.
 
     Naming it gives the new batch an identity of its own, so a bar that changes and changes back is a third version, not
     a duplicate of the first.
@@ -105,20 +116,23 @@ def following(client: Client, dataset: str, wanted: Sequence[Window]) -> list[Wi
         spans = answered[window.instrument.instrument_id, window.interval]
         return next((batch for start, end, batch in reversed(spans) if start < window.end and end > window.start), "")
 
-    return [Window(w.instrument, w.interval, w.start, w.end, latest(w)) for w in by_month(wanted)]
+    return [Window(w.instrument, w.interval, w.start, w.end, latest(w)) for w in cut(wanted, months)]
 
 
-def by_month(windows: Iterable[Window]) -> list[Window]:
-    """Cut windows at UTC month boundaries, because one insert must stay inside one table partition."""
-    cut = []
+def cut(windows: Iterable[Window], months: int) -> list[Window]:
+    """Cut windows at UTC month boundaries, every `months` (a divisor of 12) from January on.
+
+    One insert must stay inside one table partition: a month for bars, a year for what is sparse.
+    """
+    parts = []
     for w in windows:
         start = w.start
         while start < w.end:
-            first = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-            end = min(w.end, (first + dt.timedelta(days=32)).replace(day=1))
-            cut.append(Window(w.instrument, w.interval, start, end, w.follows))
+            ends = start.year * 12 + (start.month - 1) // months * months + months
+            end = min(w.end, dt.datetime(ends // 12, ends % 12 + 1, 1, tzinfo=dt.UTC))
+            parts.append(Window(w.instrument, w.interval, start, end, w.follows))
             start = end
-    return sorted(cut, key=lambda w: (w.start, w.instrument.key, w.interval))
+    return sorted(parts, key=lambda w: (w.start, w.instrument.key, w.interval))
 
 
 def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
@@ -182,7 +196,7 @@ def content_hash(rows: pa.Table) -> str:
 
 
 def _answered(
-    client: Client, dataset: str, wanted: Sequence[Window]
+    client: Client, dataset: str, wanted: Sequence[Window], final_after: dt.timedelta = dt.timedelta(0)
 ) -> dict[tuple[int, str], list[tuple[dt.datetime, dt.datetime, str]]]:
     spans = defaultdict(list)
     if wanted:
@@ -193,6 +207,7 @@ def _answered(
             instruments=sorted({w.instrument.instrument_id for w in wanted}),
             start=min(w.start for w in wanted),
             end=max(w.end for w in wanted),
+            final_after_s=int(final_after.total_seconds()),
         )
         for row in found:
             spans[row["instrument_id"], row["interval"]].append(

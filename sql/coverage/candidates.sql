@@ -1,6 +1,7 @@
 -- What is missing of bars in or at the edge of [start, end), as ranges of the grid, each as long as it really is and cut where
 -- its cause may change: where answers begin and end, and at the listing dates. A bar off the grid fills the slot it opens in.
--- Presence does not depend on versions, so bars is read without FINAL.
+-- Presence does not depend on versions, so bars is read without FINAL. Of the ledger, which is long, only [reach_from,
+-- reach_until) is read: from the last bar before the range to the first one after it no gap reaches farther.
 INSERT INTO analytics.gap_candidates
 (
     judgement, dataset, instrument_id, venue, symbol, interval, step_ms, gap_start, gap_end, answered, first_bar, last_bar,
@@ -52,7 +53,7 @@ FROM
                     groupArray((toUnixTimestamp64Milli(answered_from), toUnixTimestamp64Milli(answered_until))) AS windows
                 FROM analytics.answered_windows(
                     dataset = {dataset:String}, instruments = {instruments:Array(UInt32)},
-                    start = toDateTime64('2009-01-03 00:00:00', 3, 'UTC'), end = toDateTime64('2100-01-01 00:00:00', 3, 'UTC'))
+                    start = {reach_from:DateTime64(3, 'UTC')}, end = {reach_until:DateTime64(3, 'UTC')})
                 GROUP BY instrument_id, interval
             ) AS w ON a.instrument_id = w.instrument_id AND a.interval = w.interval
             LEFT JOIN

@@ -84,20 +84,39 @@ WITH
         GROUP BY instrument_id, interval, day
     )
 SELECT
-    {dataset:String}, d.instrument_id, d.venue, d.symbol, d.interval, d.day, d.slots AS expected, t.present AS present,
-    greatest(0, toInt64(expected) - toInt64(present)) AS missing, least(missing, h.explained) AS explained,
-    r.rows AS rejected, t.off_grid AS off_grid, v.bars AS revised, t.frozen AS frozen,
-    d.expected_until >= toDateTime64(d.day + 1, 3, 'UTC') AND h.unanswered = 0 AS is_settled,
-    floor({weight_completeness:Float64} * completeness + {weight_finality:Float64} * finality
-        + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness + 1e-9, 1) AS score,
-    least(100, 100 * (present + explained) / expected) AS completeness,
-    if(t.bars = 0, 100, 100 * t.final / t.bars) AS finality,
-    greatest(0, 100 - 100 * (rejected + off_grid + revised) / greatest(1, t.bars)) AS agreement,
-    greatest(0, 100 - 100 * h.unanswered / expected) AS freshness,
+    c.dataset, c.instrument_id, c.venue, c.symbol, c.interval, c.day, c.expected, c.present, c.missing, c.explained, c.rejected,
+    c.off_grid, c.revised, c.frozen, c.is_settled, c.score, c.completeness, c.finality, c.agreement, c.freshness,
     {now:DateTime64(3, 'UTC')}
-FROM days AS d
-LEFT JOIN there AS t ON d.instrument_id = t.instrument_id AND d.interval = t.interval AND d.day = t.day
-LEFT JOIN revised AS v ON d.instrument_id = v.instrument_id AND d.interval = v.interval AND d.day = v.day
-LEFT JOIN rejected AS r ON d.instrument_id = r.instrument_id AND d.interval = r.interval AND d.day = r.day
-LEFT JOIN holes AS h ON d.instrument_id = h.instrument_id AND d.interval = h.interval AND d.day = h.day
-WHERE d.slots > 0
+FROM
+(
+    SELECT
+        {dataset:String} AS dataset, d.instrument_id AS instrument_id, d.venue AS venue, d.symbol AS symbol, d.interval AS interval, d.day AS day,
+        toUInt32(d.slots) AS expected, toUInt32(t.present) AS present,
+        greatest(0, toInt64(expected) - toInt64(present)) AS missing, least(missing, h.explained) AS explained,
+        r.rows AS rejected, t.off_grid AS off_grid, v.bars AS revised, t.frozen AS frozen,
+        d.expected_until >= toDateTime64(d.day + 1, 3, 'UTC') AND h.unanswered = 0 AS is_settled,
+        floor({weight_completeness:Float64} * completeness + {weight_finality:Float64} * finality
+            + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness + 1e-9, 1) AS score,
+        least(100, 100 * (present + explained) / expected) AS completeness,
+        if(t.bars = 0, 100, 100 * t.final / t.bars) AS finality,
+        greatest(0, 100 - 100 * (rejected + off_grid + revised) / greatest(1, t.bars)) AS agreement,
+        greatest(0, 100 - 100 * h.unanswered / expected) AS freshness
+    FROM days AS d
+    LEFT JOIN there AS t ON d.instrument_id = t.instrument_id AND d.interval = t.interval AND d.day = t.day
+    LEFT JOIN revised AS v ON d.instrument_id = v.instrument_id AND d.interval = v.interval AND d.day = v.day
+    LEFT JOIN rejected AS r ON d.instrument_id = r.instrument_id AND d.interval = r.interval AND d.day = r.day
+    LEFT JOIN holes AS h ON d.instrument_id = h.instrument_id AND d.interval = h.interval AND d.day = h.day
+    WHERE d.slots > 0
+) AS c
+LEFT JOIN
+(
+    SELECT * FROM analytics.coverage FINAL
+    WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
+        AND day >= toDate({start:DateTime64(3, 'UTC')}) AND day < toDate({end:DateTime64(3, 'UTC')} + INTERVAL 1 DAY)
+) AS known ON c.instrument_id = known.instrument_id AND c.interval = known.interval AND c.day = known.day
+-- What is known already is not written again, however often somebody looks.
+WHERE known.dataset = ''
+    OR (c.expected, c.present, c.missing, c.explained, c.rejected, c.off_grid, c.revised, c.frozen,
+        c.is_settled, c.score, c.completeness, c.finality, c.agreement, c.freshness)
+        != (known.expected, known.present, known.missing, known.explained, known.rejected, known.off_grid, known.revised, known.frozen,
+        known.is_settled, known.score, known.completeness, known.finality, known.agreement, known.freshness)

@@ -242,7 +242,8 @@ SELECT
     if(
         attempts >= attempts_max OR (NOT answered AND failures = 0 AND length_ms > 1000 * toInt64({never_asked_s:UInt32})),
         NULL,
-        ifNull(due, {now:DateTime64(3, 'UTC')})) AS next_attempt_at,
+        -- What nobody asked for yet is left to the live tail and to the close of the day for as long as it may be late.
+        ifNull(due, {now:DateTime64(3, 'UTC')} + toIntervalSecond(if(answered OR failures > 0, 0, {grace_s:UInt32})))) AS next_attempt_at,
     true,
     greatest(toUInt64(toUnixTimestamp64Milli({now:DateTime64(3, 'UTC')})), known_version + 1)
 FROM facts

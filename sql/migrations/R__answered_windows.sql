@@ -1,4 +1,5 @@
 -- What has been answered, for planning fetches and for knowing which bars to expect. Parameters: dataset, instruments, start, end.
+-- No window is longer than a year, so what begins more than that before start need not be read: the ledger is long.
 
 CREATE OR REPLACE VIEW analytics.answered_windows
 AS SELECT
@@ -23,6 +24,7 @@ FROM
         WHERE dataset = {dataset:String} AND status = 'complete'
             AND instrument_id IN {instruments:Array(UInt32)}
             AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
+            AND window_start > {start:DateTime64(3, 'UTC')} - toIntervalDay(367)
             AND window_end > window_start
     )
 )

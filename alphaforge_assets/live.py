@@ -1,0 +1,226 @@
+"""The open day: every few minutes one run asks all venues for what has closed since, and publishes it.
+
+`live_tail` goes from yesterday to now by each venue's own clock, so it also makes up for what a failed run or a short
+downtime left; whole days are `sensors.day_close`'s. A fresh warehouse starts at yesterday's midnight: history is a
+backfill that somebody asks for. Each venue is landed, staged and published by itself, so a slow one keeps no other
+waiting. One run costs a few dozen events, whatever the number of instruments.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
+from alphaforge_assets.errors import AlphaForgeError
+from alphaforge_assets.landing import Landed, Reached, land_from, not_reached, reach
+from alphaforge_assets.mart import publish, publishing
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.staging import stage
+from alphaforge_assets.universe import Universe
+from alphaforge_assets.venues.connection import Patience
+from alphaforge_assets.warehouse.batches import Window, refuse_mixing, unanswered
+
+EVERY = dt.timedelta(minutes=5)
+TAILED = (BARS, FUNDING_RATES)
+# A venue that does not answer by then is asked again by the next run; the rest of this one must not wait.
+PATIENCE = Patience(request_s=10.0, total_s=40.0, attempts=3)
+# Funding is asked for when an hour is over, not every few minutes: settlements come on the hour, those that ever came
+# at another time are an hour late.
+FUNDING_EVERY = dt.timedelta(hours=1)
+FUNDING_JITTER = dt.timedelta(minutes=1)
+
+FAILED_TAG = "alphaforge/failed_instruments"
+NAMED_MAX = 20
+
+Lock = Callable[[Dataset], AbstractContextManager[object]]
+
+
+@dataclass
+class Tailed:
+    """What became of one venue: what was landed by dataset, and why it could not be reached if it could not."""
+
+    venue: str
+    landed: dict[str, Landed] = field(default_factory=dict)
+    unreachable: str = ""
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Instrument key -> why."""
+        return {f.window.instrument.key: f.error for its in self.landed.values() for f in its.failures}
+
+
+def tail(client: Client, exchanges: Exchanges, universe: Universe, *, run_id: str, lock: Lock) -> list[Tailed]:
+    """Land, stage and publish what has closed since yesterday and was not asked for, all venues at once.
+
+    `lock` gives what is held while a dataset is published. A venue's trouble is in its `Tailed` and in the ledger.
+    Raises Permanent if the warehouse is fed by the other kind of venues, WarehouseDown, WarehouseRefused.
+    """
+    refuse_mixing(client, exchanges.origin)
+    with ThreadPoolExecutor(max_workers=len(universe.venues), thread_name_prefix="tail") as pool:
+        return list(pool.map(lambda venue: _tail(client, exchanges, universe, venue, run_id, lock), universe.venues))
+
+
+def until_settled(now: dt.datetime) -> dt.timedelta:
+    """How long to wait for the bar that closed this minute: a run started on the minute would just miss it."""
+    settled = now.replace(second=0, microsecond=0) + BARS.settle + dt.timedelta(seconds=1)
+    return max(settled - now, dt.timedelta(0))
+
+
+def _tail(client: Client, exchanges: Exchanges, universe: Universe, venue: str, run_id: str, lock: Lock) -> Tailed:
+    tailed = Tailed(venue)
+    instruments = [i for i in universe.instruments if i.venue == venue]
+    with exchanges.open(venue, PATIENCE) as connection:
+        try:
+            reached = reach(client, connection, instruments)
+        except AlphaForgeError as error:
+            tailed.unreachable = f"{type(error).__name__}: {error}"
+            for dataset, part in _parts(universe, venue, dt.datetime.now(dt.UTC)):
+                left = _left(client, dataset, part, universe)
+                tailed.landed[dataset.name] = not_reached(
+                    client, dataset, left, error, origin=exchanges.origin, run_id=run_id
+                )
+            return tailed
+        for dataset, part in _parts(universe, venue, reached.clock):
+            tailed.landed[dataset.name] = land_from(
+                client,
+                connection,
+                reached,
+                part,
+                dataset,
+                dataset.intervals(universe),
+                exchanges.origin,
+                run_id,
+                until=_until(dataset, reached),
+            )
+            _publish(client, part, dataset, universe, run_id, lock)
+    return tailed
+
+
+def _publish(client: Client, part: Rectangle, dataset: Dataset, universe: Universe, run_id: str, lock: Lock) -> None:
+    intervals, comment = dataset.intervals(universe), {"run_id": run_id, "job": "live_tail"}
+    stage(client, part, dataset, intervals, comment)
+    with lock(dataset):
+        publish(client, part, dataset, intervals, comment)
+
+
+def _parts(universe: Universe, venue: str, now: dt.datetime) -> Iterator[tuple[Dataset, Rectangle]]:
+    """Yesterday and today of each dataset that a venue has."""
+    for dataset in TAILED:
+        instruments = tuple(i for i in dataset.instruments(universe) if i.venue == venue)
+        if instruments:
+            day = now.date()
+            yield dataset, Rectangle(instruments, day - dt.timedelta(days=1), day + dt.timedelta(days=1))
+
+
+def _until(dataset: Dataset, reached: Reached) -> dt.datetime:
+    """Where the tail ends: at the venue's last closed bar; a minute past the last whole hour for funding."""
+    if dataset is not FUNDING_RATES:
+        return reached.clock
+    settled = reached.clock - dataset.settle - FUNDING_JITTER
+    return settled.replace(minute=0, second=0, microsecond=0) + FUNDING_JITTER
+
+
+def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe) -> list[Window]:
+    """What should have been asked of a venue by now."""
+    now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+    return unanswered(client, dataset.name, part.windows(dataset.intervals(universe), now))
+
+
+@dg.op(
+    name="tail",
+    description="Lands, stages and publishes what has closed since the last run, of all instruments of the universe.",
+    out=dg.Out(dg.Nothing),
+)
+def tail_op(
+    context: dg.OpExecutionContext,
+    warehouse: dg.ResourceParam[Client],
+    exchanges: dg.ResourceParam[Exchanges],
+    universe: dg.ResourceParam[Universe],
+) -> None:
+    """One run of the tail. Fails, after all else is published, when a venue could not be reached at all."""
+    time.sleep(until_settled(dt.datetime.now(dt.UTC)).total_seconds())
+    instance = context.instance
+    tails = tail(
+        warehouse, exchanges, universe, run_id=context.run_id, lock=lambda dataset: publishing(instance, dataset)
+    )
+    for dataset in TAILED:
+        rows = sum(t.landed[dataset.name].rows for t in tails if dataset.name in t.landed)
+        context.log_event(dg.AssetMaterialization(asset_key=dataset.name, metadata={"rows_fetched": rows}))
+    failed = {key: why for t in tails for key, why in sorted(t.failed.items())}
+    metadata = _metadata(tails, failed)
+    if failed:
+        named = ", ".join(list(failed)[:NAMED_MAX]) + (" …" if len(failed) > NAMED_MAX else "")
+        instance.add_run_tags(context.run_id, {FAILED_TAG: named})
+        context.log.warning(f"{len(failed)} instruments were not fetched and are asked for again: {named}")
+    unreachable = {t.venue: t.unreachable for t in tails if t.unreachable}
+    if unreachable:
+        raise dg.Failure(
+            description="; ".join(f"{venue} could not be reached: {why}" for venue, why in unreachable.items()),
+            metadata=metadata | {"failed_venues": dg.MetadataValue.json(unreachable)},
+            allow_retries=False,
+        )
+    context.add_output_metadata(metadata)
+
+
+def _metadata(tails: list[Tailed], failed: Mapping[str, str]) -> dict[str, dg.MetadataValue]:
+    every = [landed for t in tails for landed in t.landed.values()]
+    table = [
+        dg.TableRecord({"venue": t.venue, "dataset": name, "rows": x.rows, "requests": x.requests, "weight": x.weight})
+        for t in tails
+        for name, x in t.landed.items()
+    ]
+    return {
+        "rows_fetched": dg.MetadataValue.int(sum(x.rows for x in every)),
+        "requests": dg.MetadataValue.int(sum(x.requests for x in every)),
+        "by_venue": dg.MetadataValue.table(table),
+        "failed_instruments": dg.MetadataValue.json(dict(failed)),
+    }
+
+
+@dg.job(
+    name="live_tail",
+    description="Every 5 minutes: closed bars and new funding of the open day, of all instruments, in one run.",
+    # A run that hangs must not keep the next ones out for hours; a failed one is made up for by the next.
+    # What is queued behind healing and backfills comes too late.
+    tags={"dagster/max_runtime": "900", "dagster/max_retries": "0", "dagster/priority": "10"},
+    executor_def=dg.in_process_executor,
+)
+def live_tail() -> None:
+    """The job of `tail_op`."""
+    tail_op()
+
+
+UNDER_WAY = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def schedule(*, running: bool) -> dg.ScheduleDefinition:
+    """`live_tail` every 5 minutes; a run that is slower than that is left to finish alone."""
+
+    @dg.schedule(
+        name="live_tail",
+        job=live_tail,
+        cron_schedule="*/5 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
+        description="Closed bars and new funding of the open day, every 5 minutes, one run at a time.",
+    )
+    def live_tail_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        under_way = dg.RunsFilter(job_name=live_tail.name, statuses=list(UNDER_WAY))
+        if context.instance.get_runs_count(under_way):
+            return dg.SkipReason("the last run is still under way")
+        return dg.RunRequest()
+
+    return live_tail_schedule
