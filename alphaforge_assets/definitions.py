@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import checks, coverage, dimensions, landing, mart, sensors, staging
+from alphaforge_assets import checks, coverage, dimensions, freshness, landing, mart, sensors, staging
+from alphaforge_assets.alerts.sensor import send_alerts
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
@@ -45,10 +46,10 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
         ],
         asset_checks=checks.asset_checks(),
         jobs=list(jobs.values()),
-        sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs)],
+        sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs), send_alerts(universe)],
         resources=resources,
         executor=dg.in_process_executor,
-    )
+    ).map_asset_specs(func=freshness.with_policy)
 
 
 def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:

@@ -9,6 +9,11 @@ from pydantic import SecretStr
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.universe import DEFAULT_FILE, VENUES
 from alphaforge_assets.venues.transport import check_base_url
+from alphaforge_assets.webhooks import Webhook, read_webhooks
+
+# Below this an instrument's day is worth a message: one tenth of its bars missing and unexplained costs six points,
+# nothing but revised bars fifteen.
+ALERT_SCORE = 90.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class Settings:
     universe_file: Path
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
+    alerts: tuple[Webhook, ...] = ()  # who is told of trouble; nobody, if empty
+    alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
+    ui_url: str | None = None  # where the Dagster UI is, for links; None if nobody said
 
     @property
     def origin(self) -> str:
@@ -33,7 +41,8 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE and ALPHAFORGE_<VENUE>_KEY.
+    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_<VENUE>_KEY,
+    ALPHAFORGE_ALERTS, ALPHAFORGE_ALERT_SCORE and ALPHAFORGE_UI.
 
     Raises BadInput for a malformed value.
     """
@@ -53,4 +62,21 @@ def settings_from_environment() -> Settings:
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},
+        alerts=read_webhooks(os.environ.get("ALPHAFORGE_ALERTS", "")),
+        alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
+        ui_url=(os.environ.get("ALPHAFORGE_UI") or "").rstrip("/") or None,
     )
+
+
+def _score(text: str) -> float:
+    if not text:
+        return ALERT_SCORE
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 100:
+        raise BadInput(
+            f"ALPHAFORGE_ALERT_SCORE {text!r}: write a number from 0 (never) to 100, such as {ALERT_SCORE:.0f}"
+        )
+    return score

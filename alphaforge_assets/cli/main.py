@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from alphaforge_assets.cli.alerts_command import alerts
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
 
@@ -59,6 +60,7 @@ def main() -> None:
       CLICKHOUSE_URL       http://user:password@host:port       (unset: the embedded warehouse of the home)
       ALPHAFORGE_VENUES    live, or a sandbox's base URL        (live)
       ALPHAFORGE_UNIVERSE  a file that says what to keep        (the one in the package)
+      ALPHAFORGE_ALERTS    who is told of trouble: URLs         (nobody; see `alphaforge alerts --help`)
     """
 
 
@@ -273,3 +275,6 @@ def _moment(option: str, text: str) -> dt.datetime:
     except ValueError as error:
         raise BadInput(f"{option} {text!r}: write a time as 2025-07-01T00:00:00Z") from error
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+main.add_command(alerts)
