@@ -33,23 +33,18 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
         )
         for name, chain in chains.items()
     }
+    materializable = dg.with_source_code_references(
+        [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
+    )
+    specs = [*dimensions.specs(), *landing.specs(), *staging.specs(), *mart.specs(), *coverage.specs()]
     return dg.Definitions(
-        assets=[
-            *dg.with_source_code_references(
-                [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
-            ),
-            *dimensions.specs(),
-            *landing.specs(),
-            *staging.specs(),
-            *mart.specs(),
-            *coverage.specs(),
-        ],
+        assets=[freshness.with_policy(a) for a in (*materializable, *specs)],
         asset_checks=checks.asset_checks(),
         jobs=list(jobs.values()),
         sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs), send_alerts(universe)],
         resources=resources,
         executor=dg.in_process_executor,
-    ).map_asset_specs(func=freshness.with_policy)
+    )
 
 
 def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:

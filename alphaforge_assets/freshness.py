@@ -46,9 +46,13 @@ DAILY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=26), warn_
 KEPT = frozenset({"venues", "instruments", *(asset for d in DATASETS.values() for asset in d.run_assets)})
 
 
-def with_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """`spec` with the policy of its asset, if it is one that is kept up to date."""
-    return dg.apply_freshness_policy(spec, DAILY) if spec.key.to_user_string() in KEPT else spec
+def with_policy(asset: Any) -> Any:
+    """An asset or the spec of one, with the policy of those that are kept up to date if it is one of them."""
+
+    def policed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return dg.apply_freshness_policy(spec, DAILY) if spec.key.to_user_string() in KEPT else spec
+
+    return policed(asset) if isinstance(asset, dg.AssetSpec) else asset.map_asset_specs(policed)
 
 
 def parameters(dataset: Dataset, instruments: Sequence[Instrument], now: dt.datetime) -> dict[str, Any]:

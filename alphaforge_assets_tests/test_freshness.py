@@ -1,7 +1,6 @@
 """Freshness: the policies that the UI shows, and the instruments that are late by their own interval and no others."""
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,6 @@ from alphaforge_assets import checks, freshness
 from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import FEAR_GREED, Instrument, load_universe
-from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.test_graph import definitions
 
 UNIVERSE = load_universe()
@@ -55,34 +51,15 @@ def stale(client: Client, dataset: Dataset, *instruments: Instrument, now: dt.da
     return [(r["symbol"], r.get("interval"), r["first"], r["what"]) for r in found]
 
 
-TABLES = ("ingest_batches", "instruments", "venues", "bars", "funding_rates", "fear_greed_index")
-
-
-@pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    home = tmp_path_factory.mktemp("freshness")
-    with open_warehouse(home) as client:
-        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
-        yield client
-
-
 @pytest.fixture
-def migrated(schema: Client) -> Client:
-    """One warehouse for all tests here, emptied."""
-    for table in TABLES:
-        schema.command("TRUNCATE TABLE {d:Identifier}.{t:Identifier}", parameters={"d": "analytics", "t": table})
-    return schema
-
-
-@pytest.fixture
-def kept(migrated: Client) -> Client:
+def kept(emptied: Client) -> Client:
     """Two perpetuals whose minutes and hours are there and were asked for until just now."""
     for instrument in (BTC, ETH):
-        ask(migrated, BARS, instrument, "1m", NOW.replace(second=0))
-        ask(migrated, BARS, instrument, "1h", NOW.replace(minute=0, second=0))
-        put(migrated, BARS, instrument, NOW.replace(second=0) - MINUTE, interval="1m")
-        put(migrated, BARS, instrument, NOW.replace(minute=0, second=0) - HOUR, interval="1h")
-    return migrated
+        ask(emptied, BARS, instrument, "1m", NOW.replace(second=0))
+        ask(emptied, BARS, instrument, "1h", NOW.replace(minute=0, second=0))
+        put(emptied, BARS, instrument, NOW.replace(second=0) - MINUTE, interval="1m")
+        put(emptied, BARS, instrument, NOW.replace(minute=0, second=0) - HOUR, interval="1h")
+    return emptied
 
 
 SILENT, UNASKED = "the venue answers and has no bar", "not asked, or no answer"
@@ -114,12 +91,12 @@ def test_a_venue_that_leaves_out_quiet_minutes_is_given_longer(kept: Client) -> 
     assert [s[3] for s in stale(kept, BARS, BTC, now=later) if s[1] == "1m"] == [SILENT]
 
 
-def test_nothing_is_expected_of_a_backfill_of_history(migrated: Client) -> None:
+def test_nothing_is_expected_of_a_backfill_of_history(emptied: Client) -> None:
     midnight = NOW.replace(hour=0, minute=0, second=0)
-    ask(migrated, BARS, BTC, "1m", midnight)  # at noon, for days that were over
-    ask(migrated, BARS, BTC, "1d", midnight)
-    put(migrated, BARS, BTC, midnight - MINUTE, interval="1m")
-    assert stale(migrated, BARS, BTC, now=NOW + 3 * DAY) == []
+    ask(emptied, BARS, BTC, "1m", midnight)  # at noon, for days that were over
+    ask(emptied, BARS, BTC, "1d", midnight)
+    put(emptied, BARS, BTC, midnight - MINUTE, interval="1m")
+    assert stale(emptied, BARS, BTC, now=NOW + 3 * DAY) == []
 
 
 def test_what_nobody_has_asked_for_in_a_month_is_history(kept: Client) -> None:
@@ -166,43 +143,44 @@ def settle(client: Client, instrument: Instrument, *hours: int, day: dt.datetime
     ],
 )
 def test_a_settlement_is_late_by_the_interval_observed(
-    migrated: Client, hours: tuple[int, ...], late: dt.timedelta
+    emptied: Client, hours: tuple[int, ...], late: dt.timedelta
 ) -> None:
     midnight = NOW.replace(hour=0, minute=0, second=0)
-    ask(migrated, FUNDING_RATES, BTC, "", NOW.replace(second=0))
-    settle(migrated, BTC, *hours)
-    assert stale(migrated, FUNDING_RATES, BTC, now=midnight + late - 2 * MINUTE) == []
-    (found,) = stale(migrated, FUNDING_RATES, BTC, now=midnight + late)
+    ask(emptied, FUNDING_RATES, BTC, "", NOW.replace(second=0))
+    settle(emptied, BTC, *hours)
+    assert stale(emptied, FUNDING_RATES, BTC, now=midnight + late - 2 * MINUTE) == []
+    (found,) = stale(emptied, FUNDING_RATES, BTC, now=midnight + late)
     assert found[:3] == ("BTC/USDT", None, midnight + 8 * HOUR)
 
 
-def test_a_longer_interval_that_the_venue_lists_counts(migrated: Client) -> None:
-    ask(migrated, FUNDING_RATES, BTC, "", NOW.replace(second=0))
-    settle(migrated, BTC, 5, 6, 7, 8)
-    listed(migrated, BTC, funding_interval_hours=4.0)
-    assert stale(migrated, FUNDING_RATES, BTC, now=NOW.replace(minute=25)) == []
-    assert stale(migrated, FUNDING_RATES, BTC, now=NOW.replace(minute=35)) != []
+def test_a_longer_interval_that_the_venue_lists_counts(emptied: Client) -> None:
+    ask(emptied, FUNDING_RATES, BTC, "", NOW.replace(second=0))
+    settle(emptied, BTC, 5, 6, 7, 8)
+    listed(emptied, BTC, funding_interval_hours=4.0)
+    assert stale(emptied, FUNDING_RATES, BTC, now=NOW.replace(minute=25)) == []
+    assert stale(emptied, FUNDING_RATES, BTC, now=NOW.replace(minute=35)) != []
 
 
-def test_fear_and_greed_is_due_in_the_morning(migrated: Client) -> None:
+def test_fear_and_greed_is_due_in_the_morning(emptied: Client) -> None:
     midnight = NOW.replace(hour=0, minute=0, second=0)
-    ask(migrated, FEAR_GREED_INDEX, FEAR_GREED, "1d", midnight)
-    put(migrated, FEAR_GREED_INDEX, FEAR_GREED, midnight - DAY, interval="1d", value=50)
-    assert stale(migrated, FEAR_GREED_INDEX, FEAR_GREED, now=midnight + DAY + 5 * HOUR) == []
-    assert stale(migrated, FEAR_GREED_INDEX, FEAR_GREED, now=midnight + DAY + 7 * HOUR) == [
+    ask(emptied, FEAR_GREED_INDEX, FEAR_GREED, "1d", midnight)
+    put(emptied, FEAR_GREED_INDEX, FEAR_GREED, midnight - DAY, interval="1d", value=50)
+    assert stale(emptied, FEAR_GREED_INDEX, FEAR_GREED, now=midnight + DAY + 5 * HOUR) == []
+    assert stale(emptied, FEAR_GREED_INDEX, FEAR_GREED, now=midnight + DAY + 7 * HOUR) == [
         ("FEAR/GREED", "1d", midnight, UNASKED)
     ]
 
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda d: d.name)
-def test_it_is_a_rule_of_every_dataset(migrated: Client, dataset: Dataset) -> None:
+def test_it_is_a_rule_of_every_dataset(emptied: Client, dataset: Dataset) -> None:
     (rule,) = [r for r in checks.RULES if (r.asset, r.name) == (dataset.name, checks.FRESHNESS)]
     instrument = FEAR_GREED if dataset.only else BTC
     covered = Rectangle((instrument,), NOW.date(), NOW.date() + DAY)
-    assert checks.offenders(migrated, rule, covered, NOW) == []
+    assert checks.offenders(emptied, rule, covered, NOW) == []
     interval = {BARS.name: "1m", FEAR_GREED_INDEX.name: "1d"}.get(dataset.name, "")
-    ask(migrated, dataset, instrument, interval, NOW.replace(second=0))
-    (found,) = checks.offenders(migrated, rule, covered, NOW)  # asked for its present, and nothing ever came
+    ask(emptied, dataset, instrument, interval, NOW.replace(second=0))
+    assert checks.offenders(emptied, rule, covered, NOW) == []
+    (found,) = checks.offenders(emptied, rule, covered, NOW + 2 * DAY)  # asked for its present, and nothing ever came
     assert found["symbol"] == instrument.symbol
     assert found["rows"] > 0
 

@@ -89,7 +89,7 @@ def tell(
 
 def identity(webhook: Webhook) -> str:
     """Names a receiver in the cursor, where its URL has no business to be."""
-    return hashlib.sha256(webhook.url.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{webhook.kind} {webhook.url}".encode()).hexdigest()[:16]
 
 
 def read_told(cursor: str | None) -> dict[str, Told]:

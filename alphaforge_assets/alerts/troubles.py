@@ -26,12 +26,12 @@ QUIET = dt.timedelta(minutes=30)
 # What happened longer ago and is not going on is for the report, not for somebody's telephone.
 RECENT = dt.timedelta(days=7)
 SCORED = dt.timedelta(days=31)
-FAILED_RUNS_MAX = 200
+RUNS_MAX = 200
 # Venues ask for pauses of seconds every day; from this on it is a ban.
 BAN = dt.timedelta(minutes=1)
 # What the first attempts of healing bring needs nobody.
 ATTEMPTS_BEFORE_ALERT = 2
-WORDS_MAX = 240
+WORDS_MAX = 200
 _WILL_RETRY_TAG = "dagster/will_retry"
 
 
@@ -106,29 +106,45 @@ def look(instance: dg.DagsterInstance, settings: Settings, universe: Universe, n
 
 
 def _failed_runs(instance: dg.DagsterInstance, now: dt.datetime) -> list[Trouble]:
-    """Jobs whose last run failed, or one within QUIET. Runs that Dagster will start again itself are left out."""
-    failures = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - RECENT)
-    by_job: dict[str, list[tuple[dt.datetime, str]]] = defaultdict(list)
-    for record in instance.get_run_records(failures, limit=FAILED_RUNS_MAX):
-        if record.dagster_run.tags.get(_WILL_RETRY_TAG) != "true":
-            ended = dt.datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), dt.UTC)
-            by_job[record.dagster_run.job_name].append((ended, record.dagster_run.run_id))
+    """Work whose last run failed, or one within QUIET. Runs that Dagster will start again itself are left out."""
+    failed = _ended(instance, dg.DagsterRunStatus.FAILURE, now)
+    succeeded = _ended(instance, dg.DagsterRunStatus.SUCCESS, now) if failed else {}
     found = []
-    for job, failed in by_job.items():
-        last, run_id = max(failed)
-        succeeded = _last_success(instance, job)
-        if succeeded > last and now - last > QUIET:
+    for work, runs in failed.items():
+        last, run_id = max(runs)
+        well, _ = max(succeeded.get(work, [(now - RECENT, "")]))
+        if well > last and now - last > QUIET:
             continue
-        since = [moment for moment, _ in failed if moment > min(succeeded, now - QUIET)]
-        runs = f"{len(since)} runs, the last" if len(since) > 1 else "1 run"
-        found.append(Trouble("failed_runs", job, min(since), f"{runs}: {_reason(instance, run_id)}", f"/runs/{run_id}"))
+        since = [moment for moment, _ in runs if moment > min(well, now - QUIET)]
+        how_many = f"{len(since)} runs, the last" if len(since) > 1 else "1 run"
+        found.append(
+            Trouble("failed_runs", work, min(since), f"{how_many}: {_reason(instance, run_id)}", f"/runs/{run_id}")
+        )
     return found
 
 
-def _last_success(instance: dg.DagsterInstance, job: str) -> dt.datetime:
-    wanted = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS])
-    records = instance.get_run_records(wanted, limit=1)
-    return dt.datetime.fromtimestamp((records[0].end_time or 0) if records else 0, dt.UTC)
+def _ended(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, now: dt.datetime
+) -> dict[str, list[tuple[dt.datetime, str]]]:
+    """When runs of late ended so, and their ids, by what they work on."""
+    by_work: dict[str, list[tuple[dt.datetime, str]]] = defaultdict(list)
+    wanted = dg.RunsFilter(statuses=[status], updated_after=now - RECENT)
+    for record in instance.get_run_records(wanted, limit=RUNS_MAX):
+        if record.dagster_run.tags.get(_WILL_RETRY_TAG) != "true":
+            ended = record.end_time or record.update_timestamp.timestamp()
+            by_work[_work(record.dagster_run)].append(
+                (dt.datetime.fromtimestamp(ended, dt.UTC), record.dagster_run.run_id)
+            )
+    return by_work
+
+
+def _work(run: dg.DagsterRun) -> str:
+    """The dataset a run is of, however it was started; else its job."""
+    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    for dataset in DATASETS.values():
+        if run.job_name == f"refresh_{dataset.name}" or (selected and selected <= set(dataset.run_assets)):
+            return dataset.name
+    return ", ".join(sorted(selected)) or run.job_name
 
 
 def _reason(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -8,13 +8,13 @@ FROM
 (
     SELECT
         a.venue AS venue, a.symbol AS symbol, a.interval AS interval, a.step AS step, a.venue_now AS venue_now,
-        if(b.opened = 0, addSeconds(a.venue_now, -toInt64({never_asked_s:UInt32})), b.opened) AS opened,
+        if(b.opened = 0, addMilliseconds(a.asked_from, -a.step), b.opened) AS opened,
         dateDiff('millisecond', opened, a.venue_now) - 2 * a.step AS late_ms,
         dateDiff('millisecond', a.answered_until, a.venue_now) <= a.step + {late_s:UInt32} * 1000 AS is_answered
     FROM
     (
         SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, any(step) AS step, any(venue_now) AS venue_now,
-            maxIf(window_end, status = 'complete') AS answered_until
+            min(window_start) AS asked_from, maxIf(window_end, status = 'complete') AS answered_until
         FROM
         (
             SELECT
@@ -25,7 +25,7 @@ FROM
             FROM
             (
                 SELECT
-                    instrument_id, venue, symbol, interval, window_end, status, recorded_at,
+                    instrument_id, venue, symbol, interval, window_start, window_end, status, recorded_at,
                     transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'],
                         [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS step,
                     min(step) OVER (PARTITION BY instrument_id) AS shortest

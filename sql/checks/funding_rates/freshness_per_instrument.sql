@@ -9,14 +9,14 @@ FROM
 (
     SELECT
         a.venue AS venue, a.symbol AS symbol, a.venue_now AS venue_now, a.answered_until AS answered_until,
-        if(f.settled = 0, addSeconds(a.venue_now, -toInt64({never_asked_s:UInt32})), f.settled) AS settled,
+        if(f.settled = 0, a.asked_from, f.settled) AS settled,
         if(greatest(f.observed_s, l.listed_s) > 0, greatest(f.observed_s, l.listed_s), 28800) AS usual_s
     FROM
     (
         SELECT
             i.instrument_id AS instrument_id, any(i.venue) AS venue, any(i.symbol) AS symbol,
             any(addMilliseconds({now:DateTime64(3, 'UTC')}, v.clock_skew_ms)) AS venue_now,
-            maxIf(i.window_end, i.status = 'complete') AS answered_until
+            min(i.window_start) AS asked_from, maxIf(i.window_end, i.status = 'complete') AS answered_until
         FROM analytics.ingest_batches AS i
         LEFT JOIN (SELECT venue, clock_skew_ms FROM analytics.venues FINAL) AS v ON i.venue = v.venue
         WHERE i.dataset = {dataset:String} AND i.instrument_id IN {wanted:Array(UInt32)}
