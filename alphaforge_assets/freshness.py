@@ -6,7 +6,7 @@ a series is kept up to date only if somebody asked for its present of late.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,17 +40,23 @@ TEMPOS = {
     FEAR_GREED_INDEX.name: Tempo(late=dt.timedelta(hours=6), silent=dt.timedelta(hours=6)),
 }
 
-# All that is here is materialized at least once a day: tables when a day closes, listings by their daily refresh. Two
-# hours for a run that waits for its turn or is tried again. That minutes come in between is for the data to say.
+# The live tail materializes these two marts every five minutes, whatever came: three runs missed, then six.
+TAILED = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(minutes=30), warn_window=dt.timedelta(minutes=15))
+# The others once a day: tables when a day closes, listings and Fear & Greed by their daily refresh. Two hours for a run
+# that waits for its turn or is tried again.
 DAILY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=26), warn_window=dt.timedelta(hours=25))
-KEPT = frozenset({"venues", "instruments", *(asset for d in DATASETS.values() for asset in d.run_assets)})
+POLICIES: Mapping[str, dg.FreshnessPolicy] = {
+    **dict.fromkeys(("venues", "instruments", *(asset for d in DATASETS.values() for asset in d.run_assets)), DAILY),
+    **dict.fromkeys((BARS.name, FUNDING_RATES.name), TAILED),
+}
 
 
 def with_policy(asset: Any) -> Any:
     """An asset or the spec of one, with the policy of those that are kept up to date if it is one of them."""
 
     def policed(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return dg.apply_freshness_policy(spec, DAILY) if spec.key.to_user_string() in KEPT else spec
+        policy = POLICIES.get(spec.key.to_user_string())
+        return dg.apply_freshness_policy(spec, policy) if policy else spec
 
     return policed(asset) if isinstance(asset, dg.AssetSpec) else asset.map_asset_specs(policed)
 

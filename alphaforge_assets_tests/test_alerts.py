@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.alerts import messages
-from alphaforge_assets.alerts.messages import Told, after, news, read_told, tell
+from alphaforge_assets.alerts.messages import Told, after, lasting, news, read_memory, tell
 from alphaforge_assets.alerts.sensor import send_alerts
 from alphaforge_assets.alerts.troubles import KINDS, Look, Trouble, look
 from alphaforge_assets.cli.main import main
@@ -218,6 +218,18 @@ def test_one_receiver_down_is_told_later_and_the_other_not_twice(receiver: Recei
     assert ["source" in body for body in receiver.got] == [True, False]
 
 
+def test_what_is_late_only_until_the_tail_has_caught_up_is_not_told() -> None:
+    late, gap = trouble("a", "stale_instruments"), trouble("a")
+    now, seen = lasting({}, Look(NOW, (late, gap)))
+    assert now.troubles == (gap,)
+    now, seen = lasting(seen, Look(NOW + 5 * MINUTE, (), frozenset({"stale_instruments"})))  # could not look: no matter
+    now, seen = lasting(seen, Look(NOW + 10 * MINUTE, (late,)))
+    assert now.troubles == (late,)
+    now, seen = lasting(seen, Look(NOW + 11 * MINUTE, ()))
+    assert seen == {}
+    assert lasting(seen, Look(NOW + 12 * MINUTE, (late,)))[0].troubles == ()
+
+
 # What is looked at.
 
 
@@ -388,7 +400,7 @@ def test_the_sensor_tells_once_survives_a_restart_and_tells_that_it_is_over(
     said, cursor = tick(instance, cursor)
     assert "✓ Venues that ban, refuse or do not answer: binance_spot bars" in receiver.texts[1]
     assert SECRET not in said + str(cursor)
-    assert all("venues|" not in key for known in read_told(cursor).values() for key in known)
+    assert all("venues|" not in key for known in read_memory(cursor).told.values() for key in known)
 
 
 def test_the_command_tests_and_shows(home: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ def test_it_is_a_rule_of_every_dataset(emptied: Client, dataset: Dataset) -> Non
 
 def test_every_table_that_is_kept_up_to_date_has_a_policy() -> None:
     specs = {s.key.to_user_string(): s for s in definitions().resolve_all_asset_specs()}
-    with_policy = {name for name, spec in specs.items() if spec.freshness_policy}
-    assert with_policy == freshness.KEPT == {*freshness.KEPT} & set(specs)
-    assert with_policy >= {"landing_bars", "bars", "funding_rates", "fear_greed_index", "instruments", "coverage"}
-    assert specs["bars"].freshness_policy == freshness.DAILY
+    found = {name: spec.freshness_policy for name, spec in specs.items() if spec.freshness_policy}
+    assert found == freshness.POLICIES
+    assert found["bars"] == found["funding_rates"] == freshness.TAILED
+    assert found["landing_bars"] == found["fear_greed_index"] == found["instruments"] == freshness.DAILY

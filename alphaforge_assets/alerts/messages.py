@@ -10,7 +10,7 @@ import json
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from alphaforge_assets.alerts.troubles import KINDS, Look, Trouble
@@ -20,6 +20,14 @@ ITEMS_SHOWN_MAX = 10
 
 # What a receiver knows of: by the trouble's key, when it began and what it was. Written to the sensor's cursor as JSON.
 Told = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The sensor's cursor: since when each trouble of now has been seen, and what each receiver was told."""
+
+    seen: Mapping[str, str]
+    told: Mapping[str, Told]
 
 
 @dataclass(frozen=True)
@@ -92,10 +100,17 @@ def identity(webhook: Webhook) -> str:
     return hashlib.sha256(f"{webhook.kind} {webhook.url}".encode()).hexdigest()[:16]
 
 
-def read_told(cursor: str | None) -> dict[str, Told]:
-    """The cursor of the sensor; everything is news to everybody where there is none."""
-    known: dict[str, Told] = json.loads(cursor) if cursor else {}
-    return known
+def lasting(seen: Mapping[str, str], now: Look) -> tuple[Look, dict[str, str]]:
+    """A look without what its kind is patient with, and since when each trouble has been seen by now."""
+    blind = {key: since for key, since in seen.items() if key.partition("|")[0] in now.unseen}
+    known = blind | {t.key: seen.get(t.key, now.at.isoformat()) for t in now.troubles}
+    lasts = [t for t in now.troubles if now.at - dt.datetime.fromisoformat(known[t.key]) >= KINDS[t.kind].patience]
+    return replace(now, troubles=tuple(lasts)), known
+
+
+def read_memory(cursor: str | None) -> Memory:
+    """What the cursor of the sensor holds; everything is news to everybody where there is none."""
+    return Memory(**json.loads(cursor)) if cursor else Memory({}, {})
 
 
 def _details(its: News, ui: str | None) -> dict[str, Any]:

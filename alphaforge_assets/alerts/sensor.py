@@ -5,10 +5,12 @@ Its cursor holds what each receiver was told, so a restart repeats nothing and f
 
 import datetime as dt
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 
 import dagster as dg
 
-from alphaforge_assets.alerts.messages import Told, read_told, tell
+from alphaforge_assets.alerts.messages import Memory, Told, lasting, read_memory, tell
 from alphaforge_assets.alerts.troubles import look
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Universe
@@ -31,9 +33,10 @@ def send_alerts(universe: Universe) -> dg.SensorDefinition:
         settings = settings_from_environment()
         if not settings.alerts:
             return dg.SkipReason("ALPHAFORGE_ALERTS names nobody to tell")
-        now = look(context.instance, settings, universe, dt.datetime.now(dt.UTC))
-        told, receipts = tell(settings.alerts, read_told(context.cursor), now, settings.ui_url)
-        context.update_cursor(json.dumps(told))
+        memory = read_memory(context.cursor)
+        now, seen = lasting(memory.seen, look(context.instance, settings, universe, dt.datetime.now(dt.UTC)))
+        told, receipts = tell(settings.alerts, memory.told, now, settings.ui_url)
+        context.update_cursor(json.dumps(asdict(Memory(seen, told))))
         for receipt in receipts:
             if not receipt.is_taken:
                 context.log.warning(f"{receipt.webhook.shown} did not take an alert: {receipt.answer}")
@@ -46,10 +49,10 @@ def send_alerts(universe: Universe) -> dg.SensorDefinition:
     return send_alerts
 
 
-def told_so_far(instance: dg.DagsterInstance) -> dict[str, Told]:
+def told_so_far(instance: dg.DagsterInstance) -> Mapping[str, Told]:
     """What each receiver knows, by `messages.identity`, as the sensor last wrote it down."""
     for state in instance.all_instigator_state():
         data = state.instigator_data
         if state.instigator_name == NAME and data is not None:
-            return read_told(getattr(data, "cursor", None))
+            return read_memory(getattr(data, "cursor", None)).told
     return {}

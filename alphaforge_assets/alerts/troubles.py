@@ -29,6 +29,8 @@ SCORED = dt.timedelta(days=31)
 RUNS_MAX = 200
 # Venues ask for pauses of seconds every day; from this on it is a ban.
 BAN = dt.timedelta(minutes=1)
+# After a downtime everything is late until the live tail has come by, twice at most.
+CATCH_UP = dt.timedelta(minutes=10)
 # What the first attempts of healing bring needs nobody.
 ATTEMPTS_BEFORE_ALERT = 2
 WORDS_MAX = 200
@@ -41,6 +43,7 @@ class Kind:
 
     title: str
     to_do: str
+    patience: dt.timedelta = dt.timedelta(0)  # what is over sooner nobody is told of
 
 
 KINDS: Mapping[str, Kind] = {
@@ -54,11 +57,14 @@ KINDS: Mapping[str, Kind] = {
     ),
     "failed_runs": Kind("Failed runs", "read the run; `alphaforge backfill` of the same range does what is left"),
     "stale_assets": Kind(
-        "Assets that no run has brought up to date", "see in the UI that the daemon, its schedules and sensors are on"
+        "Assets that no run has brought up to date",
+        "see in the UI that the daemon, its schedules and sensors are on",
+        CATCH_UP,
     ),
     "stale_instruments": Kind(
         "Instruments that are late",
         "`alphaforge status` has the ages; if one alone is late, see whether it trades",
+        CATCH_UP,
     ),
     "gaps": Kind("Gaps that nothing explains", "`alphaforge gaps` has the evidence; healing has asked again already"),
     "low_scores": Kind("Days of low quality", "`alphaforge coverage` has the scores, the asset coverage their parts"),
@@ -162,7 +168,7 @@ def _reason(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _stale_assets(instance: dg.DagsterInstance) -> list[Trouble]:
-    records = instance.get_freshness_state_records([dg.AssetKey(name) for name in sorted(freshness.KEPT)])
+    records = instance.get_freshness_state_records([dg.AssetKey(name) for name in sorted(freshness.POLICIES)])
     return [
         Trouble(
             "stale_assets", key.to_user_string(), record.updated_at,
