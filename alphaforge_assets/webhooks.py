@@ -19,7 +19,7 @@ from alphaforge_assets.errors import BadInput
 SLACK_HOST = "hooks.slack.com"
 SLACK_PREFIX = "slack+"
 SCHEMES = ("https", "http")
-EXAMPLE = "https://hooks.slack.com/services/T000/B000/XXX for Slack, any other https:// URL for plain JSON"
+EXAMPLE = "https://hooks.slack.com/services/T000/B000/KEY for Slack, any other https:// URL for plain JSON"
 # A sensor's tick may take a minute, and a receiver that needs longer than this is not answering.
 TIMEOUT_S = 5.0
 ANSWER_SHOWN_MAX = 200

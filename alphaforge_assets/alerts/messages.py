@@ -109,8 +109,9 @@ def lasting(seen: Mapping[str, str], now: Look) -> tuple[Look, dict[str, str]]:
 
 
 def read_memory(cursor: str | None) -> Memory:
-    """What the cursor of the sensor holds; everything is news to everybody where there is none."""
-    return Memory(**json.loads(cursor)) if cursor else Memory({}, {})
+    """What the cursor of the sensor holds; everything is news to everybody where there is none, or one of old."""
+    known = json.loads(cursor) if cursor else {}
+    return Memory(known.get("seen", {}), known.get("told", {}))
 
 
 def _details(its: News, ui: str | None) -> dict[str, Any]:

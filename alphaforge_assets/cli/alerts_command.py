@@ -14,7 +14,7 @@ def alerts(is_test: bool, as_json: bool) -> None:
 
     \b
     ALPHAFORGE_ALERTS names who is told: URLs, separated by spaces or commas.
-      https://hooks.slack.com/services/T000/B000/XXX   Slack
+      https://hooks.slack.com/services/T000/B000/KEY   Slack
       slack+https://mattermost.example/hooks/xxx       what else reads Slack's format
       https://example.org/hook                         any other: POST of plain JSON
     ALPHAFORGE_ALERT_SCORE (90): days of a lower quality score are told of.
