@@ -13,11 +13,17 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets import freshness
+from alphaforge_assets.datasets import DATASETS, FUNDING_RATES
 from alphaforge_assets.partitions import Rectangle, rectangle
 from alphaforge_assets.universe import FEAR_GREED, Universe
 from alphaforge_assets.warehouse import statements
 
 OFFENDERS_SHOWN_MAX = 50
+
+
+FRESHNESS = "freshness_per_instrument"
+EVERY_DATASET = ("rows_are_inside_the_day", "landing_is_accounted_for", "no_rows_are_rejected")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,10 @@ class Rule:
 
     @property
     def statement(self) -> str:
-        return f"checks/{self.asset}/{self.name}"
+        """Rules that are the same for every dataset are written once, and told the names of its tables."""
+        if self.name == FRESHNESS:
+            return freshness.statement(DATASETS[self.asset])
+        return f"checks/{'every_dataset' if self.name in EVERY_DATASET else self.asset}/{self.name}"
 
 
 # Illiquid pairs rest for an hour now and then (ETH/USDT in 2017: 93 minutes at most), a dead feed does so for long.
@@ -157,6 +166,27 @@ RULES = (
         "staging takes closed bars only, so an open one that is published is our bug",
         bounds={"clock_slack_ms": CLOCK_SLACK_MS},
     ),
+    Rule(
+        "funding_rates",
+        "nothing_from_the_future",
+        ERROR,
+        "staging takes settled rates only, so a predicted one that is published is our bug",
+        bounds={"clock_slack_ms": CLOCK_SLACK_MS},
+    ),
+    Rule("funding_rates", "prices_are_positive", WARN, "the rate is what is settled; a price beside it may be missing"),
+    Rule(
+        "fear_greed_index",
+        "nothing_from_the_future",
+        ERROR,
+        "staging takes closed days only, so an open one that is published is our bug",
+        bounds={"clock_slack_ms": CLOCK_SLACK_MS},
+    ),
+    Rule("fear_greed_index", "values_are_at_midnight", WARN, "the source would have changed what its days are"),
+    Rule("fear_greed_index", "required_columns_are_not_null", ERROR, "the source sends them: a field was renamed"),
+    *(
+        Rule(dataset, FRESHNESS, WARN, "what is there is right; the venue may be silent, or our updates are late")
+        for dataset in DATASETS
+    ),
 )
 
 
@@ -175,39 +205,54 @@ def _checks_of(asset: str) -> dg.AssetChecksDefinition:
         warehouse: dg.ResourceParam[Client],
         universe: dg.ResourceParam[Universe],
     ) -> Iterator[dg.AssetCheckResult]:
-        covered = _covered(context, universe)
+        covered, now = _covered(context, universe), dt.datetime.now(dt.UTC)
         selected = {key.name for key in context.selected_asset_check_keys}
         for rule in rules:
             if rule.name in selected:
-                offenders = statements.rows(warehouse, rule.statement, **covered, **rule.bounds)
-                yield _result(rule, offenders)
+                yield _result(rule, offenders(warehouse, rule, covered, now))
 
     return checks
 
 
-def _covered(context: dg.AssetCheckExecutionContext, universe: Universe) -> dict[str, Any]:
+def offenders(client: Client, rule: Rule, covered: Rectangle, now: dt.datetime) -> list[dict[str, Any]]:
+    """What breaks a rule in a rectangle, a row a range with `first`, `last`, `rows`. `now` matters to freshness only.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    within = {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
+    dataset = next((d for d in DATASETS.values() if rule.asset in d.chain), None)
+    if dataset is None:
+        return statements.rows(client, rule.statement, **within, **rule.bounds)
+    if rule.name == FRESHNESS:
+        return freshness.stale(client, dataset, covered.instruments, now)
+    landing, staging, _ = dataset.chain
+    names = {
+        "dataset": dataset.name, "database": "analytics", "landing": landing, "judged": f"judged_{dataset.name}",
+        "staging": staging, "series": "rate_type" if dataset is FUNDING_RATES else "interval",
+        "is_final": "is_settled" if dataset is FUNDING_RATES else "is_closed",
+    }  # fmt: skip
+    return statements.rows(client, rule.statement, **within, **names, **rule.bounds)
+
+
+def _covered(context: dg.AssetCheckExecutionContext, universe: Universe) -> Rectangle:
     """The rectangle of the run; everything, when the checks are run on their own from the UI."""
     if context.has_partition_key or context.has_partition_key_range:
-        covered = rectangle(context.partition_keys, universe)
-    else:
-        tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
-        covered = Rectangle(
-            (*universe.instruments, FEAR_GREED), min(universe.history_start, FEAR_GREED.listed_from), tomorrow
-        )
-    return {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
+        return rectangle(context.partition_keys, universe)
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    return Rectangle((*universe.instruments, FEAR_GREED), min(universe.history_start, FEAR_GREED.listed_from), tomorrow)
 
 
-def _result(rule: Rule, offenders: list[dict[str, Any]]) -> dg.AssetCheckResult:
-    shown = [_record(row) for row in offenders[:OFFENDERS_SHOWN_MAX]]
-    metadata: dict[str, Any] = {"offending_rows": sum(row["rows"] for row in offenders)}
+def _result(rule: Rule, found: list[dict[str, Any]]) -> dg.AssetCheckResult:
+    shown = [_record(row) for row in found[:OFFENDERS_SHOWN_MAX]]
+    metadata: dict[str, Any] = {"offending_rows": sum(row["rows"] for row in found)}
     if shown:
         metadata["offenders"] = dg.MetadataValue.table(shown)
-        metadata["offenders_not_shown"] = len(offenders) - len(shown)
-    description = f"{metadata['offending_rows']} rows in {len(offenders)} ranges" if offenders else None
+        metadata["offenders_not_shown"] = len(found) - len(shown)
+    description = f"{metadata['offending_rows']} rows in {len(found)} ranges" if found else None
     return dg.AssetCheckResult(
         check_name=rule.name,
         asset_key=rule.asset,
-        passed=not offenders,
+        passed=not found,
         severity=rule.severity,
         metadata=metadata,
         description=description,

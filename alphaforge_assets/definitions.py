@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import checks, coverage, dimensions, landing, live, mart, sensors, staging
+from alphaforge_assets import checks, coverage, dimensions, freshness, landing, live, mart, sensors, staging
+from alphaforge_assets.alerts.sensor import send_alerts
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
@@ -41,17 +42,12 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
         selection=[dimensions.venues_and_instruments],
         description="Ask every venue for its clock and its listings, and publish what changed.",
     )
+    materializable = dg.with_source_code_references(
+        [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
+    )
+    specs = [*dimensions.specs(), *landing.specs(), *staging.specs(), *mart.specs(), *coverage.specs()]
     return dg.Definitions(
-        assets=[
-            *dg.with_source_code_references(
-                [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
-            ),
-            *dimensions.specs(),
-            *landing.specs(),
-            *staging.specs(),
-            *mart.specs(),
-            *coverage.specs(),
-        ],
+        assets=[freshness.with_policy(a) for a in (*materializable, *specs)],
         asset_checks=checks.asset_checks(),
         jobs=[*jobs.values(), listings, live.live_tail],
         schedules=[live.schedule(running=live_updates)],
@@ -61,6 +57,7 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
             sensors.day_close(jobs, running=live_updates),
             sensors.keep_listings(listings, running=live_updates),
             sensors.forget_live_runs(running=live_updates),
+            send_alerts(universe),
         ],
         resources=resources,
         executor=dg.in_process_executor,

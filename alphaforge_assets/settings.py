@@ -9,6 +9,11 @@ from pydantic import SecretStr
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.universe import DEFAULT_FILE, VENUES
 from alphaforge_assets.venues.transport import check_base_url
+from alphaforge_assets.webhooks import Webhook, read_webhooks
+
+# Below this an instrument's day is worth a message: one tenth of its bars missing and unexplained costs six points,
+# nothing but revised bars fifteen.
+ALERT_SCORE = 90.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class Settings:
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
     live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
+    alerts: tuple[Webhook, ...] = ()  # who is told of trouble; nobody, if empty
+    alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
+    ui_url: str | None = None  # where the Dagster UI is, for links; None if nobody said
 
     @property
     def origin(self) -> str:
@@ -34,8 +42,8 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE and the keys,
-    ALPHAFORGE_<VENUE>_KEY.
+    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
+    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_UI and the keys, ALPHAFORGE_<VENUE>_KEY.
 
     Raises BadInput for a malformed value.
     """
@@ -59,4 +67,21 @@ def settings_from_environment() -> Settings:
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},
         live_updates=live == "on",
+        alerts=read_webhooks(os.environ.get("ALPHAFORGE_ALERTS", "")),
+        alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
+        ui_url=(os.environ.get("ALPHAFORGE_UI") or "").rstrip("/") or None,
     )
+
+
+def _score(text: str) -> float:
+    if not text:
+        return ALERT_SCORE
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 100:
+        raise BadInput(
+            f"ALPHAFORGE_ALERT_SCORE {text!r}: write a number from 0 (never) to 100, such as {ALERT_SCORE:.0f}"
+        )
+    return score

@@ -23,7 +23,14 @@ from alphaforge_assets_tests.installed import Filled, Installed, Up, filled, lau
 hypothesis.settings.register_profile("alphaforge", deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("alphaforge")
 
-ENVIRONMENT = ("ALPHAFORGE_HOME", "ALPHAFORGE_VENUES", "ALPHAFORGE_UNIVERSE", "CLICKHOUSE_URL", "DAGSTER_HOME")
+ENVIRONMENT = (
+    "ALPHAFORGE_HOME",
+    "ALPHAFORGE_VENUES",
+    "ALPHAFORGE_ALERTS",
+    "ALPHAFORGE_UNIVERSE",
+    "CLICKHOUSE_URL",
+    "DAGSTER_HOME",
+)
 RECORDED = Path(__file__).parents[1].parent / "shared"
 
 
@@ -108,6 +115,28 @@ def migrated(fresh_warehouse: Client, tmp_path: Path) -> Client:
     """A client of an empty warehouse with our schema."""
     migrator.migrate(fresh_warehouse, statements.MIGRATIONS, database="analytics", lock_dir=tmp_path)
     return fresh_warehouse
+
+
+@pytest.fixture(scope="session")
+def schema_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An ALPHAFORGE_HOME with our schema, whose embedded server runs for the whole session."""
+    home = tmp_path_factory.mktemp("schema")
+    with open_warehouse(home) as client:
+        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
+        yield home
+
+
+@pytest.fixture
+def emptied(schema_home: Path) -> Iterator[Client]:
+    """A client of that warehouse with every table empty: for tests of statements, many of which share one schema."""
+    with open_warehouse(schema_home) as client:
+        tables = client.query(
+            "SELECT name FROM system.tables WHERE database = 'analytics' AND engine LIKE '%MergeTree'"
+            " AND name != 'flyway_schema_history' AND total_rows > 0"
+        )
+        for (table,) in tables.result_rows:
+            client.command("TRUNCATE TABLE {d:Identifier}.{t:Identifier}", parameters={"d": "analytics", "t": table})
+        yield client
 
 
 @pytest.fixture(scope="session")

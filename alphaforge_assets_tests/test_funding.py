@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets import checks
 from alphaforge_assets.checks import RULES, Rule, asset_checks
 from alphaforge_assets.cli.show import status_rows
 from alphaforge_assets.datasets import FUNDING_RATES
@@ -21,13 +22,11 @@ from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe, load_universe
-from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 
 UNIVERSE = load_universe()
 FIRST = dt.date(2025, 6, 1)
 PART = Rectangle(UNIVERSE.select(["*_perp.BTC-USDT"]), FIRST, FIRST + dt.timedelta(days=10))
-BOUNDS: dict[str, Any] = {"instruments": PART.instrument_ids, "start": PART.start_time, "end": PART.end_time}
 FUNDING_RULES = [r for r in RULES if r.asset.endswith("funding_rates")]
 KEY = "binance_perp.BTC-USDT"
 HOUR = dt.timedelta(hours=1)
@@ -45,7 +44,7 @@ def judge(client: Client, part: Rectangle = PART) -> None:
 
 
 def offenders(client: Client, rule: Rule) -> list[dict[str, Any]]:
-    return statements.rows(client, rule.statement, **BOUNDS)
+    return checks.offenders(client, rule, PART, dt.datetime.now(dt.UTC))
 
 
 def count(client: Client, table: str) -> int:
@@ -83,12 +82,19 @@ BREAKS = {
     "key_is_unique": PUBLISH.format("toUInt32(1) AS instrument_id") + ONE,
     "required_columns_are_not_null": PUBLISH.format("nan AS rate, version + 1 AS version") + ONE,
     "rates_are_within_bounds": "judge " + LAND.format("-0.06 AS rate, now64(3) AS ingested_at") + ONE,
+    "nothing_from_the_future": PUBLISH.format("timestamp - toIntervalHour(1) AS ingested_at, version + 1 AS version")
+    + ONE,
+    "prices_are_positive": PUBLISH.format("0 AS mark_price, version + 1 AS version") + ONE,
     "settlements_are_complete": "ALTER TABLE analytics.funding_rates DELETE WHERE venue = 'okx_perp'"
     " AND timestamp IN ('2025-06-05 08:00:00', '2025-06-05 16:00:00') SETTINGS mutations_sync = 2",
 }
 
 
-@pytest.mark.parametrize("rule", FUNDING_RULES, ids=lambda rule: rule.name)
+# Freshness is not about rows: test_freshness breaks it.
+BROKEN_BY_ROWS = [r for r in FUNDING_RULES if r.name != checks.FRESHNESS]
+
+
+@pytest.mark.parametrize("rule", BROKEN_BY_ROWS, ids=lambda rule: rule.name)
 def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Rule) -> None:
     statement = BREAKS[rule.name]
     filled.command(statement.removeprefix("judge "))

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.checks import RULES, offenders
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.landing import land
 from alphaforge_assets.mart import publish
@@ -78,17 +79,34 @@ def missing(client: Client, part: Rectangle) -> dict[tuple[str, str], int]:
 
 
 @pytest.mark.parametrize(
-    ("patterns", "start", "end"),
+    ("patterns", "start", "end", "broken"),
     [
         pytest.param(
-            ["binance_spot.BTC-USDT", "binance_perp.*"], dt.date(2025, 5, 1), dt.date(2025, 7, 1), id="2025-05 to 06"
+            ["binance_spot.BTC-USDT", "binance_perp.*"],
+            dt.date(2025, 5, 1),
+            dt.date(2025, 7, 1),
+            {},
+            id="2025-05 to 06",
         ),
-        pytest.param(["binance_spot.*"], dt.date(2017, 8, 1), dt.date(2018, 1, 1), id="2017, partly off the grid"),
-        pytest.param(["binance_spot.BTC-USDT"], dt.date(2020, 1, 1), dt.date(2021, 1, 1), id="2020, with outages"),
+        pytest.param(
+            ["binance_spot.*"],
+            dt.date(2017, 8, 1),
+            dt.date(2018, 1, 1),
+            # Binance's clock of December 2017, both instruments; ETH/USDT at rest on two nights of its first month.
+            {"bars_are_on_the_grid": 2 * 20_401, "no_frozen_runs": 85 + 93},
+            id="2017, partly off the grid",
+        ),
+        pytest.param(["binance_spot.BTC-USDT"], dt.date(2020, 1, 1), dt.date(2021, 1, 1), {}, id="2020, with outages"),
     ],
 )
 def test_every_recorded_bar_arrives_and_nothing_else(
-    migrated: Client, recorded: Path, tmp_path: Path, patterns: list[str], start: dt.date, end: dt.date
+    migrated: Client,
+    recorded: Path,
+    tmp_path: Path,
+    patterns: list[str],
+    start: dt.date,
+    end: dt.date,
+    broken: dict[str, int],
 ) -> None:
     part = Rectangle(UNIVERSE.select(patterns), start, end)
     with sandbox.start(recordings=recorded / "market-data", budget_scale=LIFTED) as url:
@@ -112,3 +130,11 @@ def test_every_recorded_bar_arrives_and_nothing_else(
         slots = len(pc.unique(pc.divide(source["open_time"], 60_000)))
         expected = part.days * 1440 - slots
         assert holes.get((instrument.venue, instrument.symbol), 0) == expected, instrument.key
+    assert offending(migrated, part) == broken | ({"minutes_are_complete": sum(holes.values())} if holes else {})
+
+
+def offending(client: Client, part: Rectangle) -> dict[str, int]:
+    """Rows that break each rule of bars, of those that anything breaks."""
+    now = dt.datetime.now(dt.UTC)
+    found = {r.name: offenders(client, r, part, now) for r in RULES if r.asset in BARS.chain}
+    return {name: sum(row["rows"] for row in its) for name, its in found.items() if its}

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.checks import RULES
+from alphaforge_assets.checks import RULES, offenders
 from alphaforge_assets.datasets import FUNDING_RATES
 from alphaforge_assets.landing import Landed, land
 from alphaforge_assets.mart import publish
@@ -17,7 +17,6 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 
 pytestmark = pytest.mark.recorded
@@ -34,7 +33,6 @@ UNIVERSE = Universe.model_validate(
     }
 )
 PART = Rectangle(UNIVERSE.instruments, dt.date(2019, 9, 1), dt.date(2026, 8, 1))
-BOUNDS: dict[str, Any] = {"instruments": PART.instrument_ids, "start": PART.start_time, "end": PART.end_time}
 NOW = dt.datetime(2026, 8, 1, 0, 10, tzinfo=dt.UTC)
 FILES = {
     "binance_perp": "binance_um/{base}USDT.parquet",
@@ -113,7 +111,7 @@ def test_every_recorded_settlement_arrives_and_nothing_else(migrated: Client, re
 def check_rules(client: Client, recorded: Path) -> None:
     """The recordings end before the last day asked for; no rule has anything else to say."""
     rules = [r for r in RULES if r.asset.endswith("funding_rates")]
-    broken = {rule.name: statements.rows(client, rule.statement, **BOUNDS) for rule in rules}
+    broken = {rule.name: offenders(client, rule, PART, NOW) for rule in rules}
     ends = {(r["venue"], r["symbol"]): r["first"] for r in broken.pop("settlements_are_complete")}
     assert broken == {name: [] for name in broken}
     assert ends == {(i.venue, i.symbol): last_of(recorded, i) for i in PART.instruments}

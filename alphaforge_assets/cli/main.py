@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from alphaforge_assets.cli import snapshots_command
+from alphaforge_assets.cli.alerts_command import alerts
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
 
@@ -60,6 +61,7 @@ def main() -> None:
       CLICKHOUSE_URL       http://user:password@host:port       (unset: the embedded warehouse of the home)
       ALPHAFORGE_VENUES    live, or a sandbox's base URL        (live)
       ALPHAFORGE_UNIVERSE  a file that says what to keep        (the one in the package)
+      ALPHAFORGE_ALERTS    who is told of trouble: URLs         (nobody; see `alphaforge alerts --help`)
     """
 
 
@@ -283,3 +285,4 @@ def _moment(option: str, text: str) -> dt.datetime:
 
 for _command in ("pin", "snapshots", "verify", "diff", "unpin"):
     main.add_command(getattr(snapshots_command, _command))
+main.add_command(alerts)

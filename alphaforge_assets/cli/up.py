@@ -82,6 +82,7 @@ def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, l
             _start(parts, "sandbox", command, settings, f"{settings.venues_url}/api/v3/ping")
         instance.prepare(settings.dagster_home, daemon_is_down=True)  # once, before two processes open it together
         port = port or free_port()
+        settings = replace(settings, ui_url=f"http://127.0.0.1:{port}")
         _start(
             parts,
             "UI",
@@ -186,6 +187,7 @@ def _spawn(parts: Parts, name: str, command: list[str], settings: Settings) -> P
         "ALPHAFORGE_UNIVERSE": str(settings.universe_file.absolute()),
         "ALPHAFORGE_LIVE": "on" if settings.live_updates else "off",
         "DAGSTER_HOME": str(settings.dagster_home),
+        "ALPHAFORGE_UI": settings.ui_url or "",
         "PYTHONWARNINGS": "ignore",
     }
     with log.open("ab") as output:

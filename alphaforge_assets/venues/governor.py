@@ -12,11 +12,12 @@ of weight and served three processes 51 : 1 : 1.
 Reads the clock of the machine, never a venue's. Nothing here knows HTTP.
 """
 
+import datetime as dt
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -254,3 +255,23 @@ class Governor:
                 f"governor file {self.file}: {error}. It must be a writable file on a local disk; "
                 "if it is damaged, delete it: it holds nothing but rate limits"
             ) from error
+
+
+def held(file: Path, address: str) -> list[tuple[str, dt.datetime, str]]:
+    """The budgets of an address that a venue wants left alone: name, until when, why. Nothing if nobody ever asked.
+
+    Only reads, and waits for no writer. Raises BadInput if the file cannot be read.
+    """
+    if not file.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", BUSY_TIMEOUT_S, uri=True)) as db:
+            rows = db.execute(
+                "SELECT name, held_until, reason FROM budgets WHERE address = ? AND held_until > ? ORDER BY name",
+                (address, time.time()),
+            ).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []  # the first opener is about to make it
+        raise BadInput(f"governor file {file}: {error}. It must be a readable file on a local disk") from error
+    return [(name, dt.datetime.fromtimestamp(until, dt.UTC), reason) for name, until, reason in rows]
