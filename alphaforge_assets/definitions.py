@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import checks, coverage, dimensions, landing, mart, sensors, staging
+from alphaforge_assets import audit, checks, coverage, dimensions, landing, mart, sensors, staging
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
@@ -42,10 +42,11 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
             *staging.specs(),
             *mart.specs(),
             *coverage.specs(),
+            *audit.specs(),
         ],
         asset_checks=checks.asset_checks(),
         jobs=list(jobs.values()),
-        sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs)],
+        sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs), audit.record_runs],
         resources=resources,
         executor=dg.in_process_executor,
     )

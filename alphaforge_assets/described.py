@@ -45,6 +45,9 @@ LAYERS = {
     "v_gaps": "research",
     "v_instruments": "research",
     "v_instruments_history": "research",
+    "runs": "audit",
+    "v_runs": "research",
+    "v_ingest_batches": "research",
 }
 
 _OBJECT = re.compile(

@@ -38,6 +38,9 @@ GOLDEN = {
     "v_gaps": ("research", ["gaps"]),
     "v_instruments": ("research", ["instruments"]),
     "v_instruments_history": ("research", ["instruments"]),
+    "runs": ("audit", ["ingest_batches"]),
+    "v_runs": ("research", ["runs"]),
+    "v_ingest_batches": ("research", ["ingest_batches"]),
 }
 CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 
