@@ -7,6 +7,7 @@ import dagster as dg
 from alphaforge_assets import audit, checks, coverage, dimensions, landing, mart, sensors, staging
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
+from alphaforge_assets.report import daily
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
@@ -35,7 +36,11 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
     return dg.Definitions(
         assets=[
             *dg.with_source_code_references(
-                [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
+                [
+                    dimensions.venues_and_instruments,
+                    *(a for c in chains.values() for a in c),
+                    daily.asset(by_day(universe.history_start)),
+                ]
             ),
             *dimensions.specs(),
             *landing.specs(),
@@ -46,6 +51,7 @@ def build(universe: Universe, resources: Mapping[str, object]) -> dg.Definitions
         ],
         asset_checks=checks.asset_checks(),
         jobs=list(jobs.values()),
+        schedules=[daily.schedule()],
         sensors=[sensors.split_failed_runs(universe, jobs), sensors.heal_gaps(jobs), audit.record_runs],
         resources=resources,
         executor=dg.in_process_executor,

@@ -21,6 +21,7 @@ class Settings:
     universe_file: Path
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
+    reports: str  # a directory, or s3://bucket/prefix
 
     @property
     def origin(self) -> str:
@@ -33,7 +34,8 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE and ALPHAFORGE_<VENUE>_KEY.
+    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_REPORTS and
+    ALPHAFORGE_<VENUE>_KEY.
 
     Raises BadInput for a malformed value.
     """
@@ -46,11 +48,13 @@ def settings_from_environment() -> Settings:
     # The venues limit an address, not a project: every home of this user draws on the same budgets.
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
+    home = Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute()
     return Settings(
-        home=Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute(),
+        home=home,
         clickhouse_url=os.environ.get("CLICKHOUSE_URL") or None,
         venues_url=None if venues == "live" else venues,
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},
+        reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from alphaforge_assets.cli.report import report
 from alphaforge_assets.cli.runs_command import runs
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
@@ -60,6 +61,7 @@ def main() -> None:
       CLICKHOUSE_URL       http://user:password@host:port       (unset: the embedded warehouse of the home)
       ALPHAFORGE_VENUES    live, or a sandbox's base URL        (live)
       ALPHAFORGE_UNIVERSE  a file that says what to keep        (the one in the package)
+      ALPHAFORGE_REPORTS   a directory, or s3://bucket/prefix   (ALPHAFORGE_HOME/reports)
     """
 
 
@@ -277,3 +279,4 @@ def _moment(option: str, text: str) -> dt.datetime:
 
 
 main.add_command(runs)
+main.add_command(report)
