@@ -23,7 +23,14 @@ from alphaforge_assets_tests.installed import Filled, Installed, Up, filled, lau
 hypothesis.settings.register_profile("alphaforge", deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("alphaforge")
 
-ENVIRONMENT = ("ALPHAFORGE_HOME", "ALPHAFORGE_VENUES", "ALPHAFORGE_UNIVERSE", "ALPHAFORGE_REPORTS", "CLICKHOUSE_URL", "DAGSTER_HOME")
+ENVIRONMENT = (
+    "ALPHAFORGE_HOME",
+    "ALPHAFORGE_VENUES",
+    "ALPHAFORGE_UNIVERSE",
+    "ALPHAFORGE_REPORTS",
+    "CLICKHOUSE_URL",
+    "DAGSTER_HOME",
+)
 RECORDED = Path(__file__).parents[1].parent / "shared"
 
 

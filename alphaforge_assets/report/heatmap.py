@@ -13,7 +13,7 @@ from typing import Any
 
 from alphaforge_assets.report.reading import Report, Row
 
-PLOT_WIDTH = 960
+PLOT_WIDTH = 936
 CELL_WIDTH_MAX = 64
 CELL_WIDTH_MIN = 2.5
 ROW_HEIGHT = 18
@@ -178,11 +178,15 @@ def _diamond(x: float, y: float, r: float) -> str:
 
 
 def _perfect(cell: Row) -> bool:
-    return not (cell["missing"] or cell["rejected"] or cell["revised"]) and cell["is_settled"] and cell["score"] >= 100
+    return (
+        not any(cell[name] for name in ("missing", "rejected", "revised", "off_grid"))
+        and cell["is_settled"]
+        and cell["score"] >= 100
+    )
 
 
 def _told(cell: Row) -> list[Any]:
-    figures = [cell[name] for name in ("expected", "present", "missing", "rejected", "revised", "score")]
+    figures = [cell[name] for name in ("expected", "present", "missing", "rejected", "revised", "off_grid", "score")]
     return [*figures, int(cell["is_settled"]), [[name, int(slots)] for name, slots in cell["verdicts"]]]
 
 

@@ -20,12 +20,13 @@
     if (!cell && !data.seen[row].some(s => column >= s[0] && column < s[0] + s[1])) line("not asked for");
     else if (!cell) line("complete, score 100");
     else {
-      const [expected, present, missing, rejected, revised, score, settled, verdicts] = cell;
+      const [expected, present, missing, rejected, revised, offGrid, score, settled, verdicts] = cell;
       line(`${number(present)} of ${number(expected)} bars, score ${score}`);
       for (const [name, n] of verdicts) line(`${number(n)} missing: ${data.words[name] || name}`);
       if (missing && !verdicts.length) line(`${number(missing)} missing`);
       if (rejected) line(`${number(rejected)} rejected`);
       if (revised) line(`${number(revised)} revised`);
+      if (offGrid) line(`${number(offGrid)} off the grid`);
       if (!settled) line("the day is not finished");
     }
     cursor.setAttribute("x", column * data.cell); cursor.setAttribute("y", data.rows[row][1]); cursor.classList.add("on");

@@ -1,7 +1,7 @@
 """What a quality report says, read from the warehouse: figures and rows, no words and no looks."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ class Report:
     freshness: Sequence[Row]
     fetched: Sequence[Row]
     failures: Sequence[Row]
+    columns: Mapping[str, Sequence[str]]  # of each list, whether it has rows or not
 
     @property
     def name(self) -> str:
@@ -79,6 +80,7 @@ def read(client: Client, start: dt.date, end: dt.date, *, now: dt.datetime | Non
         freshness=statements.rows(client, "reads/report_freshness", now=made_at),
         fetched=statements.rows(client, "reads/report_fetched", **period),
         failures=statements.rows(client, "reads/report_failures", **period),
+        columns=_columns(client, period, made_at),
     )
 
 
@@ -92,6 +94,23 @@ def _part(client: Client, statement: str, **bounds: dt.datetime) -> Part:
     rows = statements.rows(client, statement, rows_max=ROWS_MAX, **bounds)
     total = rows[0]["total"] if rows else 0
     return Part([{k: v for k, v in row.items() if k != "total"} for row in rows], total)
+
+
+def _columns(client: Client, period: Mapping[str, dt.datetime], now: dt.datetime) -> dict[str, list[str]]:
+    """Names of the columns of each list. Asked for no rows, and for no time at all."""
+    nothing = {"start": period["end"], "end": period["end"]}
+    few = {"rows_max": 0}
+    empty = {
+        "coverage": statements.table(client, "reads/report_cells", **nothing),
+        "scores": statements.table(client, "reads/report_scores", **nothing),
+        "gaps": statements.table(client, "reads/report_gaps", **nothing, **few),
+        "rejected": statements.table(client, "reads/report_rejected", **nothing, **few),
+        "revisions": statements.table(client, "reads/report_revisions", **nothing, **few),
+        "freshness": statements.table(client, "reads/report_freshness", now=now),
+        "fetched": statements.table(client, "reads/report_fetched", **nothing),
+        "failures": statements.table(client, "reads/report_failures", **nothing),
+    }
+    return {name: [c for c in table.column_names if c != "total"] for name, table in empty.items()}
 
 
 def _midnight(day: dt.date) -> dt.datetime:

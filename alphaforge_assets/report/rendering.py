@@ -35,7 +35,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def render(report: Report, code_version: str, code_hash: str) -> dict[str, bytes]:
     """File name -> content of everything a report consists of, the page last."""
     tables = _tables(report)
-    data = {f"{name}.csv": _csv(rows) for name, rows in tables.items()}
+    data = {f"{name}.csv": _csv(report.columns[name], rows) for name, rows in tables.items()}
     whole = {"summary": summary(report), "code_version": code_version, "code_hash": code_hash} | {
         "made_at": report.made_at, "origin": report.origin, "totals": report.totals, "verdicts": report.verdicts,
         "rows": {"gaps": report.gaps.total, "rejected": report.rejected.total, "revisions": report.revisions.total},
@@ -125,16 +125,16 @@ def _gaps(report: Report) -> tuple[list[Row], int]:
 def _gap(alike: Sequence[Row]) -> Row:
     gap = alike[0]
     attempts = f", {words.plural(gap['attempts'], 'attempt')}" if gap["attempts"] else ""
-    again = f", asked again {words.minute(gap['next_attempt_at'])}" if gap["next_attempt_at"] else ""
+    then = f"to be asked again{attempts}" if gap["next_attempt_at"] else f"final{attempts}"
     was = f"was {words.verdict(gap['verdict']).lower()}{attempts}"
     filled = {"missing": 0, "expected": 1, "verdicts": []}
     whole = {"missing": 1, "expected": 20, "verdicts": [(gap["verdict"], 1)]}  # the middle shade
     return {
         "start": gap["gap_start"], "end": gap["gap_end"], "interval": gap["interval"] or gap["dataset"],
-        "instruments": ", ".join(g["instrument"] for g in alike), "missing": sum(g["missing"] for g in alike),
+        "instruments": [g["instrument"] for g in alike], "missing": sum(g["missing"] for g in alike),
         "kind": kind(whole if gap["is_open"] else filled), "evidence": gap["evidence"],
         "verdict": words.verdict(gap["verdict"]) if gap["is_open"] else "Filled",
-        "state": f"open{attempts}{again}" if gap["is_open"] else was,
+        "state": then if gap["is_open"] else was,
     }  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def _fresh(report: Report) -> tuple[list[Row], int]:
         names = list(dict.fromkeys(r["instrument"] for r in alike))
         intervals = list(dict.fromkeys(r["interval"] for r in alike if r["interval"]))
         what = ", ".join(intervals) if dataset == "bars" else dataset.replace("_", " ")
-        lines.append(alike[0] | {"instruments": ", ".join(names), "what": what})
+        lines.append(alike[0] | {"instruments": names, "what": what})
     return lines, len(shown)
 
 
@@ -202,11 +202,16 @@ def _tables(report: Report) -> dict[str, Sequence[Row]]:
 
 
 def _json(data: Any) -> bytes:
-    return (json.dumps(_finite(data), default=_plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    form: dict[str, Any] = {"default": _plain, "separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+    try:
+        text = json.dumps(data, **form)
+    except ValueError:  # infinities, which JSON has no word for: rare enough to be looked for only now
+        text = json.dumps(_finite(data), **form)
+    return f"{text}\n".encode()
 
 
 def _finite(data: Any) -> Any:
-    """JSON has no word for infinity; what is none of its numbers is kept as text."""
+    """What is none of JSON's numbers is kept as text."""
     if isinstance(data, Mapping):
         return {k: _finite(v) for k, v in data.items()}
     if isinstance(data, list | tuple):
@@ -220,12 +225,11 @@ def _plain(value: Any) -> str:
     return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
-def _csv(rows: Sequence[Row]) -> bytes:
+def _csv(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
     out = io.StringIO(newline="")
-    if rows:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(rows[0])
-        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
     return out.getvalue().encode()
 
 
@@ -234,7 +238,7 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping | list | tuple):
-        return json.dumps(_finite(value), default=_plain)
+        return json.dumps(_finite(value), default=_plain, ensure_ascii=False)
     text = value if isinstance(value, str) else _plain(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 

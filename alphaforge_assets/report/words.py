@@ -22,7 +22,7 @@ _BECAUSE = {
     "retention_lost": "history that the venue no longer serves",
 }
 _NOT_DUE = ("not_listed", "delisted")
-_UNEXPLAINED = ("we_missed", "unknown")
+_UNEXPLAINED = {"we_missed": "could not be fetched so far", "unknown": "nobody can explain yet"}
 
 
 def verdict(name: str) -> str:
@@ -68,14 +68,17 @@ def _missing(report: Report, absent: int) -> list[str]:
     if absent <= 0:
         return []
     by = {v["verdict"]: v["missing"] for v in report.verdicts}
-    left = sum(by.get(v, 0) for v in _UNEXPLAINED)
-    causes = [f"{number(by[v])} by {words}" for v, words in _BECAUSE.items() if by.get(v)]
-    if not left:
+    due_to = [(by[v], words) for v, words in _BECAUSE.items() if by.get(v)]
+    causes = [f"{number(n)} by {words}" if len(due_to) > 1 else f"by {words}" for n, words in due_to]
+    if not any(by.get(v) for v in _UNEXPLAINED):
         what = "The missing one is" if absent == 1 else f"All {number(absent)} missing ones are"
-        return [f"{what} explained: {listed(causes)}."]
-    explained = f"{number(absent - left)} of the missing ones are explained ({listed(causes)}), but " if causes else ""
-    said = f"{explained}{plural(left, 'bar')} {'is' if left == 1 else 'are'} still unexplained."
-    return [said[0].upper() + said[1:]]
+        return [f"{what} explained{':' if len(due_to) > 1 else ''} {listed(causes)}."] if causes else []
+    said = [f"{number(n)} by {words}" for n, words in due_to]
+    explained = (
+        [f"Of the missing ones {number(sum(n for n, _ in due_to))} are explained: {listed(said)}."] if said else []
+    )
+    open_ones = [f"{plural(by[v], 'bar')} {words}" for v, words in _UNEXPLAINED.items() if by.get(v)]
+    return [*explained, f"{' and '.join(open_ones)}."]
 
 
 def _asides(report: Report) -> list[str]:
@@ -84,8 +87,9 @@ def _asides(report: Report) -> list[str]:
         said.append(f"{plural(n, 'row')} broke a rule and {'was' if n == 1 else 'were'} set aside")
     if n := report.revisions.total:
         said.append(f"{plural(n, 'bar')} {'was' if n == 1 else 'were'} revised by the venues after publication")
-    sentence = f"{' and '.join(said)}." if said else ""
-    return [sentence] if sentence else []
+    if n := int(report.totals["off_grid"]):
+        said.append(f"{plural(n, 'bar')} {'does' if n == 1 else 'do'} not open on the grid, as the venues have them")
+    return [f"{listed(said)}."] if said else []
 
 
 def period(start: dt.date, end: dt.date) -> str:
