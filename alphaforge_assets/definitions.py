@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import checks, coverage, dimensions, freshness, landing, live, mart, sensors, staging
+from alphaforge_assets import audit, checks, coverage, dimensions, freshness, landing, live, mart, sensors, staging
 from alphaforge_assets.alerts.sensor import send_alerts
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
+from alphaforge_assets.report import daily
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
@@ -43,14 +44,19 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
         description="Ask every venue for its clock and its listings, and publish what changed.",
     )
     materializable = dg.with_source_code_references(
-        [dimensions.venues_and_instruments, *(a for c in chains.values() for a in c)]
+        [
+            dimensions.venues_and_instruments,
+            *(a for c in chains.values() for a in c),
+            daily.asset(by_day(universe.history_start)),
+        ]
     )
-    specs = [*dimensions.specs(), *landing.specs(), *staging.specs(), *mart.specs(), *coverage.specs()]
+    above = (dimensions, landing, staging, mart, coverage, audit)
+    specs = [spec for module in above for spec in module.specs()]
     return dg.Definitions(
         assets=[freshness.with_policy(a) for a in (*materializable, *specs)],
         asset_checks=checks.asset_checks(),
         jobs=[*jobs.values(), listings, live.live_tail],
-        schedules=[live.schedule(running=live_updates)],
+        schedules=[live.schedule(running=live_updates), daily.schedule()],
         sensors=[
             sensors.split_failed_runs(universe, jobs),
             sensors.heal_gaps(jobs),
@@ -58,6 +64,7 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
             sensors.keep_listings(listings, running=live_updates),
             sensors.forget_live_runs(running=live_updates),
             send_alerts(universe),
+            audit.record_runs,
         ],
         resources=resources,
         executor=dg.in_process_executor,

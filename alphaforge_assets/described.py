@@ -48,6 +48,9 @@ LAYERS = {
     "snapshots": "mart",
     "snapshot_hashes": "mart",
     "v_snapshots": "research",
+    "runs": "audit",
+    "v_runs": "research",
+    "v_ingest_batches": "research",
 }
 
 _OBJECT = re.compile(

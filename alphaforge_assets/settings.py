@@ -26,6 +26,7 @@ class Settings:
     universe_file: Path
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
+    reports: str  # a directory, or s3://bucket/prefix
     live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
     alerts: tuple[Webhook, ...] = ()  # who is told of trouble; nobody, if empty
     alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
@@ -43,7 +44,7 @@ class Settings:
 
 def settings_from_environment() -> Settings:
     """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
-    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_UI and the keys, ALPHAFORGE_<VENUE>_KEY.
+    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_UI and the keys, ALPHAFORGE_<VENUE>_KEY.
 
     Raises BadInput for a malformed value.
     """
@@ -59,8 +60,9 @@ def settings_from_environment() -> Settings:
     # The venues limit an address, not a project: every home of this user draws on the same budgets.
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
+    home = Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute()
     return Settings(
-        home=Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute(),
+        home=home,
         clickhouse_url=os.environ.get("CLICKHOUSE_URL") or None,
         venues_url=None if venues == "live" else venues,
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
@@ -70,6 +72,7 @@ def settings_from_environment() -> Settings:
         alerts=read_webhooks(os.environ.get("ALPHAFORGE_ALERTS", "")),
         alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
         ui_url=(os.environ.get("ALPHAFORGE_UI") or "").rstrip("/") or None,
+        reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
     )
 
 

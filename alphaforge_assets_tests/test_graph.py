@@ -41,6 +41,9 @@ GOLDEN = {
     "snapshots": ("mart", ["bars_history", "fear_greed_index_history", "funding_rates_history"]),
     "snapshot_hashes": ("mart", ["bars_history", "fear_greed_index_history", "funding_rates_history"]),
     "v_snapshots": ("research", ["snapshots"]),
+    "runs": ("audit", ["ingest_batches"]),
+    "v_runs": ("research", ["runs"]),
+    "v_ingest_batches": ("research", ["ingest_batches"]),
 }
 CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 

@@ -19,6 +19,7 @@ from typing import TypeVar
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.audit import PERSON_TAG, TRIGGER_TAG, person
 from alphaforge_assets.cli.instance import executor_tag
 from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.definitions import build
@@ -130,7 +131,7 @@ def execute(
             instance=instance,
             run_id=run_id,
             asset_selection=[dg.AssetKey(name) for name in dataset.run_assets],
-            tags=covered.tags() | executor_tag() | {"alphaforge/trigger": "cli"},
+            tags=covered.tags() | executor_tag() | {TRIGGER_TAG: "cli", PERSON_TAG: person()},
             run_config={
                 "ops": {dataset.chain[0]: {"config": {"refetch": refetch}}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

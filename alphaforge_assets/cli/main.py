@@ -16,6 +16,8 @@ import click
 
 from alphaforge_assets.cli import snapshots_command
 from alphaforge_assets.cli.alerts_command import alerts
+from alphaforge_assets.cli.report import report
+from alphaforge_assets.cli.runs_command import runs
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
 
@@ -62,6 +64,7 @@ def main() -> None:
       ALPHAFORGE_VENUES    live, or a sandbox's base URL        (live)
       ALPHAFORGE_UNIVERSE  a file that says what to keep        (the one in the package)
       ALPHAFORGE_ALERTS    who is told of trouble: URLs         (nobody; see `alphaforge alerts --help`)
+      ALPHAFORGE_REPORTS   a directory, or s3://bucket/prefix   (ALPHAFORGE_HOME/reports)
     """
 
 
@@ -286,3 +289,5 @@ def _moment(option: str, text: str) -> dt.datetime:
 for _command in ("pin", "snapshots", "verify", "diff", "unpin"):
     main.add_command(getattr(snapshots_command, _command))
 main.add_command(alerts)
+main.add_command(runs)
+main.add_command(report)

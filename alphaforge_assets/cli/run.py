@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from alphaforge_assets import dimensions
+from alphaforge_assets import audit, dimensions
 from alphaforge_assets.cli import backfill, instance, schema
 from alphaforge_assets.cli.question import Question
 from alphaforge_assets.cli.screen import complain, count, screen
@@ -60,6 +60,8 @@ def run_backfill(question: Question, *, refetch: bool = False, dry_run: bool = F
         refuse_mixing(client, settings.origin)
         for dataset in question.datasets:
             failed |= _backfill(client, dagster, question, dataset, refetch=refetch, dry_run=dry_run)
+        if not dry_run:
+            audit.record_finished(client, dagster, question.universe, settings)
     return failed
 
 
@@ -97,7 +99,10 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
         schema.ensure(client, settings)
         refuse_mixing(client, settings.origin)
         _refuse_absent_sandbox(settings)
+        started_at = dt.datetime.now(dt.UTC)
         changes, errors = dimensions.refresh(client, Exchanges(settings), universe, believe)
+        said = "; ".join(f"{venue}: {error}" for venue, error in errors.items())
+        audit.record_command(client, settings, "refresh", started_at, said)
     for venue, its in changes.items():
         screen.print(f"{venue}: {count(len(its))} new or changed instruments")
         new = [c.symbol for c in its if c.kind == "new"]
@@ -110,7 +115,7 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
         if len(others) > CHANGES_SHOWN_MAX:
             screen.print(f"  … and {count(len(others) - CHANGES_SHOWN_MAX)} more: see v_instruments_history")
     if errors:
-        raise VenueUnavailable("; ".join(f"{venue}: {error}" for venue, error in errors.items()))
+        raise VenueUnavailable(said)
 
 
 def _print_plan(

@@ -15,9 +15,12 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alphaforge_assets.cli.instance import WORKSPACE
+from alphaforge_assets.report.daily import SERVED_AT
+from alphaforge_assets.settings import settings_from_environment
 
 
 class Guard:
@@ -59,11 +62,35 @@ class Guard:
         return None
 
 
+class Reports:
+    """ASGI middleware: the reports of a directory below SERVED_AT, in an origin of their own, the rest to the UI."""
+
+    def __init__(self, app: ASGIApp, directory: str) -> None:
+        self.app = app
+        self.files = StaticFiles(directory=directory, html=True, check_dir=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(f"{SERVED_AT}/"):
+            await self.app(scope, receive, send)
+            return
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seal = (b"content-security-policy", b"sandbox allow-scripts allow-downloads allow-popups")
+                message["headers"] = [*message["headers"], seal, (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        within = dict(scope) | {"path": scope["path"].removeprefix(SERVED_AT), "root_path": ""}
+        await self.files(within, receive, sealed)
+
+
 @contextmanager
 def guarded_app(instance: DagsterInstance, port: int) -> Iterator[ASGIApp]:
     """The Dagster UI with our code location, behind the guard."""
     with WorkspaceProcessContext(instance, WorkspaceFileTarget([str(WORKSPACE)])) as workspace:
-        yield Guard(create_app_from_workspace_process_context(workspace), port)
+        ui: ASGIApp = create_app_from_workspace_process_context(workspace)
+        reports = settings_from_environment().reports
+        yield Guard(ui if "://" in reports else Reports(ui, reports), port)
 
 
 @click.command()

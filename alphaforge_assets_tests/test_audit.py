@@ -1,0 +1,190 @@
+"""The audit: every execution has one row, whoever started it and however it ended, and its figures are the ledger's."""
+
+import datetime as dt
+import json
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets import audit
+from alphaforge_assets.settings import settings_from_environment
+from alphaforge_assets.universe import load_universe
+from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets_tests.conftest import LIFTED
+from alphaforge_assets_tests.installed import Filled, Installed, fault, until
+from alphaforge_assets_tests.test_pipeline import NOW
+
+SUMS = ("windows", "windows_failed", "rows_in", "requests", "weight", "retries")
+HOUR = dt.timedelta(hours=1)
+RANGE = ("--from", "2025-06-01", "--to", "2025-06-03")
+
+
+def ledger(client: Client, run_id: str) -> dict[str, int]:
+    """The same sums straight from the table."""
+    row = client.query(
+        "SELECT count(), countIf(status = 'failed'), sum(row_count), sum(requests), sum(weight), sum(retries)"
+        " FROM analytics.ingest_batches WHERE run_id = {r:String}",
+        parameters={"r": run_id},
+    ).result_rows[0]
+    return dict(zip(SUMS, row, strict=True))
+
+
+def sums(row: Mapping[str, Any]) -> dict[str, int]:
+    return {name: row[name] for name in SUMS}
+
+
+def audited(installed: Installed) -> list[dict[str, Any]]:
+    """What `alphaforge runs` tells programs of the runs of Dagster."""
+    return [row for row in json.loads(installed.well("runs", "--json")) if row["job"] != "refresh"]
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A home after a backfill of which one instrument failed, and another whose process was killed while it waited."""
+    from alphaforge_assets.sandbox import process as sandbox
+
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
+        installed = Installed(tmp_path_factory.mktemp("audited"), url)
+        fault(url, path="/api/v3/klines", kind="status", status=403, symbol="ETHUSDT", times=1000)
+        done = installed.run("backfill", "--instruments", "binance_spot.BTC-USDT,binance_spot.ETH-USDT", *RANGE)
+        assert done.returncode == 1
+        fault(url, path="/api/v3/klines", kind="hang", symbol="SOLUSDT", times=1000, skip=1)
+        before = len(installed.runs())
+        with installed.started("backfill", "--instruments", "binance_spot.SOL-USDT", *RANGE) as process:
+            until(lambda: len(installed.runs()) > before and installed.runs()[0].status.value == "STARTED", 60)
+            os.killpg(process.pid, signal.SIGKILL)
+        yield installed
+
+
+def test_every_run_has_one_row_with_the_figures_of_the_ledger(tried: Installed) -> None:
+    rows = audited(tried)
+    by_id = {row["run_id"]: row for row in rows}
+    assert sorted(by_id) == sorted(run.run_id for run in tried.runs())
+    assert len(by_id) == len(rows) >= 3
+    with open_warehouse(tried.home) as client:
+        for run_id, row in by_id.items():
+            assert sums(row) == ledger(client, run_id)
+        (landed,) = client.query("SELECT count() FROM analytics.landing_bars").result_rows[0]
+        (published,) = client.query("SELECT count() FROM analytics.bars_history FINAL").result_rows[0]
+    assert sum(row["rows_in"] for row in rows) == landed
+    assert sum(row["rows_out"] for row in rows) == published == 2 * (1440 + 24)
+    assert sum(row["rows_rejected"] for row in rows) == 0
+    assert {row["trigger"] for row in rows} == {"cli"}
+    assert {row["started_by"] for row in rows} == {audit.person()}
+    assert {row["code_hash"] for row in rows} == {audit.code_hash()}
+
+
+def test_a_run_that_fails_says_why_and_a_killed_one_that_it_was(tried: Installed) -> None:
+    rows = {tuple(row["instruments"]): row for row in audited(tried)}
+    failed = rows["binance_spot.BTC-USDT", "binance_spot.ETH-USDT"]
+    assert (failed["outcome"], failed["rows_out"]) == ("failure", 0)
+    assert "VenueRefused" in failed["error"]
+    assert rows[("binance_spot.BTC-USDT",)]["outcome"] == "success"
+    killed = rows[("binance_spot.SOL-USDT",)]
+    assert killed["outcome"] == "failure"
+    assert "process that executed this run is gone" in killed["error"]
+    assert (killed["day_from"], killed["day_until"]) == ("2025-06-01", "2025-06-03")
+
+
+def test_the_table_fits_a_terminal_and_looking_again_adds_nothing(tried: Installed) -> None:
+    said = tried.well("runs", COLUMNS="80", NO_COLOR="1")
+    assert max(map(len, said.splitlines()[:6])) <= 80
+    assert "✗" in said
+    assert "✓" in said
+    assert tried.well("runs", COLUMNS="80", NO_COLOR="1") == said
+    with open_warehouse(tried.home) as client:
+        (row,) = client.query("SELECT count(), uniqExact(run_id) FROM analytics.runs").result_rows
+        assert row[0] == row[1]
+
+
+def test_what_a_run_on_record_brought_is_nobody_elses(tried: Installed) -> None:
+    """A killed run is found late: by then another may have published the same rectangle within its time."""
+    with open_warehouse(tried.home) as client:
+        (row,) = client.query(
+            "SELECT * FROM analytics.runs WHERE rows_out > 0 LIMIT 1", tz_mode="aware"
+        ).named_results()
+        asked = {
+            "dataset": "bars", "instruments": row["instrument_ids"], "start": NOW - dt.timedelta(days=40), "end": NOW,
+            "started_at": row["started_at"] - HOUR, "ended_at": row["ended_at"] + HOUR,
+        }  # fmt: skip
+        late, its = (statements.rows(client, "reads/run_published", run=r, **asked)[0] for r in ("x", row["run_id"]))
+    assert (late["rows_out"], its["rows_out"]) == (0, row["rows_out"])
+
+
+def test_runs_of_the_daemon_are_recorded_by_its_sensor(filled_up: Filled) -> None:
+    up = filled_up.up
+    ids = {run["id"] for run in filled_up.state["runs"]}
+
+    def rows() -> list[dict[str, Any]]:
+        with open_warehouse(up.installed.home) as client:
+            found = client.query(
+                "SELECT * FROM analytics.v_runs WHERE started_by = {b:String}", parameters={"b": up.first_backfill}
+            )
+            return list(found.named_results())
+
+    until(lambda: {row["run_id"] for row in rows()} == ids, 90, every_s=2)
+    with open_warehouse(up.installed.home) as client:
+        for row in rows():
+            assert (row["trigger"], row["outcome"], row["datasets"]) == ("ui", "success", ["bars"])
+            assert sums(row) == ledger(client, row["run_id"])
+            assert row["rows_out"] == row["rows_in"] > 0
+            assert row["day_from"] is not None
+
+
+def test_a_refresh_is_on_record_though_it_is_no_run(tried: Installed) -> None:
+    tried.well("refresh")
+    (row,) = json.loads(tried.well("runs", "--json", "--last", "1"))
+    assert (row["job"], row["trigger"], row["outcome"], row["requests"]) == ("refresh", "cli", "success", 0)
+
+
+@pytest.mark.parametrize(
+    ("tags", "trigger", "by"),
+    [
+        ({}, "ui", ""),
+        ({"dagster/backfill": "abcd"}, "ui", "abcd"),
+        ({"dagster/schedule_name": "daily_quality_report"}, "schedule", "daily_quality_report"),
+        ({"dagster/sensor_name": "split_failed_runs"}, "sensor", "split_failed_runs"),
+        ({"dagster/sensor_name": "heal_gaps", "alphaforge/trigger": "heal"}, "heal", "heal_gaps"),
+        ({"alphaforge/trigger": "cli", "user": "ada"}, "cli", "ada"),
+    ],
+)
+def test_what_started_a_run_is_read_from_its_tags(tags: dict[str, str], trigger: str, by: str) -> None:
+    assert audit._trigger(tags) == {"trigger": trigger, "started_by": by}
+
+
+def test_the_configuration_hash_is_of_what_matters_and_holds_no_secret() -> None:
+    settings = settings_from_environment()
+    server = replace(settings, clickhouse_url="http://ada:one@db:8123")
+    same = replace(server, clickhouse_url="http://ada:two@db:8123", home=Path("elsewhere"))
+    assert audit.config_hash(server, {}) == audit.config_hash(same, {})
+    others = [(settings, {}), (server, {"refetch": True}), (replace(server, venues_url="http://127.0.0.1:1"), {})]
+    assert len({audit.config_hash(s, c) for s, c in [(server, {}), *others]}) == 4
+
+
+def test_a_long_time_without_anybody_looking_is_caught_up_with_oldest_first(
+    migrated: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 5)
+    with dg.DagsterInstance.ephemeral() as instance:
+        ids = [f"{n:08d}-0000-4000-8000-000000000000" for n in range(13)]
+        for run_id in ids:
+            instance.report_run_canceled(instance.create_run_for_job(_nothing, run_id=run_id))
+        asked = (migrated, instance, load_universe(), settings_from_environment())
+        assert audit.record_finished(*asked) == ids
+        assert audit.record_finished(*asked) == []
+    rows = statements.rows(migrated, "reads/runs", last=100)
+    assert {row["outcome"] for row in rows} == {"canceled"}
+    assert len(rows) == 13
+
+
+@dg.job
+def _nothing() -> None:
+    pass
