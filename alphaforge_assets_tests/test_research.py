@@ -157,6 +157,7 @@ def test_a_list_or_a_glob_gives_each_instrument_what_it_gives_alone(research: Re
     assert one.index.get_level_values("instrument").unique().tolist() == [KEY]
 
 
+@pytest.mark.filterwarnings("ignore::alphaforge_assets.research.IncompleteWarning")
 def test_wide_frames_are_panels(research: Research) -> None:
     wide = research.bars([KEY, OTHER], "1m", "2025-06-02", "2025-06-03", form="wide", columns=["close", "trade_count"])
     long = research.bars([KEY, OTHER], "1m", "2025-06-02", "2025-06-03")
