@@ -157,6 +157,7 @@ def test_a_list_or_a_glob_gives_each_instrument_what_it_gives_alone(research: Re
     assert one.index.get_level_values("instrument").unique().tolist() == [KEY]
 
 
+@pytest.mark.filterwarnings("ignore::alphaforge_assets.research.IncompleteWarning")
 def test_wide_frames_are_panels(research: Research) -> None:
     wide = research.bars([KEY, OTHER], "1m", "2025-06-02", "2025-06-03", form="wide", columns=["close", "trade_count"])
     long = research.bars([KEY, OTHER], "1m", "2025-06-02", "2025-06-03")
@@ -373,6 +374,33 @@ def test_as_of_never_shows_what_was_published_later(migrated: Client) -> None:
         assert frame["close"].to_list() == [model[minute] for minute in sorted(model)]
 
     law()
+
+
+def test_a_snapshot_is_read_as_it_was_pinned_and_no_further(migrated: Client, exchange: SandboxExchanges) -> None:
+    snapshots = pytest.importorskip("alphaforge_assets.research.snapshots")
+    hashes = pytest.importorskip("alphaforge_assets.research.hashes")
+    part = Rectangle(UNIVERSE.select([OTHER]), dt.date(2025, 6, 1), dt.date(2025, 6, 2))
+    fill(migrated, exchange, part)
+    research = Research(migrated, UNIVERSE)
+    span = (OTHER, "1h", "2025-06-01", "2025-06-02")
+    contents = hashes.Contents(("bars",), (OTHER,), ("1h",), part.start_time, part.end_time)
+    pinned = snapshots.pin(migrated, "june", contents)
+    frame = research.bars(*span, snapshot="june")
+    assert frame.equals(research.bars(*span))
+    assert frame.attrs["receipt"]["snapshot"] == "june"
+    assert research.verify(frame)
+    assert research.snapshots().loc["june", "pinned_at"] == pinned.pinned_at
+    for arguments, part_of_message in (
+        ((KEY, *span[1:]), "is not in snapshot 'june'"),
+        ((OTHER, "1m", *span[2:]), "snapshot 'june' has 1h"),
+        ((*span[:3], "2025-06-03"), "covers only 2025-06-01T00:00Z to 2025-06-02T00:00Z"),
+    ):
+        with pytest.raises(BadInput, match=part_of_message):
+            research.bars(*arguments, snapshot="june")
+    with pytest.raises(BadInput, match="did you mean june"):
+        research.bars(*span, snapshot="jun")
+    with pytest.raises(BadInput, match="has bars, not funding_rates"):
+        research.funding_rates(KEY, *span[2:], snapshot="june")
 
 
 @pytest.mark.filterwarnings("ignore::alphaforge_assets.research.IncompleteWarning")

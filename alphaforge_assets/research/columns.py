@@ -16,10 +16,12 @@ GRIDLESS_MS = 60_000  # without a grid, what was not asked for is counted in min
 class Form:
     """The frame of one dataset. `columns` are all there are, in order; `usual` those one gets without asking.
 
-    The statements `reads/<dataset>` and `reads/<dataset>_as_of` have `slots` places for columns besides `source`.
+    The statements `current` and `as_of` read it; they have `slots` places for columns besides `source`.
     """
 
     dataset: str
+    current: str
+    as_of: str
     columns: Mapping[str, pa.DataType]
     usual: tuple[str, ...]
     slots: int
@@ -27,6 +29,8 @@ class Form:
 
 BARS = Form(
     "bars",
+    "reads/bars",
+    "reads/bars_as_of",
     {
         **dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume"), FLOAT),
         "trade_count": COUNT,
@@ -44,6 +48,8 @@ BARS = Form(
 
 FUNDING_RATES = Form(
     "funding_rates",
+    "reads/funding_rates",
+    "reads/funding_rates_as_of",
     {
         "rate_type": TEXT,
         **dict.fromkeys(("rate", "predicted_rate", "mark_price", "interval_hours", "rate_bound"), FLOAT),
@@ -63,6 +69,8 @@ FUNDING_RATES = Form(
 
 FEAR_GREED_INDEX = Form(
     "fear_greed_index",
+    "reads/fear_greed_index",
+    "reads/fear_greed_index_as_of",
     {"value": SCORE, "classification": TEXT, "source": TEXT, "ingested_at": TIME, "published_at": TIME},
     usual=("value", "classification", "source"),
     slots=4,

@@ -166,9 +166,9 @@ def to_arrow(frame: Any) -> pa.Table:
 
 
 def _long(wide: pd.DataFrame) -> pd.DataFrame:
-    order = list(dict.fromkeys(wide.columns.get_level_values(0)))
-    stacked: Any = wide.stack("instrument", future_stack=True)
-    long = stacked[order].dropna(how="all").reorder_levels(["instrument", "timestamp"]).sort_index()
+    keys = list(dict.fromkeys(wide.columns.get_level_values("instrument")))
+    parts: dict[str, Any] = {key: wide.xs(key, axis=1, level="instrument") for key in keys}
+    long = pd.concat(parts, names=["instrument", "timestamp"]).dropna(how="all")
     found: pd.DataFrame = long.astype({name: bool for name in long.columns if long[name].dtype == "boolean"})
     return found
 

@@ -116,9 +116,9 @@ def _rows(client: Client, request: Request, bounds: dict[str, Any]) -> pa.Table:
     slots = {f"c{n}": name for n, name in enumerate(names)}
     slots["key"] = "nothing" if len(request.instruments) == 1 else "instrument_id"
     if request.as_of:
-        table = statements.stream(client, f"reads/{request.dataset}_as_of", **bounds, **slots, as_of=request.as_of)
+        table = statements.stream(client, form.as_of, **bounds, **slots, as_of=request.as_of)
     else:
-        table = statements.stream(client, f"reads/{request.dataset}", **bounds, **slots)
+        table = statements.stream(client, form.current, **bounds, **slots)
     table = table.select(list(range(3 + len(needed))))
     return table.rename_columns(["key", "timestamp", "source", *needed])
 
