@@ -22,6 +22,7 @@ class Settings:
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
     reports: str  # a directory, or s3://bucket/prefix
+    s3_endpoint: str | None  # None: the one of AWS
 
     @property
     def origin(self) -> str:
@@ -35,7 +36,7 @@ class Settings:
 
 def settings_from_environment() -> Settings:
     """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_REPORTS and
-    ALPHAFORGE_<VENUE>_KEY.
+    ALPHAFORGE_<VENUE>_KEY, and AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks.
 
     Raises BadInput for a malformed value.
     """
@@ -57,4 +58,5 @@ def settings_from_environment() -> Settings:
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},
         reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
+        s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
     )
