@@ -33,6 +33,7 @@ from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.installed import OPENER
 from alphaforge_assets_tests.test_pipeline import NOW, UNIVERSE, covered, post, refresh
 
 DAY, NEXT = dt.date(2025, 6, 1), dt.date(2025, 6, 2)
@@ -53,7 +54,7 @@ def flawed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         part = covered(["binance_spot.BTC-USDT", "binance_spot.ETH-USDT"])
         assert len(refresh(client, exchanges, part).failures) == 2
         at = int(dt.datetime(2025, 6, 1, 12, tzinfo=dt.UTC).timestamp() * 1000)
-        for minute, values in ((0, {"close": "104000.5"}), (1, {"volume": "-3.5"}), (2, {"low": "999999"})):
+        for minute, values in ((0, {"high": "190000.5"}), (1, {"volume": "-3.5"}), (2, {"low": "999999"})):
             bar = {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m", "open_time": at + minute * 60_000}
             post(url, "/_revise", bar | values)
         refresh(client, exchanges, covered(["binance_spot.BTC-USDT"]), refetch=True)
@@ -120,10 +121,10 @@ def test_the_page_says_what_the_warehouse_holds(flawed: Client, report: Report, 
     assert "volume is not negative" in page
     assert "ohlc is sane" in page
     old, new = flawed.query(
-        "SELECT close FROM analytics.bars_history WHERE interval = '1m' AND timestamp = '2025-06-01 12:00:00'"
+        "SELECT high FROM analytics.bars_history WHERE interval = '1m' AND timestamp = '2025-06-01 12:00:00'"
         " ORDER BY version"
     ).result_columns[0]
-    assert f"close {words.value(old)} → {words.value(new)}" in page
+    assert f"high {words.value(old)} → {words.value(new)}" in page
     (asked,) = flawed.query("SELECT sum(requests) FROM analytics.ingest_batches").result_rows[0]
     assert f"Requests {asked:,}" in page
     for (evidence,) in flawed.query("SELECT evidence FROM analytics.v_gaps").result_rows:
@@ -181,9 +182,7 @@ def test_a_browser_shows_it_offline_without_complaint(files: dict[str, bytes], t
             page.on("request", lambda request: asked.append(request.url))
             page.goto((tmp_path / "report.html").as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            box = page.locator("#map").bounding_box()
-            assert box
-            page.mouse.move(box["x"] + box["width"] - 6, box["y"] + 64)
+            page.locator("#map").hover(position={"x": 930, "y": 64})
             page.wait_for_selector(".tip.on")
             assert "binance_spot." in page.locator(".tip").inner_text()
         browser.close()
@@ -228,7 +227,7 @@ def test_a_year_of_a_hundred_instruments_at_its_worst_stays_a_page() -> None:
     columns = {"coverage": list(cells[0])} | {name: ["a"] for name in names}
     end = start + dt.timedelta(days=365)
     whole = Report(start, end, start, made, "live", totals, [], cells, [], none, none, none, [], [], [], columns)
-    assert len(render(whole, *CODE)["report.html"]) < 4_500_000
+    assert len(render(whole, *CODE)["report.html"]) < 5_000_000
 
 
 def test_a_report_is_written_whole_and_listed(report: Report, tmp_path: Path) -> None:
@@ -326,8 +325,8 @@ def test_a_bucket_holds_what_a_directory_would(s3: str, report: Report, tmp_path
     for name in held:
         with there.open_input_stream(f"reports/alpha/forge/{name}") as content:
             assert content.read() == (tmp_path / name).read_bytes(), name
-    with there.open_input_stream("reports/alpha/forge/index.html") as content:
-        assert content.metadata()[b"Content-Type"].startswith(b"text/html")
+    with OPENER.open(f"{s3}/reports/alpha/forge/index.html") as answer:
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
 def test_a_bucket_that_is_not_there_is_named(s3: str) -> None:
@@ -346,22 +345,22 @@ def test_the_asset_writes_the_page_and_links_it(
 ) -> None:
     monkeypatch.setenv("ALPHAFORGE_REPORTS", str(tmp_path))
     asset = daily.asset(by_day(UNIVERSE.history_start))
-    with dg.DagsterInstance.ephemeral() as instance:
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        assert requested(flawed, instance, dt.date(2025, 6, 2)) == {"2025-06-01"}
+        assert requested(flawed, instance, dt.date(2025, 6, 8)) == {"2025-06-01"}
+        assert requested(flawed, instance, dt.date(2025, 6, 9)) == set()  # a week is made up for, no more
         done = dg.materialize([asset], partition_key="2025-06-01", instance=instance, resources={"warehouse": flawed})
         (made,) = done.asset_materializations_for_node("quality_report")
         assert made.metadata["report"].value == "/reports/2025-06-01/report.html"
         assert made.metadata["file"].value == str(tmp_path / "2025-06-01" / "report.html")
         assert (tmp_path / "2025-06-01" / "report.html").stat().st_size > 10_000
-        for scheduled, keys in ((dt.date(2025, 6, 2), set()), (dt.date(2025, 6, 20), set())):
-            assert requested(flawed, instance, scheduled) == keys
-        with dg.DagsterInstance.ephemeral() as empty:
-            assert requested(flawed, empty, dt.date(2025, 6, 2)) == {"2025-06-01"}
-            assert requested(flawed, empty, dt.date(2025, 6, 8)) == {"2025-06-01"}
+        assert requested(flawed, instance, dt.date(2025, 6, 2)) == set()
 
 
 def requested(client: Client, instance: dg.DagsterInstance, on: dt.date) -> set[str | None]:
     """Partitions that the schedule asks for on a day at 01:30."""
     at = dt.datetime(on.year, on.month, on.day, 1, 30, tzinfo=dt.UTC)
     context = dg.build_schedule_context(instance, scheduled_execution_time=at, resources={"warehouse": client})
-    outcome = daily.schedule().evaluate_tick(context)
-    return {request.partition_key for request in outcome.run_requests or ()}
+    outcome: Any = daily.schedule()(context)
+    return {request.partition_key for request in outcome if isinstance(request, dg.RunRequest)}

@@ -101,8 +101,9 @@ class Directory:
                 partial[name].replace(there / name)
         except OSError as error:
             for path in partial.values():
-                path.unlink(missing_ok=True)
-            if folder and there.is_dir() and not any(there.iterdir()):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            with contextlib.suppress(OSError):  # of ours only if it is empty
                 there.rmdir()
             raise Permanent(f"report not written to {there}: {error.strerror}; what was there is unchanged") from error
 
