@@ -164,7 +164,7 @@ def _row(
     row |= {
         "run_id": run.run_id,
         "parent_run_id": run.parent_run_id or "",
-        "job": ", ".join(d.name for d in datasets) if run.job_name.startswith("__") and datasets else run.job_name,
+        "job": run.job_name if not run.job_name.startswith("__") else ", ".join([d.name for d in datasets] or assets),
         "assets": assets,
         "datasets": [d.name for d in datasets],
         "outcome": _OUTCOMES[run.status],

@@ -53,7 +53,7 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
     above = (dimensions, landing, staging, mart, coverage, audit)
     specs = [spec for module in above for spec in module.specs()]
     return dg.Definitions(
-        assets=[freshness.with_policy(a) for a in (*materializable, *specs)],
+        assets=[freshness.with_policy(a) if live_updates else a for a in (*materializable, *specs)],
         asset_checks=checks.asset_checks(),
         jobs=[*jobs.values(), listings, live.live_tail],
         schedules=[live.schedule(running=live_updates), daily.schedule()],

@@ -27,6 +27,7 @@ class Settings:
     governor_file: Path
     keys: dict[str, SecretStr]  # by venue; never needed for public data
     reports: str  # a directory, or s3://bucket/prefix
+    s3_endpoint: str | None  # None: the one of AWS
     live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
     alerts: tuple[Webhook, ...] = ()  # who is told of trouble; nobody, if empty
     alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
@@ -44,7 +45,8 @@ class Settings:
 
 def settings_from_environment() -> Settings:
     """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
-    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_UI and the keys, ALPHAFORGE_<VENUE>_KEY.
+    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_UI, the keys (ALPHAFORGE_<VENUE>_KEY), and AWS_ENDPOINT_URL
+    (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks.
 
     Raises BadInput for a malformed value.
     """
@@ -73,6 +75,7 @@ def settings_from_environment() -> Settings:
         alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
         ui_url=(os.environ.get("ALPHAFORGE_UI") or "").rstrip("/") or None,
         reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
+        s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
     )
 
 

@@ -4,8 +4,8 @@ import datetime as dt
 import json
 import os
 import signal
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,19 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets import audit
+from alphaforge_assets.cli.question import ask
+from alphaforge_assets.cli.run import refresh_dimensions, run_backfill
+from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.conftest import LIFTED
 from alphaforge_assets_tests.installed import Filled, Installed, fault, until
-from alphaforge_assets_tests.test_pipeline import NOW
+from alphaforge_assets_tests.test_pipeline import DAY, NOW
 
 SUMS = ("windows", "windows_failed", "rows_in", "requests", "weight", "retries")
 HOUR = dt.timedelta(hours=1)
-RANGE = ("--from", "2025-06-01", "--to", "2025-06-03")
 
 
 def ledger(client: Client, run_id: str) -> dict[str, int]:
@@ -41,49 +43,55 @@ def sums(row: Mapping[str, Any]) -> dict[str, int]:
     return {name: row[name] for name in SUMS}
 
 
-def audited(installed: Installed) -> list[dict[str, Any]]:
-    """What `alphaforge runs` tells programs of the runs of Dagster."""
-    return [row for row in json.loads(installed.well("runs", "--json")) if row["job"] != "refresh"]
+@dataclass(frozen=True)
+class Tried:
+    """A home after a backfill of which one instrument failed, and another whose process was killed while it waited."""
+
+    installed: Installed
+    url: str
+    rows: list[dict[str, Any]]  # as `alphaforge runs` tells programs
+
+    def environment(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setenv("ALPHAFORGE_HOME", str(self.installed.home))
+        patch.setenv("ALPHAFORGE_VENUES", self.url)
 
 
 @pytest.fixture(scope="module")
-def tried(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A home after a backfill of which one instrument failed, and another whose process was killed while it waited."""
-    from alphaforge_assets.sandbox import process as sandbox
-
-    with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url, pytest.MonkeyPatch.context() as patch:
         installed = Installed(tmp_path_factory.mktemp("audited"), url)
+        Tried(installed, url, []).environment(patch)
         fault(url, path="/api/v3/klines", kind="status", status=403, symbol="ETHUSDT", times=1000)
-        done = installed.run("backfill", "--instruments", "binance_spot.BTC-USDT,binance_spot.ETH-USDT", *RANGE)
-        assert done.returncode == 1
+        question = ask(["bars"], ["binance_spot.BTC-USDT", "binance_spot.ETH-USDT"], DAY, DAY + dt.timedelta(days=1))
+        assert set(run_backfill(question)) == {"binance_spot.ETH-USDT"}
         fault(url, path="/api/v3/klines", kind="hang", symbol="SOLUSDT", times=1000, skip=1)
         before = len(installed.runs())
-        with installed.started("backfill", "--instruments", "binance_spot.SOL-USDT", *RANGE) as process:
-            until(lambda: len(installed.runs()) > before and installed.runs()[0].status.value == "STARTED", 60)
+        words = ("--instruments", "binance_spot.SOL-USDT", "--from", "2025-06-01", "--to", "2025-06-02")
+        with installed.started("backfill", *words) as process:
+            until(lambda: len(installed.runs()) > before and installed.runs()[0].status.value == "STARTED", 100)
             os.killpg(process.pid, signal.SIGKILL)
-        yield installed
+        yield Tried(installed, url, json.loads(installed.well("runs", "--json")))
 
 
-def test_every_run_has_one_row_with_the_figures_of_the_ledger(tried: Installed) -> None:
-    rows = audited(tried)
-    by_id = {row["run_id"]: row for row in rows}
-    assert sorted(by_id) == sorted(run.run_id for run in tried.runs())
-    assert len(by_id) == len(rows) >= 3
-    with open_warehouse(tried.home) as client:
+def test_every_run_has_one_row_with_the_figures_of_the_ledger(tried: Tried) -> None:
+    by_id = {row["run_id"]: row for row in tried.rows}
+    assert sorted(by_id) == sorted(run.run_id for run in tried.installed.runs())
+    assert len(by_id) == len(tried.rows) >= 3
+    with open_warehouse(tried.installed.home) as client:
         for run_id, row in by_id.items():
             assert sums(row) == ledger(client, run_id)
         (landed,) = client.query("SELECT count() FROM analytics.landing_bars").result_rows[0]
         (published,) = client.query("SELECT count() FROM analytics.bars_history FINAL").result_rows[0]
-    assert sum(row["rows_in"] for row in rows) == landed
-    assert sum(row["rows_out"] for row in rows) == published == 2 * (1440 + 24)
-    assert sum(row["rows_rejected"] for row in rows) == 0
-    assert {row["trigger"] for row in rows} == {"cli"}
-    assert {row["started_by"] for row in rows} == {audit.person()}
-    assert {row["code_hash"] for row in rows} == {audit.code_hash()}
+    assert sum(row["rows_in"] for row in tried.rows) == landed
+    assert sum(row["rows_out"] for row in tried.rows) == published == 1440 + 24
+    assert sum(row["rows_rejected"] for row in tried.rows) == 0
+    assert {row["trigger"] for row in tried.rows} == {"cli"}
+    assert {row["started_by"] for row in tried.rows} == {audit.person()}
+    assert {row["code_hash"] for row in tried.rows} == {audit.code_hash()}
 
 
-def test_a_run_that_fails_says_why_and_a_killed_one_that_it_was(tried: Installed) -> None:
-    rows = {tuple(row["instruments"]): row for row in audited(tried)}
+def test_a_run_that_fails_says_why_and_a_killed_one_that_it_was(tried: Tried) -> None:
+    rows = {tuple(row["instruments"]): row for row in tried.rows}
     failed = rows["binance_spot.BTC-USDT", "binance_spot.ETH-USDT"]
     assert (failed["outcome"], failed["rows_out"]) == ("failure", 0)
     assert "VenueRefused" in failed["error"]
@@ -91,23 +99,22 @@ def test_a_run_that_fails_says_why_and_a_killed_one_that_it_was(tried: Installed
     killed = rows[("binance_spot.SOL-USDT",)]
     assert killed["outcome"] == "failure"
     assert "process that executed this run is gone" in killed["error"]
-    assert (killed["day_from"], killed["day_until"]) == ("2025-06-01", "2025-06-03")
+    assert (killed["day_from"], killed["day_until"]) == ("2025-06-01", "2025-06-02")
 
 
-def test_the_table_fits_a_terminal_and_looking_again_adds_nothing(tried: Installed) -> None:
-    said = tried.well("runs", COLUMNS="80", NO_COLOR="1")
-    assert max(map(len, said.splitlines()[:6])) <= 80
+def test_the_table_fits_a_terminal_and_looking_again_adds_nothing(tried: Tried) -> None:
+    said = tried.installed.well("runs", COLUMNS="80", NO_COLOR="1")
+    assert max(map(len, said.splitlines()[:4])) <= 80
     assert "✗" in said
     assert "✓" in said
-    assert tried.well("runs", COLUMNS="80", NO_COLOR="1") == said
-    with open_warehouse(tried.home) as client:
+    with open_warehouse(tried.installed.home) as client:
         (row,) = client.query("SELECT count(), uniqExact(run_id) FROM analytics.runs").result_rows
         assert row[0] == row[1]
 
 
-def test_what_a_run_on_record_brought_is_nobody_elses(tried: Installed) -> None:
+def test_what_a_run_on_record_brought_is_nobody_elses(tried: Tried) -> None:
     """A killed run is found late: by then another may have published the same rectangle within its time."""
-    with open_warehouse(tried.home) as client:
+    with open_warehouse(tried.installed.home) as client:
         (row,) = client.query(
             "SELECT * FROM analytics.runs WHERE rows_out > 0 LIMIT 1", tz_mode="aware"
         ).named_results()
@@ -139,9 +146,11 @@ def test_runs_of_the_daemon_are_recorded_by_its_sensor(filled_up: Filled) -> Non
             assert row["day_from"] is not None
 
 
-def test_a_refresh_is_on_record_though_it_is_no_run(tried: Installed) -> None:
-    tried.well("refresh")
-    (row,) = json.loads(tried.well("runs", "--json", "--last", "1"))
+def test_a_refresh_is_on_record_though_it_is_no_run(tried: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried.environment(monkeypatch)
+    refresh_dimensions()
+    with open_warehouse(tried.installed.home) as client:
+        (row,) = statements.rows(client, "reads/runs", last=1)
     assert (row["job"], row["trigger"], row["outcome"], row["requests"]) == ("refresh", "cli", "success", 0)
 
 

@@ -18,7 +18,7 @@ def write(start: dt.date, end: dt.date, out: str | None) -> None:
     Raises BadInput for a place that is none, before anything else is touched, Permanent, WarehouseDown.
     """
     settings = settings_from_environment()
-    place = target(out, "--out") if out else target(settings.reports)
+    place = target(out or settings.reports, settings.s3_endpoint, "--out" if out else "ALPHAFORGE_REPORTS")
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
         schema.ensure(client, settings)
         report = read(client, start, end)

@@ -41,7 +41,8 @@ def asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     def quality_report(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client]
     ) -> dg.MaterializeResult[None]:
-        place = target(settings_from_environment().reports)
+        settings = settings_from_environment()
+        place = target(settings.reports, settings.s3_endpoint)
         for key in context.partition_keys:
             day = dt.date.fromisoformat(key)
             report = read(warehouse, day, day + dt.timedelta(days=1))

@@ -14,7 +14,6 @@ from typing import Any
 from alphaforge_assets.report.reading import Report, Row
 
 PLOT_WIDTH = 936
-CELL_WIDTH_MAX = 64
 CELL_WIDTH_MIN = 2.5
 ROW_HEIGHT = 18
 ROW_HEIGHT_DENSE = 13
@@ -27,6 +26,8 @@ TREND_HEIGHT = 110
 # Shares of a day that make a cell darker.
 STEPS = (0.01, 0.1)
 
+# The page names a verdict by its place here.
+VERDICTS = ("we_missed", "unknown", "venue_outage", "no_trades", "retention_lost", "delisted", "not_listed")
 _KINDS = {
     "we_missed": "unexplained",
     "unknown": "unexplained",
@@ -94,7 +95,7 @@ def kind(cell: Row) -> str:
 def heat_map(report: Report) -> HeatMap:
     """The map of all series of a report from `shown_from` on."""
     days = (report.end - report.shown_from).days
-    cell = round(min(CELL_WIDTH_MAX, max(CELL_WIDTH_MIN, PLOT_WIDTH / days)), 2)
+    cell = round(max(CELL_WIDTH_MIN, PLOT_WIDTH / days), 2)
     by_series: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for found in report.cells:
         by_series[found["dataset"], found["venue"], found["symbol"]].append(found)
@@ -187,7 +188,7 @@ def _perfect(cell: Row) -> bool:
 
 def _told(cell: Row) -> list[Any]:
     figures = [cell[name] for name in ("expected", "present", "missing", "rejected", "revised", "off_grid", "score")]
-    return [*figures, int(cell["is_settled"]), [[name, int(slots)] for name, slots in cell["verdicts"]]]
+    return [*figures, int(cell["is_settled"]), [[VERDICTS.index(name), int(slots)] for name, slots in cell["verdicts"]]]
 
 
 def _ticks(start: dt.date, days: int, cell: float) -> list[Tick]:

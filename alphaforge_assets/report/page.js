@@ -22,7 +22,7 @@
     else {
       const [expected, present, missing, rejected, revised, offGrid, score, settled, verdicts] = cell;
       line(`${number(present)} of ${number(expected)} bars, score ${score}`);
-      for (const [name, n] of verdicts) line(`${number(n)} missing: ${data.words[name] || name}`);
+      for (const [name, n] of verdicts) line(`${number(n)} missing: ${data.words[name]}`);
       if (missing && !verdicts.length) line(`${number(missing)} missing`);
       if (rejected) line(`${number(rejected)} rejected`);
       if (revised) line(`${number(revised)} revised`);

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from alphaforge_assets.coverage import WEIGHTS
 from alphaforge_assets.report import words
-from alphaforge_assets.report.heatmap import HeatMap, heat_map, kind, trend
+from alphaforge_assets.report.heatmap import VERDICTS, HeatMap, heat_map, kind, trend
 from alphaforge_assets.report.reading import Report, Row
 
 # More is no reading matter: the page stays small, and the CSV has the rest.
@@ -187,7 +187,7 @@ def _embedded(report: Report, shapes: HeatMap) -> Markup:
     data = {
         "start": report.shown_from, "days": (report.end - report.shown_from).days, "cell": shapes.cell,
         "height": shapes.row_height, "rows": shapes.rows, "cells": shapes.cells, "seen": list(seen.values()),
-        "words": {name: text.lower() for name, (text, _) in words.VERDICTS.items()},
+        "words": [words.verdict(name).lower() for name in VERDICTS],
     }  # fmt: skip
     text = json.dumps(data, default=_plain, separators=(",", ":"), ensure_ascii=True)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - just escaped

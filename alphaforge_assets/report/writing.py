@@ -1,6 +1,6 @@
 """Where reports go: a directory, or a bucket of S3. Whole files or none, the page after its data, the index last.
 
-The environment of AWS (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...) is read by the S3 client itself.
+Credentials and region (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_PROFILE, ...) are read by the S3 client itself.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Target(Protocol):
     def url(self, path: str) -> str: ...
 
 
-def target(place: str, option: str = "ALPHAFORGE_REPORTS") -> Target:
+def target(place: str, s3_endpoint: str | None = None, option: str = "ALPHAFORGE_REPORTS") -> Target:
     """The place named by a directory or s3://bucket/prefix; it is there and can be reached.
 
     Raises BadInput naming `option` for what is no such place, Permanent for an S3 that refuses or does not answer.
@@ -50,7 +50,7 @@ def target(place: str, option: str = "ALPHAFORGE_REPORTS") -> Target:
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
         if not _BUCKET.fullmatch(bucket) or set(place) & set("?#\\ "):
             raise BadInput(f"{option} {place!r}: write s3://bucket/prefix, with a bucket name as S3 allows them")
-        return _bucket(bucket, prefix.strip("/"), option)
+        return _bucket(bucket, prefix.strip("/"), s3_endpoint, option)
     if "://" in place or "\0" in place:
         raise BadInput(f"{option} {place!r}: neither a directory nor s3://bucket/prefix")
     root = Path(place).expanduser().absolute()
@@ -101,8 +101,9 @@ class Directory:
                 partial[name].replace(there / name)
         except OSError as error:
             for path in partial.values():
-                path.unlink(missing_ok=True)
-            if folder and there.is_dir() and not any(there.iterdir()):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            with contextlib.suppress(OSError):  # of ours only if it is empty
                 there.rmdir()
             raise Permanent(f"report not written to {there}: {error.strerror}; what was there is unchanged") from error
 
@@ -158,9 +159,12 @@ class Bucket:
         return "/".join(p for p in (self.bucket, self.prefix, path) if p)
 
 
-def _bucket(bucket: str, prefix: str, option: str) -> Bucket:
+def _bucket(bucket: str, prefix: str, endpoint: str | None, option: str) -> Bucket:
+    if endpoint and not re.fullmatch(r"https?://[^/\s@?#]+/?", endpoint):
+        raise BadInput(f"AWS_ENDPOINT_URL {endpoint!r}: write http://host:port, or leave it out for AWS")
     with _said(f"s3://{bucket} cannot be reached"):
         files = pafs.S3FileSystem(
+            endpoint_override=endpoint and endpoint.rstrip("/"),
             retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
             connect_timeout=S3_CONNECT_S_MAX,
             request_timeout=S3_REQUEST_S_MAX,

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS analytics.runs
     trigger LowCardinality(String) COMMENT 'What started it: cli, ui, schedule, sensor, automation, or the word that a sensor of ours gave it, such as heal',
     started_by String COMMENT 'The person of the terminal, the schedule, the sensor or the backfill that it belongs to, empty if nobody is known',
     parent_run_id String COMMENT 'The run that this one repeats, empty if none',
-    job String COMMENT 'What was run: the job, or the dataset where assets were chosen by hand',
+    job String COMMENT 'What was run: the job, or the datasets, or else the assets that were chosen by hand',
     assets Array(LowCardinality(String)) COMMENT 'Assets it was to materialize',
     datasets Array(LowCardinality(String)) COMMENT 'Datasets they belong to',
     instrument_ids Array(UInt32) COMMENT 'Instruments it covered, derived from venue and symbol',
