@@ -99,6 +99,14 @@ def test_nothing_is_expected_of_a_backfill_of_history(emptied: Client) -> None:
     assert stale(emptied, BARS, BTC, now=NOW + 3 * DAY) == []
 
 
+def test_what_is_asked_for_its_present_only_just_now_is_not_late_yet(emptied: Client) -> None:
+    ask(emptied, BARS, BTC, "1m", NOW - 9 * DAY)  # history, and then the first run of the live tail
+    put(emptied, BARS, BTC, NOW.replace(second=0) - 9 * DAY, interval="1m")
+    ask(emptied, BARS, BTC, "1m", NOW.replace(second=0))
+    assert stale(emptied, BARS, BTC, now=NOW + 10 * MINUTE) == []
+    assert stale(emptied, BARS, BTC, now=NOW + 17 * MINUTE) != []
+
+
 def test_what_nobody_has_asked_for_in_a_month_is_history(kept: Client) -> None:
     assert len(stale(kept, BARS, BTC, now=NOW + 30 * DAY)) == 2
     assert stale(kept, BARS, BTC, now=NOW + 32 * DAY) == []
@@ -146,7 +154,7 @@ def test_a_settlement_is_late_by_the_interval_observed(
     emptied: Client, hours: tuple[int, ...], late: dt.timedelta
 ) -> None:
     midnight = NOW.replace(hour=0, minute=0, second=0)
-    ask(emptied, FUNDING_RATES, BTC, "", NOW.replace(second=0))
+    ask(emptied, FUNDING_RATES, BTC, "", NOW.replace(second=0) - DAY, NOW - DAY)
     settle(emptied, BTC, *hours)
     assert stale(emptied, FUNDING_RATES, BTC, now=midnight + late - 2 * MINUTE) == []
     (found,) = stale(emptied, FUNDING_RATES, BTC, now=midnight + late)
@@ -154,7 +162,7 @@ def test_a_settlement_is_late_by_the_interval_observed(
 
 
 def test_a_longer_interval_that_the_venue_lists_counts(emptied: Client) -> None:
-    ask(emptied, FUNDING_RATES, BTC, "", NOW.replace(second=0))
+    ask(emptied, FUNDING_RATES, BTC, "", NOW.replace(second=0) - DAY, NOW - DAY)
     settle(emptied, BTC, 5, 6, 7, 8)
     listed(emptied, BTC, funding_interval_hours=4.0)
     assert stale(emptied, FUNDING_RATES, BTC, now=NOW.replace(minute=25)) == []

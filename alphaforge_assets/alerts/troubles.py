@@ -6,7 +6,7 @@ an event: a failed run is one until its job succeeds again.
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -35,6 +35,8 @@ CATCH_UP = dt.timedelta(minutes=10)
 ATTEMPTS_BEFORE_ALERT = 2
 WORDS_MAX = 200
 _WILL_RETRY_TAG = "dagster/will_retry"
+# The implicit job is that of the command line and of a selection materialized in the UI.
+_JOBS_OF_DATASETS = {"__ASSET_JOB", *(f"refresh_{name}" for name in DATASETS)}
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,21 @@ def look(instance: dg.DagsterInstance, settings: Settings, universe: Universe, n
 
 def _failed_runs(instance: dg.DagsterInstance, now: dt.datetime) -> list[Trouble]:
     """Work whose last run failed, or one within QUIET. Runs that Dagster will start again itself are left out."""
-    failed = _ended(instance, dg.DagsterRunStatus.FAILURE, now)
-    succeeded = _ended(instance, dg.DagsterRunStatus.SUCCESS, now) if failed else {}
+    failures = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - RECENT)
+    failed = _ended(instance, [failures])
+    jobs = {name for runs in failed.values() for _, _, name in runs} | _JOBS_OF_DATASETS if failed else set()
+    # By job, because those that run every few minutes would fill any page.
+    well = [
+        dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=now - RECENT) for job in jobs
+    ]
+    succeeded = _ended(instance, well)
     found = []
     for work, runs in failed.items():
-        last, run_id = max(runs)
-        well, _ = max(succeeded.get(work, [(now - RECENT, "")]))
-        if well > last and now - last > QUIET:
+        last, run_id, _ = max(runs)
+        well_at = max((moment for moment, _, _ in succeeded.get(work, [])), default=now - RECENT)
+        if well_at > last and now - last > QUIET:
             continue
-        since = [moment for moment, _ in runs if moment > min(well, now - QUIET)]
+        since = [moment for moment, _, _ in runs if moment > min(well_at, now - QUIET)]
         how_many = f"{len(since)} runs, the last" if len(since) > 1 else "1 run"
         found.append(
             Trouble("failed_runs", work, min(since), f"{how_many}: {_reason(instance, run_id)}", f"/runs/{run_id}")
@@ -130,17 +138,15 @@ def _failed_runs(instance: dg.DagsterInstance, now: dt.datetime) -> list[Trouble
 
 
 def _ended(
-    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, now: dt.datetime
-) -> dict[str, list[tuple[dt.datetime, str]]]:
-    """When runs of late ended so, and their ids, by what they work on."""
-    by_work: dict[str, list[tuple[dt.datetime, str]]] = defaultdict(list)
-    wanted = dg.RunsFilter(statuses=[status], updated_after=now - RECENT)
-    for record in instance.get_run_records(wanted, limit=RUNS_MAX):
-        if record.dagster_run.tags.get(_WILL_RETRY_TAG) != "true":
+    instance: dg.DagsterInstance, wanted: Iterable[dg.RunsFilter]
+) -> dict[str, list[tuple[dt.datetime, str, str]]]:
+    """When runs ended, their ids and jobs, by what they work on."""
+    by_work: dict[str, list[tuple[dt.datetime, str, str]]] = defaultdict(list)
+    for record in (record for runs in wanted for record in instance.get_run_records(runs, limit=RUNS_MAX)):
+        run = record.dagster_run
+        if run.tags.get(_WILL_RETRY_TAG) != "true":
             ended = record.end_time or record.update_timestamp.timestamp()
-            by_work[_work(record.dagster_run)].append(
-                (dt.datetime.fromtimestamp(ended, dt.UTC), record.dagster_run.run_id)
-            )
+            by_work[_work(run)].append((dt.datetime.fromtimestamp(ended, dt.UTC), run.run_id, run.job_name))
     return by_work
 
 

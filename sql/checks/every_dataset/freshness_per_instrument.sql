@@ -1,5 +1,5 @@
 -- Series that should be up to date and are not, by their own interval. Expected is only what was asked for its present within
--- never_asked_s: a backfill of history promises nothing. What the venue does not trade (delisted, halted) is not late. A bar may be
+-- never_asked_s, and not only just now: a backfill of history promises nothing. What the venue does not trade (delisted, halted) is not late. A bar may be
 -- late by late_s; where the venue answers and has no bar, by silent_s, because some leave out minutes without trades.
 SELECT
     venue, symbol, interval, addMilliseconds(opened, step) AS first, venue_now AS last, toUInt64(intDiv(late_ms, step) + 1) AS rows,
@@ -20,8 +20,10 @@ FROM
             SELECT
                 i.*, addMilliseconds({now:DateTime64(3, 'UTC')}, v.clock_skew_ms) AS venue_now,
                 -- The shortest interval decides for all: a day's bar closes so seldom that a backfill may end at its last one.
-                max(step = shortest AND dateDiff('millisecond', window_end, addMilliseconds(recorded_at, v.clock_skew_ms))
-                    <= step + {present_s:UInt32} * 1000) OVER (PARTITION BY instrument_id) AS is_kept
+                step = shortest AND dateDiff('millisecond', window_end, addMilliseconds(recorded_at, v.clock_skew_ms))
+                    <= step + {present_s:UInt32} * 1000 AS is_of_its_present,
+                max(is_of_its_present) OVER (PARTITION BY instrument_id) AS is_kept,
+                minIf(recorded_at, is_of_its_present) OVER (PARTITION BY instrument_id) AS kept_since
             FROM
             (
                 SELECT
@@ -35,7 +37,7 @@ FROM
             ) AS i
             LEFT JOIN (SELECT venue, clock_skew_ms FROM analytics.venues FINAL) AS v ON i.venue = v.venue
         )
-        WHERE is_kept
+        WHERE is_kept AND kept_since <= {now:DateTime64(3, 'UTC')} - toIntervalSecond({late_s:UInt32})
         GROUP BY instrument_id, interval
     ) AS a
     LEFT JOIN

@@ -1,6 +1,6 @@
 -- Perpetuals that should be up to date and whose next settlement is late: by the longest of their last three intervals, or the one the
 -- venue lists if that is longer (eight hours where nothing is known), and late_s. Expected is only what was asked for its present
--- within never_asked_s: a backfill of history promises nothing. What the venue does not trade is not late.
+-- within never_asked_s, and not only just now: a backfill of history promises nothing. What the venue does not trade is not late.
 SELECT
     venue, symbol, settled AS first, venue_now AS last, toUInt64(intDiv(dateDiff('second', settled, venue_now), usual_s)) AS rows,
     usual_s / 3600 AS usual_hours,
@@ -22,7 +22,9 @@ FROM
         WHERE i.dataset = {dataset:String} AND i.instrument_id IN {wanted:Array(UInt32)}
             AND i.recorded_at >= {now:DateTime64(3, 'UTC')} - toIntervalSecond({never_asked_s:UInt32})
         GROUP BY i.instrument_id
-        HAVING max(dateDiff('second', i.window_end, addMilliseconds(i.recorded_at, v.clock_skew_ms)) <= {present_s:UInt32})
+        HAVING countIf(
+            dateDiff('second', i.window_end, addMilliseconds(i.recorded_at, v.clock_skew_ms)) <= {present_s:UInt32} AS is_of_its_present) > 0
+            AND minIf(i.recorded_at, is_of_its_present) <= {now:DateTime64(3, 'UTC')} - toIntervalSecond({late_s:UInt32})
     ) AS a
     LEFT JOIN
     (
