@@ -167,7 +167,7 @@ class Up:
 
 @contextlib.contextmanager
 def started_up(installed: Installed, *words: str, **more: str) -> Iterator[Up]:
-    """`alphaforge up` on free ports, once it says where everything is; with a sandbox of its own if no venues are given.
+    """`alphaforge up` on free ports, once it says where everything is; with its own sandbox if no venues are given.
 
     Without live updates unless `words` ask for them, so that no test meets runs that it did not launch.
     """
