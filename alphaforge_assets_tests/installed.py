@@ -20,7 +20,7 @@ CANARY = "canary-6b1f0a9e-never-to-be-seen"
 CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 ENDS = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED")
 RUN_S_MAX = 120.0
-UP_S_MAX = 120.0
+UP_S_MAX = 240.0
 BACKFILL_S_MAX = 240.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
