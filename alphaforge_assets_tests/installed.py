@@ -20,7 +20,7 @@ CANARY = "canary-6b1f0a9e-never-to-be-seen"
 CHAIN = ("landing_bars", "staging_bars", "bars", "coverage")
 ENDS = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED")
 RUN_S_MAX = 120.0
-UP_S_MAX = 120.0
+UP_S_MAX = 240.0
 BACKFILL_S_MAX = 240.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -167,7 +167,7 @@ class Up:
 
 @contextlib.contextmanager
 def started_up(installed: Installed, *words: str, **more: str) -> Iterator[Up]:
-    """`alphaforge up` on free ports, once it says where everything is; with a sandbox of its own if none is given.
+    """`alphaforge up` on free ports, once it says where everything is; with its own sandbox if no venues are given.
 
     Without live updates unless `words` ask for them, so that no test meets runs that it did not launch.
     """

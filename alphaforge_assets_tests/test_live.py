@@ -14,10 +14,12 @@ from alphaforge_assets import live, sensors
 from alphaforge_assets.closing import closed_until, days_to_close
 from alphaforge_assets.datasets import BARS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
 from alphaforge_assets.definitions import build
+from alphaforge_assets.errors import BadInput
 from alphaforge_assets.landing import land
 from alphaforge_assets.mart import publish, publishing
 from alphaforge_assets.partitions import Rectangle, partition_key
 from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe, load_universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
@@ -103,6 +105,23 @@ def test_the_daemon_can_load_it_and_live_updates_can_be_left_out(on: bool) -> No
     assert definitions.resolve_schedule_def("live_tail").default_status.value == ("RUNNING" if on else "STOPPED")
     for name in ("day_close", "keep_listings", "forget_live_runs"):
         assert definitions.resolve_sensor_def(name).default_status.value == ("RUNNING" if on else "STOPPED")
+
+
+def test_live_updates_are_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_from_environment().live_updates
+    monkeypatch.setenv("ALPHAFORGE_LIVE", "off")
+    assert not settings_from_environment().live_updates
+    monkeypatch.setenv("ALPHAFORGE_LIVE", "maybe")
+    with pytest.raises(BadInput, match="ALPHAFORGE_LIVE 'maybe': on, or off"):
+        settings_from_environment()
+
+
+def test_a_failed_run_goes_on_without_the_instruments_it_names() -> None:
+    covered = Rectangle(UNIVERSE.instruments, DAY, DAY + dt.timedelta(days=2))
+    parts = sensors.left_of(covered, {UNIVERSE.instruments[1].key}, BARS, UNIVERSE)
+    assert [p.instruments for p in parts] == [(BINANCE,), UNIVERSE.instruments[2:]]
+    assert len(sensors.left_of(covered, {}, BARS, UNIVERSE)) == 4
+    assert sensors.left_of(covered, {i.key for i in UNIVERSE.instruments}, BARS, UNIVERSE) == []
 
 
 def test_funding_is_asked_for_once_an_hour(migrated: Client, venues: SandboxExchanges, tmp_path: Path) -> None:
@@ -267,15 +286,17 @@ def test_old_runs_of_the_tail_are_forgotten_and_no_others(
 ) -> None:
     resources = {"warehouse": migrated, "exchanges": venues, "universe": UNIVERSE}
     definitions = build(UNIVERSE, resources)
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    root = tmp_path / "dagster"
+    root.mkdir()
+    with dg.DagsterInstance.local_temp(str(root)) as instance:
         tailed = definitions.resolve_job_def("live_tail").execute_in_process(instance=instance).run_id
         other = definitions.resolve_job_def("refresh_listings").execute_in_process(instance=instance).run_id
         before = dt.datetime.now(dt.UTC)
         kept = definitions.resolve_job_def("live_tail").execute_in_process(instance=instance).run_id
-        assert any(tmp_path.rglob(f"{tailed}*"))
+        assert any(root.rglob(f"{tailed}*"))
         assert sensors.forget(instance, before) == 1
         assert {r.run_id for r in instance.get_runs()} == {kept, other}
-        assert not list(tmp_path.rglob(f"{tailed}*"))
+        assert not list(root.rglob(f"{tailed}*"))
         assert sensors.forget(instance, before) == 0
 
 

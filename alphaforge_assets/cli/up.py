@@ -29,7 +29,7 @@ from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse, running
 
-START_S_MAX = 60.0
+START_S_MAX = 120.0  # a loaded machine is not a failure
 STOP_S_MAX = 15.0
 POLL_S = 0.2
 
