@@ -287,8 +287,8 @@ def test_as_of_views_have_the_columns_of_the_current_ones_and_all_datasets_can_b
     for view, current in (("bars", "v_bars"), ("funding_rates", "v_funding"), ("fear_greed_index", "v_fear_greed")):
         more = ", interval = '1h'" if view == "bars" else ""
         columns = [
-            migrated.query(f"DESCRIBE (SELECT * FROM {q})").result_rows
-            for q in (f"analytics.{view}_as_of({bound}{more})", f"analytics.{current}")
+            migrated.query(f"DESCRIBE (SELECT * FROM analytics.{view}_as_of({bound}{more}))").result_rows,
+            migrated.query(f"DESCRIBE TABLE analytics.{current}").result_rows,
         ]
         assert [row[:2] for row in columns[0]] == [row[:2] for row in columns[1]]
 
