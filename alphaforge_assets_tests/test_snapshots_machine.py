@@ -35,7 +35,7 @@ from alphaforge_assets.warehouse.migrations import files, migrator
 
 # Three days over the end of a month, so that there are two partitions and two hashes an instrument.
 START, HOURS = dt.datetime(2025, 5, 30, tzinfo=dt.UTC), 72
-INSTRUMENTS = tuple(Instrument("binance_spot", f"{base}/USDT", START.date()) for base in ("AAA", "BBB"))
+INSTRUMENTS = tuple(Instrument("binance_spot", f"{base}/USDT", START.date()) for base in ("BTC", "ETH"))
 PART = Rectangle(INSTRUMENTS, START.date(), START.date() + dt.timedelta(hours=HOURS))
 INTERVALS = ("1h",)
 WHOLE = Contents(("bars",), tuple(i.key for i in INSTRUMENTS), INTERVALS, PART.start_time, PART.end_time)

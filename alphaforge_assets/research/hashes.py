@@ -23,6 +23,7 @@ _HASHES = {
 }
 DATASETS = tuple(_HASHES)
 _ROWS_A_MONTH_MAX = {"funding_rates": 31 * 24, "fear_greed_index": 31}  # of one instrument
+_MONTHS_MAX = 120  # in one statement, however sparse the data
 _ROWS_A_STATEMENT = 5_000_000  # bounds the memory of the server, not what can be pinned
 
 # Where a month of an instrument is found: dataset, instrument, interval ("" where there is none), first day.
@@ -155,7 +156,7 @@ def _slices(
     group = max(1, _ROWS_A_STATEMENT // a_month)
     for n in range(0, len(instruments), group):
         some = list(instruments[n : n + group])
-        months = max(1, _ROWS_A_STATEMENT // (a_month * len(some)))
+        months = min(max(1, _ROWS_A_STATEMENT // (a_month * len(some))), _MONTHS_MAX)
         low = start
         while low < end:
             later = low.year * 12 + low.month - 1 + months

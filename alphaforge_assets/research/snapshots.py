@@ -185,7 +185,7 @@ def diff(client: Client, name: str, other: str | None = None, rows_max: int = DI
     """What is not the same in two snapshots, or in one and what is there now: a line a row and column that differs.
 
     Columns: dataset, instrument, interval, timestamp, rate_type (of funding, else empty), change (added, removed or
-    changed, from `name` to `other`), column, old and new (as texts, None where there is no row or no value), and
+    changed, from `name` to `other`), column, old and new (as texts, missing where there is no row or no value), and
     batch_id, source, ingested_at, published_at of the newer row. Ordered by dataset, interval, month, instrument,
     timestamp. At most `rows_max` rows that differ; `frame.attrs["is_complete"]` says whether these are all of them.
 
@@ -213,7 +213,7 @@ def diff(client: Client, name: str, other: str | None = None, rows_max: int = DI
         return _no_difference()
     frame = pd.concat(parts, ignore_index=True)
     places = frame.groupby(_KEY, sort=False).ngroup()
-    frame = frame[places < rows_max]
+    frame = frame[places < rows_max].astype(_no_difference().dtypes.to_dict())
     frame.attrs["is_complete"] = left >= 0
     return frame
 
@@ -248,7 +248,7 @@ def _bounds(side: str, held: Contents, as_of: dt.datetime, month: dt.date, keys:
 
 def _no_difference() -> pd.DataFrame:
     moment = pd.Series([], dtype="datetime64[ms, UTC]")
-    text = pd.Series([], dtype=object)
+    text = pd.Series([], dtype="str")
     frame = pd.DataFrame({c: moment if c in _MOMENTS else text for c in _DIFF_COLUMNS})
     frame.attrs["is_complete"] = True
     return frame
