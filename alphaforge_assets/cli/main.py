@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from alphaforge_assets.cli.bars_command import bars
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
 
@@ -273,3 +274,6 @@ def _moment(option: str, text: str) -> dt.datetime:
     except ValueError as error:
         raise BadInput(f"{option} {text!r}: write a time as 2025-07-01T00:00:00Z") from error
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+main.add_command(bars)
