@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from alphaforge_assets.cli.bars_command import bars
+from alphaforge_assets.cli.sql_command import sql
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
 
@@ -277,3 +278,4 @@ def _moment(option: str, text: str) -> dt.datetime:
 
 
 main.add_command(bars)
+main.add_command(sql)
