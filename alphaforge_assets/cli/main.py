@@ -15,6 +15,8 @@ from typing import Any
 import click
 
 from alphaforge_assets.cli.bars_command import bars
+from alphaforge_assets.cli.export_command import export
+from alphaforge_assets.cli.plan_command import plan
 from alphaforge_assets.cli.sql_command import sql
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
@@ -278,4 +280,6 @@ def _moment(option: str, text: str) -> dt.datetime:
 
 
 main.add_command(bars)
+main.add_command(export)
+main.add_command(plan)
 main.add_command(sql)

@@ -149,7 +149,7 @@ def _shown(text: str, kind: str) -> str:
     if "Float" in kind and not kind.startswith(("Array", "Map", "Tuple")):
         return f"{float(text):.12g}"
     if kind.startswith(TIMES):
-        return text.removesuffix(".000").removesuffix(" 00:00:00")
+        return text.removesuffix(".000")
     return text
 
 
