@@ -1,6 +1,7 @@
 """What the reading commands share: the warehouse as a reader sees it, and the options that say what to read."""
 
 import datetime as dt
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -66,15 +67,20 @@ def kept_interval(option: str, interval: str, universe: Universe) -> str:
 
 @contextmanager
 def reader() -> Iterator[Any]:
-    """A `Research` on a warehouse with our schema. Raises BadInput, WarehouseDown, MigrationRefused."""
+    """A `Research` on a warehouse with our schema; what it warns of is a line on stderr.
+
+    Raises BadInput, WarehouseDown, MigrationRefused.
+    """
     from alphaforge_assets.cli import schema
+    from alphaforge_assets.cli.screen import complain
     from alphaforge_assets.research import Research
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
-    with open_warehouse(settings.home, settings.clickhouse_url) as client:
+    with open_warehouse(settings.home, settings.clickhouse_url) as client, warnings.catch_warnings():
         schema.ensure(client, settings)
+        warnings.showwarning = lambda message, *where, **more: complain(str(message))
         yield Research(client, universe)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alphaforge_assets.errors import BadInput
+from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.exports import freqtrade, lean, nautilus, tables
 from alphaforge_assets.exports.series import File, Layout, Series
 from alphaforge_assets.research import Research
@@ -91,6 +91,8 @@ def export(
                 " shows what there is, `alphaforge backfill` fetches more"
             )
         _place(order, made, receipts, staged, folder)
+    except OSError as error:
+        raise Permanent(f"--out {folder}: {error.strerror or error}; the export was not finished") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     size = sum(entry["bytes"] for _, entry in made)

@@ -19,7 +19,9 @@ RECEIPT = b"alphaforge.receipt"
 
 def arrow(frame: pd.DataFrame) -> pa.Table:
     """A frame as Arrow, `timestamp` first, its receipt as JSON in the schema's metadata."""
-    table = pa.Table.from_pandas(frame.reset_index(), preserve_index=False)
+    bare = frame.reset_index()
+    bare.attrs = {}  # pandas would write them as JSON of its own
+    table = pa.Table.from_pandas(bare, preserve_index=False)
     receipt = frame.attrs.get("receipt")
     metadata = {RECEIPT: json.dumps(receipt, default=plain).encode()} if receipt is not None else {}
     return table.replace_schema_metadata(metadata)
@@ -50,7 +52,9 @@ def write_csv(frame: pd.DataFrame, sink: Any, *, with_header: bool = True) -> No
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no word for: times and NumPy's numbers."""
+    """What JSON has no word for: receipts, times and NumPy's numbers."""
+    if hasattr(value, "plain"):
+        return value.plain()
     return value.isoformat() if hasattr(value, "isoformat") else value.item() if hasattr(value, "item") else str(value)
 
 
