@@ -97,7 +97,13 @@ def write_html(drawn: Chart, path: Path) -> None:
         **{name: prices[name].tolist() for name in prices.columns},
         "volume": [float(f"{v:.6g}") for v in volume],
         "gaps": [
-            [int(g.start.timestamp() * 1000), int(g.end.timestamp() * 1000), g.verdict, g.evidence, g.verdict in NO_FAULT]
+            [
+                int(g.start.timestamp() * 1000),
+                int(g.end.timestamp() * 1000),
+                g.verdict,
+                g.evidence,
+                g.verdict in NO_FAULT,
+            ]
             for g in drawn.gaps
         ],
         "colours": {"up": UP, "down": DOWN, "gap": GAP, "quiet": QUIET},

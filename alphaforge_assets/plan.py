@@ -25,7 +25,7 @@ from alphaforge_assets.venues.bars import windows
 from alphaforge_assets.venues.connection import VENUES
 from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Venue
+from alphaforge_assets.venues.venue import BarPage, Call, Funding
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 from alphaforge_assets.warehouse.listings import venue_symbols
@@ -141,7 +141,7 @@ def calls_of(dataset: Dataset, window: Window, now: dt.datetime) -> list[Call]:
     venue = VENUES[window.instrument.venue]
     start_ms, end_ms, now_ms = (int(t.timestamp() * 1000) for t in (window.start, window.end, now))
     if dataset.name == "funding_rates":
-        return _funding_calls(venue, start_ms, end_ms, now_ms)
+        return _funding_calls(venue.funding, start_ms, end_ms, now_ms) if venue.funding else []
     step = INTERVAL_MS[window.interval]
     calls = []
     for part in windows(start_ms, end_ms, step, venue.rows_max, ascending=venue.ascending):
@@ -225,10 +225,8 @@ def _around(
     return calls
 
 
-def _funding_calls(venue: Venue, start_ms: int, end_ms: int, now_ms: int) -> list[Call]:
+def _funding_calls(said: Funding, start_ms: int, end_ms: int, now_ms: int) -> list[Call]:
     """Walks the window with the real walk over settlements every FUNDING_INTERVAL_H, counting the pages."""
-    said = venue.funding
-    assert said is not None, venue.name
     every = FUNDING_INTERVAL_H * funding.HOUR_MS
     kept_ms = now_ms - said.kept_days * 86_400_000 if said.kept_days else 0
     calls: list[Call] = []

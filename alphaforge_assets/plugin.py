@@ -88,7 +88,11 @@ def warehouse_clickhouse(config: WarehouseClickhouse | Mapping[str, Any]) -> pd.
     research = connect(asked.url)
     options: dict[str, Any] = {
         name: value
-        for name, value in (("snapshot", asked.snapshot), ("as_of", asked.as_of), ("require_complete", asked.require_complete))
+        for name, value in (
+            ("snapshot", asked.snapshot),
+            ("as_of", asked.as_of),
+            ("require_complete", asked.require_complete),
+        )
         if value
     }
     parts, receipts = [], {}
@@ -130,5 +134,3 @@ def _fault(fault: Any) -> str:
         case _:
             problem = f"{fault['input']!r}: {fault['msg'].lower()}"
     return f"config: {field + ': ' if field else ''}{problem}"
-
-

@@ -18,6 +18,23 @@ KEYS = "binance_spot.BTC-USDT,okx_spot.BTC-USDT,bybit_perp.BTC-USDT"
 DAYS = ("--from", "2025-05-01", "--to", "2025-05-03")
 HOURS = ("binance_spot.BTC-USDT", "1h", *DAYS)
 
+# Neighbours share a run, so that filling the warehouse is one.
+UNIVERSE = """
+history_start: 2025-05-01
+intervals: [1m, 1h]
+venues:
+  binance_spot: {instruments: [ETH/USDT, BTC/USDT]}
+  okx_spot: {instruments: [BTC/USDT]}
+  bybit_perp: {instruments: [BTC/USDT]}
+"""
+
+
+class Small(Installed):
+    """The command with a small universe."""
+
+    def environment(self, **more: str | None) -> dict[str, str]:
+        return super().environment(**({"ALPHAFORGE_UNIVERSE": str(self.root / "universe.yaml")} | more))
+
 
 @pytest.fixture(scope="module")
 def venues() -> Iterator[str]:
@@ -28,7 +45,8 @@ def venues() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory, venues: str) -> dict[str, Any]:
     """A home filled after a plan was made for it: what was foretold, and what the venues were then asked."""
-    installed = Installed(tmp_path_factory.mktemp("read"), venues)
+    installed = Small(tmp_path_factory.mktemp("read"), venues)
+    (installed.root / "universe.yaml").write_text(UNIVERSE)
     (plan,) = json.loads(installed.well("plan", "--instruments", KEYS, *DAYS, "--json"))
     before = requests_of(venues)
     (funding,) = json.loads(
@@ -186,7 +204,9 @@ def test_questions_that_cannot_be_are_one_line_each(alphaforge: Installed, tmp_p
 
 def test_an_export_says_what_it_wrote_and_what_was_not_there(alphaforge: Installed, tmp_path: Path) -> None:
     words = ("--interval", "1h", *DAYS, "--out", str(tmp_path / "out"))
-    done = alphaforge.run("export", "--format", "freqtrade", "--instruments", "*.BTC-USDT,binance_spot.ETH-USDT", *words)
+    done = alphaforge.run(
+        "export", "--format", "freqtrade", "--instruments", "*.BTC-USDT,binance_spot.ETH-USDT", *words
+    )
     assert done.returncode == 0
     assert "in 4 files" in done.stdout.replace("\n", " ")
     assert "binance_spot.ETH-USDT" in done.stderr
@@ -224,7 +244,9 @@ def test_the_server_refuses_all_but_questions(alphaforge: Installed, statement: 
 
 
 def test_sql_answers_as_table_csv_and_json_with_values_bound_by_the_server(alphaforge: Installed) -> None:
-    query = "SELECT symbol, count() AS bars, NULL AS nothing FROM analytics.v_bars WHERE venue = {v:String} GROUP BY ALL"
+    query = (
+        "SELECT symbol, count() AS bars, NULL AS nothing FROM analytics.v_bars WHERE venue = {v:String} GROUP BY ALL"
+    )
     bound = ("--param", "v=binance_spot")
     assert json.loads(alphaforge.well("sql", query, *bound, "--json")) == [
         {"symbol": "BTC/USDT", "bars": 2928, "nothing": None}
@@ -241,7 +263,9 @@ def test_sql_answers_as_table_csv_and_json_with_values_bound_by_the_server(alpha
 
 def test_ctrl_c_ends_the_query_on_the_server_too(alphaforge: Installed) -> None:
     endless = "SELECT count() FROM numbers(1000000000000000) WHERE NOT ignore(sipHash64(number))"
-    running = "SELECT count() AS n FROM system.processes WHERE query LIKE '%ignore(sipHash64%' AND query NOT LIKE '%LIKE%'"
+    running = (
+        "SELECT count() AS n FROM system.processes WHERE query LIKE '%ignore(sipHash64%' AND query NOT LIKE '%LIKE%'"
+    )
     asker = subprocess.Popen(
         [SCRIPT, "sql", endless], env=alphaforge.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

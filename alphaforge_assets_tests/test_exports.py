@@ -74,9 +74,7 @@ def test_lean_minutes_are_a_zip_a_day_with_milliseconds_of_the_day_and_no_header
     with zipfile.ZipFile(written(first, tmp_path)) as archive:
         assert archive.namelist() == ["20250501_btcusdt_minute_trade.csv"]
         text = archive.read("20250501_btcusdt_minute_trade.csv").decode()
-    assert text == (
-        "0,94123.45,94200,94000.1,94150.07,12.34567\n86340000,94123.45,94200,94000.1,94150.07,12.34567\n"
-    )
+    assert text == ("0,94123.45,94200,94000.1,94150.07,12.34567\n86340000,94123.45,94200,94000.1,94150.07,12.34567\n")
 
 
 def test_lean_hours_and_days_are_one_zip_with_dates_and_perpetuals_are_cryptofuture(tmp_path: Path) -> None:

@@ -43,10 +43,12 @@ from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from nautilus_trader.model.data import Bar
 catalog = ParquetDataCatalog(sys.argv[1])
 types = sorted({str(b.bar_type) for b in catalog.bars()})
-bars = catalog.bars(bar_types=["BTCUSDT.BINANCE-1-MINUTE-LAST-EXTERNAL"])
-part = catalog.bars(bar_types=["BTCUSDT.BINANCE-1-MINUTE-LAST-EXTERNAL"], start="2025-05-01T00:10:00Z", end="2025-05-01T00:20:00Z")
-print("ANSWER" + json.dumps({"types": types, "texts": [[str(b.open), str(b.high), str(b.low), str(b.close), str(b.volume)]
-    for b in bars], "times": [b.ts_event for b in bars], "part": len(part)}))
+wanted = ["BTCUSDT.BINANCE-1-MINUTE-LAST-EXTERNAL"]
+bars = catalog.bars(bar_types=wanted)
+part = catalog.bars(bar_types=wanted, start="2025-05-01T00:10:00Z", end="2025-05-01T00:20:00Z")
+texts = [[str(b.open), str(b.high), str(b.low), str(b.close), str(b.volume)] for b in bars]
+times = [b.ts_event for b in bars]
+print("ANSWER" + json.dumps({"types": types, "texts": texts, "times": times, "part": len(part)}))
 """
 
 

@@ -58,7 +58,9 @@ def fill(client: Client, exchange: SandboxExchanges, part: Rectangle) -> None:
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory, exchange: SandboxExchanges) -> list[Path]:
     """Two homes with the same eight days: one filled at once, one a day and an instrument at a time, backwards."""
-    instruments = UNIVERSE.select(["okx_spot.BTC-USDT", "okx_spot.ETH-USDT", "binance_spot.BTC-USDT", "binance_spot.ETH-USDT"])
+    instruments = UNIVERSE.select(
+        ["okx_spot.BTC-USDT", "okx_spot.ETH-USDT", "binance_spot.BTC-USDT", "binance_spot.ETH-USDT"]
+    )
     made = []
     for name in ("at_once", "backwards"):
         home = tmp_path_factory.mktemp(name)

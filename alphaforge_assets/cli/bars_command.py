@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ COLUMNS = ("open", "high", "low", "close", "volume")
 @click.argument("interval")
 @click.option("--from", "start", required=True, metavar="TIME", help="First open time, UTC, as 2025-05-01.")
 @click.option("--to", "end", required=True, metavar="TIME", help="The first one not wanted, as 2025-05-08.")
-@click.option("--columns", help="Comma-separated, such as close,volume,source.  [open,high,low,close,volume; files: all]")
+@click.option(
+    "--columns", help="Comma-separated, such as close,volume,source.  [open,high,low,close,volume; files: all]"
+)
 @reading.versions
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, an array of objects.")
-@click.option("--parquet", type=click.Path(path_type=Path), metavar="FILE", help="A Parquet file with the receipt inside.")
+@click.option(
+    "--parquet", type=click.Path(path_type=Path), metavar="FILE", help="A Parquet file with the receipt inside."
+)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="A candlestick chart: .html or .png.")
 def bars(
     pattern: str,
@@ -116,7 +121,7 @@ def _print_csv(research: Any, asked: _Asked) -> None:
     """An instrument at a time, so memory is that of one."""
     from alphaforge_assets.exports.tables import write_csv
 
-    out = click.get_binary_stream("stdout")
+    out = sys.stdout.buffer
     for n, frame in enumerate(asked.frames(research)):
         write_csv(frame, out, with_header=n == 0)
         out.flush()
@@ -151,9 +156,8 @@ def _write_parquet(research: Any, asked: _Asked, file: Path) -> None:
                     writer = pq.ParquetWriter(staged, table.schema.remove_metadata(), compression="zstd")
                 writer.write_table(table.replace_schema_metadata(None).cast(writer.schema))
                 rows += table.num_rows
-            assert writer is not None
             known = next(iter(receipts.values())) if len(receipts) == 1 else receipts
-            if any(receipts.values()):
+            if writer is not None and any(receipts.values()):
                 writer.add_key_value_metadata({RECEIPT.decode(): json.dumps(known, default=plain)})
         except pa.ArrowException as error:
             raise BadInput(f"--parquet {file}: {error}") from error
@@ -204,7 +208,9 @@ def _print_one(research: Any, asked: _Asked) -> None:
             table.add_row("…", *("…" for _ in text), style="dim")
         else:
             when = frame.index[n]
-            shown = f"{when:%Y-%m-%d %H:%M}" if not (when.second or when.microsecond) else f"{when:%Y-%m-%d %H:%M:%S.%f}"
+            shown = (
+                f"{when:%Y-%m-%d %H:%M}" if not (when.second or when.microsecond) else f"{when:%Y-%m-%d %H:%M:%S.%f}"
+            )
             table.add_row(shown, *(column[n] for column in text.values()))
     screen.print(table)
     lost = reading.missing(frame.index, asked.interval, asked.first, asked.last)
@@ -234,7 +240,9 @@ def _print_many(research: Any, asked: _Asked) -> None:
         ends = minute(frame.index[0]), minute(frame.index[-1])
         table.add_row(instrument.key, *ends, count(len(frame)), shown, _texts(frame["close"].iloc[-1:])[0])
     screen.print(table)
-    screen.print(f"[dim]{count(total)} bars. Name one instrument to see its rows, or --csv, --json, --parquet for all.[/dim]")
+    screen.print(
+        f"[dim]{count(total)} bars. Name one instrument to see its rows, or --csv, --json, --parquet for all.[/dim]"
+    )
 
 
 def _completeness(research: Any, asked: _Asked, instrument: Instrument, lost: int) -> str:

@@ -76,8 +76,7 @@ def _followed(research: Any, order: Any, out: Path) -> Any:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("reading", total=len(order.instruments), completed=-1)
-        done = write(research, order, out, lambda key: bar.update(task, advance=1, description=key))
-    return done
+        return write(research, order, out, lambda key: bar.update(task, advance=1, description=key))
 
 
 def _say(order: Any, done: Any, out: Path) -> None:

@@ -99,8 +99,9 @@ def _print_plan(planned: Any, own: Sequence[float] | None) -> None:
     around = sum(s.requests for v in planned.venues for s in v.extra)
     origin = "measured here" if planned.is_measured else "documented: too little here to measure"
     screen.print(
-        f"[bold]{count(planned.rows)} rows, {planned.bytes / 1e6:,.1f} MB[/bold] on disk ({planned.bytes_a_row:.0f} bytes"
-        f" a row, {origin}); {count(requests)} requests and {around} for clocks and lists"
+        f"[bold]{count(planned.rows)} rows, {planned.bytes / 1e6:,.1f} MB[/bold] on disk"
+        f" ({planned.bytes_a_row:.0f} bytes a row, {origin}); {count(requests)} requests"
+        f" and {around} for clocks and lists"
     )
     screen.print(f"[bold]ETA {duration(eta_s(planned, own))}[/bold]: {_reason(planned, own)}")
     for venue in planned.venues:
@@ -121,7 +122,8 @@ def _reason(planned: Any, own: Sequence[float] | None) -> str:
     pace = f"{duration(planned.paced_s)} at the pace of our rate budget"
     if own is None:
         return f"{pace}; our own work is not in it, this warehouse has no runs to measure it by"
-    return f"{pace} and {duration(eta_s(planned, own) - planned.paced_s)} of our own work, as the last runs here took"
+    work_s = eta_s(planned, own) - planned.paced_s
+    return f"{pace} and {duration(work_s)} of our own work, as the last runs here took"
 
 
 def _record(planned: Any, own: Mapping[str, tuple[float, float]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,9 @@ NUMBERS = ("Int", "UInt", "Float", "Decimal", "Nullable(Int", "Nullable(UInt", "
 @click.command("sql")
 @click.argument("query", required=False)
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Read the query from a file; - is stdin.")
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A value for {NAME:Type}; repeat for others.")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="A value for {NAME:Type}; repeat for others."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout and nothing else, all rows, as they come.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, an array of objects, all rows.")
 @click.option("--rows", "rows_max", type=click.IntRange(1, 10_000), default=ROWS_SHOWN_MAX, show_default=True,
@@ -54,7 +57,7 @@ def sql(
         asked(client, text, form, values) as answer,
     ):
         if as_csv or as_json:
-            out = click.get_binary_stream("stdout")
+            out = sys.stdout.buffer
             while chunk := answer.read(CHUNK_BYTES):
                 out.write(chunk)
             out.flush()
@@ -67,7 +70,7 @@ def _text(query: str | None, file: Path | None) -> str:
         raise BadInput("give the query as an argument or with --file, one of them")
     if file is not None:
         try:
-            query = click.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
+            query = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"--file {file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
     stripped = (query or "").strip().rstrip(";").strip()

@@ -75,7 +75,9 @@ def export(
     check(order, folder)
     staged = Path(tempfile.mkdtemp(prefix=".alphaforge-", dir=folder))
     try:
-        made, receipts, empty = [], {}, []
+        made: list[tuple[File, dict[str, Any]]] = []
+        receipts: dict[str, Any] = {}
+        empty: list[str] = []
         for instrument in order.instruments:
             on_series(instrument.key)
             series = read(research, order, instrument)
@@ -83,11 +85,11 @@ def export(
                 empty.append(instrument.key)
                 continue
             receipts[instrument.key] = series.bars.attrs.get("receipt")
-            for file in order.layout.files(series):
-                made.append((file, _written(file, staged)))
+            made += [(file, _written(file, staged)) for file in order.layout.files(series)]
         if not made:
             raise BadInput(
-                f"no {order.interval} bars of these instruments in [{order.start:%Y-%m-%d %H:%M}, {order.end:%Y-%m-%d %H:%M}): `alphaforge status`"
+                f"no {order.interval} bars of these instruments in"
+                f" [{order.start:%Y-%m-%d %H:%M}, {order.end:%Y-%m-%d %H:%M}): `alphaforge status`"
                 " shows what there is, `alphaforge backfill` fetches more"
             )
         _place(order, made, receipts, staged, folder)
@@ -192,10 +194,9 @@ def _manifest(folder: Path) -> list[dict[str, Any]]:
     path = folder / MANIFEST
     try:
         exports = json.loads(path.read_text())["exports"]
-        assert all(isinstance(e["files"], dict) for e in exports)
+        {name: entry["sha256"] for export in exports for name, entry in export["files"].items()}
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{path} is not a manifest of an export: remove it or name another --out") from error
     return list(exports)
-

@@ -30,14 +30,15 @@ def files(series: Series) -> list[File]:
         return [_file(folder / f"{pair}-{series.interval}.feather", series.bars[COLUMNS])]
     made = [_file(folder / "futures" / f"{pair}-{series.interval}-futures.feather", series.bars[COLUMNS])]
     if series.funding is not None and len(series.funding):
-        made.append(_file(folder / "futures" / f"{pair}-{FUNDING_INTERVAL}-funding_rate.feather", _rates(series)))
+        made.append(
+            _file(folder / "futures" / f"{pair}-{FUNDING_INTERVAL}-funding_rate.feather", _rates(series.funding))
+        )
     return made
 
 
-def _rates(series: Series) -> pd.DataFrame:
+def _rates(funding: pd.DataFrame) -> pd.DataFrame:
     """Settled rates as candles. Two settlements of one time add up: both were paid."""
-    assert series.funding is not None
-    rates = series.funding["rate"].dropna()
+    rates = funding["rate"].dropna()
     summed = rates.groupby(rates.index).sum().to_frame("open")
     return summed.assign(high=0.0, low=0.0, close=0.0, volume=0.0)
 
@@ -54,5 +55,5 @@ def _file(path: PurePosixPath, frame: pd.DataFrame) -> File:
 LAYOUT = Layout(
     "freqtrade",
     files,
-    "Give --out user_data/data. freqtrade itself fills gaps of bars with flat ones when it loads them; the files do not.",
+    "Give --out user_data/data. freqtrade fills gaps with flat bars when it loads them; the files have none.",
 )

@@ -83,5 +83,5 @@ def _moment(ms: int) -> str:
 LAYOUT = Layout(
     "nautilus",
     files,
-    "Give --out the catalog's folder. Bars are stamped with their close; instruments come from nautilus's own adapters.",
+    "Give --out the catalog's folder. Bars are stamped with their close; instruments come from nautilus's adapters.",
 )

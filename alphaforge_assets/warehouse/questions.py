@@ -33,7 +33,7 @@ def asked(client: Client, sql: str, form: str, parameters: Mapping[str, str]) ->
     with _as_input(sql, form), translated():
         stream = client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form)
         try:
-            yield stream  # type: ignore[misc]
+            yield stream
         finally:
             stream.close()
 
@@ -52,8 +52,8 @@ def _as_input(sql: str, form: str) -> Iterator[None]:
 def shortened(text: str) -> str:
     """A message of ClickHouse in one line, without its code's decoration, its stack and its version.
 
-    >>> shortened("Code: 62. DB::Exception: Syntax error: failed at position 1. (SYNTAX_ERROR) (version 26.9 (official))")
-    'Syntax error: failed at position 1 (SYNTAX_ERROR)'
+    >>> shortened("Code: 62. DB::Exception: Syntax error: at position 1. (SYNTAX_ERROR) (version 26.9 (official))")
+    'Syntax error: at position 1 (SYNTAX_ERROR)'
     """
     text = re.sub(r"\s*\(version .*", "", text, flags=re.DOTALL)
     text = re.sub(r"^.*?DB::Exception: (Code: \d+\. DB::Exception: )*", "", text, flags=re.DOTALL)
