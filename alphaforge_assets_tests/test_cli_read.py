@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets_tests.installed import SCRIPT, Installed, call, requests_of
+from alphaforge_assets_tests.installed import SCRIPT, Installed, requests_of, until
 
 KEYS = "binance_spot.BTC-USDT,okx_spot.BTC-USDT,bybit_perp.BTC-USDT"
 DAYS = ("--from", "2025-05-01", "--to", "2025-05-03")
@@ -43,34 +43,24 @@ def venues() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory, venues: str) -> dict[str, Any]:
-    """A home filled after a plan was made for it: what was foretold, and what the venues were then asked."""
+def alphaforge(tmp_path_factory: pytest.TempPathFactory, venues: str) -> Iterator[Installed]:
+    """The command with an empty home, its warehouse kept up so that each command starts at once."""
     installed = Small(tmp_path_factory.mktemp("read"), venues)
     (installed.root / "universe.yaml").write_text(UNIVERSE)
-    (plan,) = json.loads(installed.well("plan", "--instruments", KEYS, *DAYS, "--json"))
-    before = requests_of(venues)
-    (funding,) = json.loads(
-        installed.well("plan", "--datasets", "funding_rates", "--instruments", "bybit_perp.BTC-USDT", *DAYS, "--json")
-    )
-    assert requests_of(venues) == before  # a plan asks nobody
-    call(f"{venues}/_log", method="DELETE")
-    installed.well("backfill", "--instruments", KEYS, *DAYS)
-    asked = requests_of(venues)
-    call(f"{venues}/_log", method="DELETE")
-    installed.well("backfill", "--datasets", "funding_rates", "--instruments", "bybit_perp.BTC-USDT", *DAYS)
-    return {"plan": plan, "asked": asked, "funding": funding, "funding_asked": requests_of(venues), "it": installed}
-
-
-@pytest.fixture(scope="module")
-def alphaforge(history: dict[str, Any]) -> Iterator[Installed]:
-    """The filled home, its warehouse kept up so that each command starts at once."""
-    installed: Installed = history["it"]
     with installed.started("warehouse"):
-        for _ in range(200):
-            if "http" in installed.said("warehouse"):
-                break
-            time.sleep(0.1)
+        until(lambda: "http" in installed.said("warehouse"), 60)
         yield installed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def history(alphaforge: Installed, venues: str) -> dict[str, Any]:
+    """Fills the home after a plan was made for it: what was foretold, and what the venues were then asked."""
+    datasets = "bars,funding_rates"
+    words = ("--datasets", datasets, "--instruments", KEYS, *DAYS)
+    bars, funding = json.loads(alphaforge.well("plan", *words, "--json"))
+    assert requests_of(venues) == []  # a plan asks nobody
+    alphaforge.well("backfill", *words)
+    return {"bars": bars, "funding": funding, "asked": requests_of(venues)}
 
 
 def refused(alphaforge: Installed, *words: str) -> str:
@@ -81,22 +71,20 @@ def refused(alphaforge: Installed, *words: str) -> str:
     return done.stderr
 
 
-def of(plan: dict[str, Any], log: list[dict[str, Any]], path: str, venue: str) -> tuple[int, int]:
-    (planned,) = [v for v in plan["venues"] if v["venue"] == venue]
-    return planned["requests"], len([r for r in log if path in r["path"]])
-
-
 def test_a_plan_foretells_the_very_requests(history: dict[str, Any]) -> None:
-    plan, asked = history["plan"], history["asked"]
-    for venue, path in (("binance_spot", "/klines"), ("okx_spot", "history-candles"), ("bybit_perp", "/kline")):
-        log = [r for r in asked if (venue == "bybit_perp") == r["path"].startswith("/v5/")]
-        planned, made = of(plan, log, path, venue)
-        assert planned == made > 0, venue
-    assert plan["rows"] == 3 * 2 * (1440 + 24)
-    around = sum(v["clocks_and_lists"] for v in plan["venues"])
-    assert len(asked) - sum(v["requests"] for v in plan["venues"]) >= around
-    planned, made = of(history["funding"], history["funding_asked"], "funding/history", "bybit_perp")
-    assert planned == made > 0
+    paths = [r["path"] for r in history["asked"]]
+    for dataset, venue, path in (
+        ("bars", "binance_spot", "/api/v3/klines"),
+        ("bars", "okx_spot", "/api/v5/market/history-candles"),
+        ("bars", "bybit_perp", "/v5/market/kline"),
+        ("funding", "bybit_perp", "/v5/market/funding/history"),
+    ):
+        (planned,) = [v for v in history[dataset]["venues"] if v["venue"] == venue]
+        assert planned["requests"] == paths.count(path) > 0, (dataset, venue)
+    assert history["bars"]["rows"] == 3 * 2 * (1440 + 24)
+    assert history["bars"]["runs"] == 1
+    clocks = [paths.count(path) for path in ("/api/v3/time", "/api/v5/public/time", "/v5/market/time")]
+    assert clocks == [1, 1, 2]
 
 
 def test_what_is_complete_is_not_planned_again(alphaforge: Installed) -> None:
@@ -113,7 +101,7 @@ def test_the_share_of_the_ceiling_is_that_of_the_ledger(alphaforge: Installed, h
     bars = [r for r in runs if r["dataset"] == "bars"]
     assert {r["venue"] for r in bars} == {"binance_spot", "okx_spot", "bybit_perp"}
     for run in bars:
-        (planned,) = [v for v in history["plan"]["venues"] if v["venue"] == run["venue"]]
+        (planned,) = [v for v in history["bars"]["venues"] if v["venue"] == run["venue"]]
         assert (run["requests"], run["weight"]) == (planned["requests"], planned["weight"])
         assert run["ceiling_s"] == pytest.approx(planned["ceiling_s"], abs=0.06)
         assert run["share"] == pytest.approx(run["ceiling_s"] / run["wall_s"])

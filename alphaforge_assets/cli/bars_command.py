@@ -70,7 +70,8 @@ def bars(
             raise BadInput(f"{file}: there is no folder {file.parent}; make it or name another file")
     chosen = [word.strip() for word in columns.split(",") if word.strip()] if columns else []
     asked = _Asked(instruments, interval, first, last, chosen, options)
-    with reading.reader() as research:
+    tells_gaps_itself = not (as_csv or as_json or parquet)
+    with reading.reader(is_quiet=tells_gaps_itself) as research:
         if as_csv:
             _print_csv(research, asked)
         elif as_json:
@@ -139,32 +140,24 @@ def _print_json(research: Any, asked: _Asked) -> None:
 
 
 def _write_parquet(research: Any, asked: _Asked, file: Path) -> None:
+    """One table of all instruments; the receipt, or one a key where there are several, in the schema's metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.exports.export import atomically
-    from alphaforge_assets.exports.tables import RECEIPT, arrow, plain
+    from alphaforge_assets.exports.tables import RECEIPT, arrow, plain, write_parquet
 
-    rows, receipts, writer = 0, {}, None
+    frames = list(asked.frames(research))
     with atomically(file) as staged:
-        try:
-            for instrument, frame in zip(asked.instruments, asked.frames(research), strict=True):
-                table = arrow(frame)
-                receipts[instrument.key] = frame.attrs.get("receipt")
-                if writer is None:
-                    writer = pq.ParquetWriter(staged, table.schema.remove_metadata(), compression="zstd")
-                writer.write_table(table.replace_schema_metadata(None).cast(writer.schema))
-                rows += table.num_rows
-            known = next(iter(receipts.values())) if len(receipts) == 1 else receipts
-            if writer is not None and any(receipts.values()):
-                writer.add_key_value_metadata({RECEIPT.decode(): json.dumps(known, default=plain)})
-        except pa.ArrowException as error:
-            raise BadInput(f"--parquet {file}: {error}") from error
-        finally:
-            if writer is not None:
-                writer.close()
-    screen.print(f"{count(rows)} bars in {file}", markup=False)
+        if len(frames) == 1:
+            write_parquet(frames[0], staged)
+        else:
+            known = {i.key: f.attrs.get("receipt") for i, f in zip(asked.instruments, frames, strict=True)}
+            metadata = {RECEIPT: json.dumps(known, default=plain)} if any(known.values()) else None
+            tables = [arrow(frame).replace_schema_metadata(metadata) for frame in frames]
+            pq.write_table(pa.concat_tables(tables, promote_options="permissive"), staged, compression="zstd")
+    screen.print(f"{count(sum(map(len, frames)))} bars in {file}", markup=False, soft_wrap=True)
 
 
 def _plot(research: Any, asked: _Asked, file: Path) -> None:

@@ -66,8 +66,8 @@ def kept_interval(option: str, interval: str, universe: Universe) -> str:
 
 
 @contextmanager
-def reader() -> Iterator[Any]:
-    """A `Research` on a warehouse with our schema; what it warns of is a line on stderr.
+def reader(*, is_quiet: bool = False) -> Iterator[Any]:
+    """A `Research` on a warehouse with our schema; what it warns of is a line on stderr, unless `is_quiet`.
 
     Raises BadInput, WarehouseDown, MigrationRefused.
     """
@@ -80,7 +80,7 @@ def reader() -> Iterator[Any]:
     universe = load_universe(settings.universe_file)
     with open_warehouse(settings.home, settings.clickhouse_url) as client, warnings.catch_warnings():
         schema.ensure(client, settings)
-        warnings.showwarning = lambda message, *where, **more: complain(str(message))
+        warnings.showwarning = lambda message, *where, **more: None if is_quiet else complain(str(message))
         yield Research(client, universe)
 
 
