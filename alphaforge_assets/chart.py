@@ -21,7 +21,7 @@ from alphaforge_assets.universe import INTERVAL_MS
 
 TEMPLATE = Path(__file__).with_name("chart.html")
 HTML_CANDLES_MAX = 20_000  # about a megabyte; the page sums further to what the window has room for
-PNG_CANDLES_MAX = 360
+PNG_CANDLES_MAX = 400
 STEPS_MIN = (1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1440, 2 * 1440, 4 * 1440, 7 * 1440)
 NO_FAULT = ("not_listed", "delisted", "no_trades", "venue_outage")  # verdicts that say nobody could have the bars
 PLACES_MAX = 10

@@ -109,7 +109,7 @@ def read(research: Research, order: Order, instrument: Instrument) -> Series:
         pinned = {name: value for name, value in order.options.items() if name in ("snapshot", "as_of")}
         funding = research.funding_rates(instrument.key, order.start, order.end, **pinned)
     listings = research.instruments(instrument.venue)
-    row = listings.loc[instrument.key] if instrument.key in listings.index else {}
+    row: Any = listings.loc[instrument.key] if instrument.key in listings.index else {}
     known = {str(name): value for name, value in row.items()}
     return Series(instrument, order.interval, bars, funding, known)
 
