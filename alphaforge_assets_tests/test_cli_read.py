@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets_tests.installed import SCRIPT, Installed, requests_of, until
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets_tests.installed import SCRIPT, Installed, requests_of
 
 KEYS = "binance_spot.BTC-USDT,okx_spot.BTC-USDT,bybit_perp.BTC-USDT"
 DAYS = ("--from", "2025-05-01", "--to", "2025-05-03")
@@ -47,8 +48,7 @@ def alphaforge(tmp_path_factory: pytest.TempPathFactory, venues: str) -> Iterato
     """The command with an empty home, its warehouse kept up so that each command starts at once."""
     installed = Small(tmp_path_factory.mktemp("read"), venues)
     (installed.root / "universe.yaml").write_text(UNIVERSE)
-    with installed.started("warehouse"):
-        until(lambda: "http" in installed.said("warehouse"), 60)
+    with open_warehouse(installed.home):
         yield installed
 
 
