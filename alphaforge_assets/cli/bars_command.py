@@ -107,7 +107,11 @@ class _Asked:
         unknown = [name for name in self.columns if name not in frame.columns]
         if unknown:
             raise BadInput(f"--columns {unknown[0]!r}: there is {', '.join(frame.columns)}")
-        return frame[self.columns] if self.columns else frame
+        if not self.columns:
+            return frame
+        chosen = frame[self.columns].copy()
+        chosen.attrs = {}  # a receipt vouches for all that was read, not for a part of it
+        return chosen
 
     def frames(self, research: Any) -> Iterator[Any]:
         """One frame an instrument, the key in front if there are several of them."""
