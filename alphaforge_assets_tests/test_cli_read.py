@@ -201,34 +201,12 @@ def test_an_export_says_what_it_wrote_and_what_was_not_there(alphaforge: Install
     assert (tmp_path / "out/bybit/futures/BTC_USDT_USDT-1h-funding_rate.feather").is_file()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO analytics.bars SELECT * FROM analytics.bars",
-        "DROP TABLE analytics.bars",
-        "TRUNCATE TABLE analytics.bars",
-        "ALTER TABLE analytics.bars DELETE WHERE 1",
-        "CREATE TABLE analytics.x (a UInt8) ENGINE = Memory",
-        "OPTIMIZE TABLE analytics.bars",
-        "SET max_threads = 1",
-        "SELECT 1 SETTINGS max_threads = 1",
-        "SELECT 1 SETTINGS readonly = 0",
-        "SYSTEM FLUSH LOGS",
-        "SELECT * FROM file('/etc/hostname')",
-        "SELECT 1; SELECT 2",
-        "SELEC 1",
-        "SELECT nothing FROM analytics.v_bars",
-        "SELECT * FROM analytics.v_bras",
-        "SELECT {x:String}",
-        "SELECT 1 FORMAT CSV",
-        "",
-    ],
-)
-def test_the_server_refuses_all_but_questions(alphaforge: Installed, statement: str) -> None:
-    said = refused(alphaforge, "sql", statement)
-    assert "version" not in said
-    assert "DB::Exception" not in said
-    assert len(said) < 500
+def test_what_the_server_refuses_is_one_short_line(alphaforge: Installed) -> None:
+    for statement in ("DROP TABLE analytics.bars", "SELECT nothing FROM analytics.v_bars", "SELECT 1 FORMAT CSV", ""):
+        said = refused(alphaforge, "sql", statement)
+        assert "version" not in said
+        assert "DB::Exception" not in said
+        assert len(said) < 300
 
 
 def test_sql_answers_as_table_csv_and_json_with_values_bound_by_the_server(alphaforge: Installed) -> None:
