@@ -5,21 +5,23 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alphaforge_assets.cli import reading
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import Instrument
+
+if TYPE_CHECKING:
+    from alphaforge_assets.universe import Instrument
 
 HEAD, TAIL = 8, 8
 COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 @click.command("bars")
-@click.argument("pattern", metavar="KEY|GLOB")
-@click.argument("interval")
+@click.argument("pattern", metavar="KEY|GLOB", help="An instrument, or a pattern such as 'binance_spot.*'.")
+@click.argument("interval", help="The interval: length of a bar, such as 1m or 1h.")
 @click.option("--from", "start", required=True, metavar="TIME", help="First open time, UTC, as 2025-05-01.")
 @click.option("--to", "end", required=True, metavar="TIME", help="The first one not wanted, as 2025-05-08.")
 @click.option(
@@ -91,7 +93,7 @@ class _Asked:
 
     def __init__(
         self,
-        instruments: Sequence[Instrument],
+        instruments: Sequence["Instrument"],
         interval: str,
         first: dt.datetime,
         last: dt.datetime,
@@ -101,7 +103,7 @@ class _Asked:
         self.instruments, self.interval, self.first, self.last = instruments, interval, first, last
         self.columns, self.options = list(columns), dict(options)
 
-    def frame(self, research: Any, instrument: Instrument) -> Any:
+    def frame(self, research: Any, instrument: "Instrument") -> Any:
         """All columns, or those chosen, of one instrument. Raises BadInput naming an unknown one."""
         frame = research.bars(instrument.key, self.interval, self.first, self.last, **self.options)
         unknown = [name for name in self.columns if name not in frame.columns]
@@ -242,7 +244,7 @@ def _print_many(research: Any, asked: _Asked) -> None:
     )
 
 
-def _completeness(research: Any, asked: _Asked, instrument: Instrument, lost: int) -> str:
+def _completeness(research: Any, asked: _Asked, instrument: "Instrument", lost: int) -> str:
     from alphaforge_assets.cli.screen import count
 
     if not lost:

@@ -4,13 +4,14 @@ import datetime as dt
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import INTERVAL_MS, Instrument, Universe, load_universe
+
+if TYPE_CHECKING:  # pydantic takes longer to load than all of `--help`
+    from alphaforge_assets.universe import Instrument, Universe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,8 +56,10 @@ def span(start: str, end: str) -> tuple[dt.datetime, dt.datetime]:
     return first, last
 
 
-def kept_interval(option: str, interval: str, universe: Universe) -> str:
+def kept_interval(option: str, interval: str, universe: "Universe") -> str:
     """`interval`, if bars of it are kept. Raises BadInput."""
+    from alphaforge_assets.universe import INTERVAL_MS
+
     if interval not in INTERVAL_MS:
         raise BadInput(f"{option} {interval!r}: there is {', '.join(INTERVAL_MS)}")
     if interval not in universe.intervals:
@@ -74,21 +77,25 @@ def reader(*, is_quiet: bool = False) -> Iterator[Any]:
     from alphaforge_assets.cli import schema
     from alphaforge_assets.cli.screen import complain
     from alphaforge_assets.research import Research
+    from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings = settings_from_environment()
-    universe = load_universe(settings.universe_file)
+    universe = known_universe()
     with open_warehouse(settings.home, settings.clickhouse_url) as client, warnings.catch_warnings():
         schema.ensure(client, settings)
         warnings.showwarning = lambda message, *where, **more: None if is_quiet else complain(str(message))
         yield Research(client, universe)
 
 
-def known_universe() -> Universe:
+def known_universe() -> "Universe":
+    from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.universe import load_universe
+
     return load_universe(settings_from_environment().universe_file)
 
 
-def gaps(client: Any, instrument: Instrument, interval: str) -> list[Mapping[str, Any]]:
+def gaps(client: Any, instrument: "Instrument", interval: str) -> list[Mapping[str, Any]]:
     """Rows of v_gaps of a series that are missing today."""
     from alphaforge_assets.warehouse import statements
 
@@ -98,6 +105,8 @@ def gaps(client: Any, instrument: Instrument, interval: str) -> list[Mapping[str
 
 def missing(times: Any, interval: str, first: dt.datetime, last: dt.datetime) -> int:
     """Slots of the grid in [first, last) that are over and have no bar. `times` are open times."""
+    from alphaforge_assets.universe import INTERVAL_MS
+
     step = dt.timedelta(milliseconds=INTERVAL_MS[interval])
     until = min(last, dt.datetime.now(dt.UTC) - step)
     slots = max(0, -((first - until) // step)) if until > first else 0
@@ -108,6 +117,8 @@ def by_verdict(
     rows: Sequence[Mapping[str, Any]], interval: str, first: dt.datetime, last: dt.datetime
 ) -> dict[str, int]:
     """Missing bars of [first, last) by verdict."""
+    from alphaforge_assets.universe import INTERVAL_MS
+
     step = dt.timedelta(milliseconds=INTERVAL_MS[interval])
     counted: dict[str, int] = {}
     for row in rows:

@@ -20,7 +20,7 @@ NUMBERS = ("Int", "UInt", "Float", "Decimal", "Nullable(Int", "Nullable(UInt", "
 
 
 @click.command("sql")
-@click.argument("query", required=False)
+@click.argument("query", required=False, help="A SELECT, if not given with --file.")
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Read the query from a file; - is stdin.")
 @click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="A value for {NAME:Type}; repeat for others."
