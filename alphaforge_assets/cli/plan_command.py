@@ -217,7 +217,7 @@ def _print_reached(runs: int, as_json: bool) -> None:
     from rich.table import Table
 
     from alphaforge_assets.cli import instance, schema
-    from alphaforge_assets.cli.screen import count, minute, screen
+    from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -236,13 +236,15 @@ def _print_reached(runs: int, as_json: bool) -> None:
     if not found:
         screen.print("no run asked a venue yet: `alphaforge backfill` does")
         return
-    table = Table("Run", "Until", "Venue", box=None, pad_edge=False, collapse_padding=True)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for name in ("Run", "Until (UTC)", "Venue"):
+        table.add_column(name, no_wrap=True)
     for name in ("Rows", "Requests", "Weight", "Took", "Ceiling", "Share"):
         table.add_column(name, justify="right")
     last = ""
     for part in sorted(found, key=lambda p: (p["at"], p["venue"])):
         table.add_row(
-            part["run_id"][:8] if part["run_id"] != last else "", minute(part["at"]), part["venue"],
+            part["run_id"][:8] if part["run_id"] != last else "", f"{part['at']:%m-%d %H:%M}", part["venue"],
             count(part["rows"]), count(part["requests"]), count(part["weight"]),
             duration(part["wall_s"]) if part["wall_s"] else "-", duration(part["ceiling_s"]),
             f"{part['share']:.0%}" if part["share"] is not None else "-",
