@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow bench docs lint lock clean
+.PHONY: help setup demo up test test-slow test-exports bench docs lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,10 +21,18 @@ up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 	@$(BIN)/alphaforge up --venues sandbox
 
 test: setup lint  ## every check and test but the slow ones (a quarter of an hour on two cores)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools"
 
 test-slow: setup  ## the tests that take minutes each
 	$(BIN)/pytest -m slow
+
+test-exports: setup .tools/.ready  ## exports opened by freqtrade and nautilus_trader themselves
+	ALPHAFORGE_TOOLS_PYTHON=.tools/bin/python $(BIN)/pytest -m tools
+
+.tools/.ready:
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check 'freqtrade>=2026.9' 'nautilus_trader>=1.221'
+	@touch $@
 
 lint: setup  ## style, types, import contracts, and whether the Dagster definitions load
 	$(BIN)/ruff check .
@@ -44,8 +52,8 @@ lock:  ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.lock
 
-clean:  ## remove what make and the demo made: .venv, .alphaforge and caches
-	rm -rf .venv .alphaforge .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove what make and the demo made: .venv, .tools, .alphaforge and caches
+	rm -rf .venv .tools .alphaforge .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -8,8 +8,10 @@ The map, from what everything knows to what knows everything (imports point up t
     warehouse/   the only code that talks to ClickHouse: client, statements, batches, migrations, the embedded server
     settings     the environment, read once
     research     reading for people: frames, receipts, snapshots
+    plugin, exports/, chart              the same for an orchestrator, for other tools, for the eye
     partitions   day x instrument, and the rectangle a run covers; from here on up Dagster may be imported
     resources, described                 what assets are given, and what the UI shows of them
+    plan         what a backfill will cost, and how near to the venues' limits the last ones came
     landing, staging, mart, dimensions   the assets of each layer
     checks, sensors                      one Dagster noun each
     definitions  a list of all that

@@ -16,8 +16,12 @@ import click
 
 from alphaforge_assets.cli import snapshots_command
 from alphaforge_assets.cli.alerts_command import alerts
+from alphaforge_assets.cli.bars_command import bars
+from alphaforge_assets.cli.export_command import export
+from alphaforge_assets.cli.plan_command import plan
 from alphaforge_assets.cli.report import report
 from alphaforge_assets.cli.runs_command import runs
+from alphaforge_assets.cli.sql_command import sql
 from alphaforge_assets.errors import AlphaForgeError, BadInput
 
 
@@ -291,3 +295,7 @@ for _command in ("pin", "snapshots", "verify", "diff", "unpin"):
 main.add_command(alerts)
 main.add_command(runs)
 main.add_command(report)
+main.add_command(bars)
+main.add_command(export)
+main.add_command(plan)
+main.add_command(sql)

@@ -1,0 +1,64 @@
+"""People's own SELECTs: sent as they are, answered by a server that was told to change nothing.
+
+The one place where a statement comes from outside of sql/. `readonly` is 1 for the whole request: the server refuses
+every INSERT, CREATE, DROP and SET itself, and nothing here looks at the text. Values are bound by the server.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.errors import BadInput, WarehouseRefused
+from alphaforge_assets.warehouse.client import translated
+
+SETTINGS = {
+    "readonly": 1,
+    "cancel_http_readonly_queries_on_client_close": 1,  # who hangs up is no longer interested
+    "output_format_json_quote_64bit_integers": 0,
+    "log_comment": '{"statement": "question"}',
+}
+
+
+@contextlib.contextmanager
+def asked(client: Client, sql: str, form: str, parameters: Mapping[str, str]) -> Iterator[IO[bytes]]:
+    """The answer as a stream of bytes in the ClickHouse format `form`. Leaving the context ends the query.
+
+    `parameters` are texts for {name:Type} in the statement. Raises BadInput with ClickHouse's reason in one line for a
+    statement that it refuses, WarehouseDown.
+    """
+    settings = SETTINGS | ({"output_format_json_array_of_rows": 1} if form == "JSONEachRow" else {})
+    with _as_input(sql, form), translated():
+        stream = client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+@contextlib.contextmanager
+def _as_input(sql: str, form: str) -> Iterator[None]:
+    try:
+        yield
+    except WarehouseRefused as error:
+        if re.search(r"\bFORMAT\s+\w+$", sql, re.IGNORECASE):
+            raise BadInput("the query names a FORMAT: leave it out, --csv and --json choose one") from error
+        said = re.sub(rf"\s*FORMAT {form}", "", str(error))
+        raise BadInput(f"ClickHouse refuses: {shortened(said)}") from error
+
+
+def shortened(text: str) -> str:
+    """A message of ClickHouse in one line, without its code's decoration, its stack and its version.
+
+    >>> shortened("Code: 62. DB::Exception: Syntax error: at position 1. (SYNTAX_ERROR) (version 26.9 (official))")
+    'Syntax error: at position 1 (SYNTAX_ERROR)'
+    """
+    text = re.sub(r"\s*\(version .*", "", text, flags=re.DOTALL)
+    text = re.sub(r"^.*?DB::Exception: (Code: \d+\. DB::Exception: )*", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\. (Expected one of): .*?(?= \([A-Z_]+\)$|$)", "", text)
+    text = re.sub(r": While (executing|processing) .*?(?= \([A-Z_]+\)$|$)", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"\.? (\([A-Z_]+\))$", r" \1", text)
+    return text if len(text) <= 400 else f"{text[:397]}..."
