@@ -99,13 +99,10 @@ def warehouse_clickhouse(config: WarehouseClickhouse | Mapping[str, Any]) -> pd.
     for venue in asked.venues:
         for symbol in asked.symbols:
             key = f"{venue}.{symbol.replace('/', '-')}"
-            bars = research.bars(key, asked.interval, asked.start, asked.end, **options)
-            unknown = [name for name in asked.columns if name not in bars.columns]
-            if unknown:
-                raise BadInput(f"columns {unknown[0]!r}: there is {', '.join(bars.columns)}")
+            bars = research.bars(key, asked.interval, asked.start, asked.end, columns=asked.columns, **options)
             receipts[key] = bars.attrs.get("receipt")
-            parts.append(bars[asked.columns].reset_index().assign(venue=venue, symbol=symbol))
-    whole = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+            parts.append(bars.reset_index().assign(venue=venue, symbol=symbol))
+    whole: pd.DataFrame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     whole = whole[[*KEYS, *asked.columns]]
     whole.attrs["receipts"] = receipts
     return whole

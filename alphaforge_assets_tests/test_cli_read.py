@@ -177,7 +177,7 @@ def test_questions_that_cannot_be_are_one_line_each(alphaforge: Installed, tmp_p
     assert "choose one" in refused(alphaforge, "bars", *HOURS, "--csv", "--parquet", "x.parquet")
     assert "there is no folder" in refused(alphaforge, "bars", *HOURS, "--parquet", str(tmp_path / "no" / "x.parquet"))
     assert "ending in .html or .png" in refused(alphaforge, "bars", *HOURS, "--plot", "x.jpg")
-    assert "--columns 'clse'" in refused(alphaforge, "bars", *HOURS, "--columns", "clse")
+    assert "did you mean close" in refused(alphaforge, "bars", *HOURS, "--columns", "clse")
     assert "draws one instrument" in refused(alphaforge, "bars", "*BTC-USDT", "1h", *DAYS, "--plot", "x.png")
     assert "give one of them" in refused(alphaforge, "bars", *HOURS, "--as-of", "2025-05-02", "--snapshot", "x")
     assert "looks back" in refused(alphaforge, "plan", "--reached", "--from", "2025-05-01")

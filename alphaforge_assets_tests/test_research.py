@@ -377,18 +377,19 @@ def test_as_of_never_shows_what_was_published_later(migrated: Client) -> None:
 
 
 def test_a_snapshot_is_read_as_it_was_pinned_and_no_further(migrated: Client, exchange: SandboxExchanges) -> None:
-    snapshots = pytest.importorskip("alphaforge_assets.research.snapshots")
-    hashes = pytest.importorskip("alphaforge_assets.research.hashes")
     part = Rectangle(UNIVERSE.select([OTHER]), dt.date(2025, 6, 1), dt.date(2025, 6, 2))
     fill(migrated, exchange, part)
     research = Research(migrated, UNIVERSE)
     span = (OTHER, "1h", "2025-06-01", "2025-06-02")
-    contents = hashes.Contents(("bars",), (OTHER,), ("1h",), part.start_time, part.end_time)
-    pinned = snapshots.pin(migrated, "june", contents)
+    pinned = research.pin("june", OTHER, "1h", *span[2:])
+    assert research.pin("june", [OTHER], ["1h"], *span[2:]) == pinned, "the same again is no new one"
     frame = research.bars(*span, snapshot="june")
     assert frame.equals(research.bars(*span))
     assert frame.attrs["receipt"]["snapshot"] == "june"
     assert research.verify(frame)
+    assert research.verify("june")
+    assert str(research.verify("june")).startswith("snapshot june: all 24 rows are as pinned at ")
+    assert research.diff("june").empty
     assert research.snapshots().loc["june", "pinned_at"] == pinned.pinned_at
     for arguments, part_of_message in (
         ((KEY, *span[1:]), "is not in snapshot 'june'"),

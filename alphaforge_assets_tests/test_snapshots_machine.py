@@ -274,7 +274,7 @@ def both(beside: Callable[[], Any], here: Callable[[], Any]) -> None:
         raise failed[0]
 
 
-@pytest.mark.parametrize("histories", [5, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("histories", [5, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_nothing_we_do_changes_a_snapshot(histories: int, migrated: Client, tmp_path: Path) -> None:
     with open_warehouse(tmp_path / "fresh") as other:
         warehouse = Warehouse(migrated, other, tmp_path)

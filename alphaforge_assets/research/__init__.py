@@ -1,11 +1,12 @@
 """Reading for people: what a notebook imports. No Dagster below here, so reading costs nothing but the client."""
 
 from alphaforge_assets.errors import CoverageError
-from alphaforge_assets.research.client import Research, Verification, connect
+from alphaforge_assets.research.client import Research, SnapshotVerification, Verification, connect
 from alphaforge_assets.research.completeness import IncompleteWarning
 from alphaforge_assets.research.receipts import Receipt, content_hash, to_parquet
+from alphaforge_assets.research.snapshots import Snapshot
 
 __all__ = [
-    "CoverageError", "IncompleteWarning", "Receipt", "Research", "Verification",
-    "connect", "content_hash", "to_parquet",
+    "CoverageError", "IncompleteWarning", "Receipt", "Research", "Snapshot", "SnapshotVerification",
+    "Verification", "connect", "content_hash", "to_parquet",
 ]  # fmt: skip

@@ -13,9 +13,12 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.research import arguments, completeness, frames, receipts
+from alphaforge_assets.research import snapshots as pinned
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
+from alphaforge_assets.research.hashes import Difference, contents
 from alphaforge_assets.research.reading import again, answer, schema_there
 from alphaforge_assets.research.receipts import Receipt
+from alphaforge_assets.research.snapshots import Snapshot
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, VENUES, Universe, load_universe
 from alphaforge_assets.warehouse import statements
@@ -70,6 +73,30 @@ class Verification:
         frame = "is what was read" if self.is_untouched else "was changed since it was read"
         warehouse = "still gives it" if self.is_reproduced else f"gives something else as of {self.receipt.as_of}"
         return f"the frame {frame}; the warehouse {warehouse}"
+
+
+@dataclass(frozen=True)
+class SnapshotVerification:
+    """Whether a snapshot still is what was pinned: where it is not, by instrument and month. True if nowhere."""
+
+    snapshot: Snapshot
+    differences: tuple[Difference, ...]
+
+    def __bool__(self) -> bool:
+        return not self.differences
+
+    def __str__(self) -> str:
+        its = f"snapshot {self.snapshot.name}: "
+        if not self.differences:
+            return (
+                its
+                + f"all {self.snapshot.rows:,} rows are as pinned at {self.snapshot.pinned_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
+        first = self.differences[0]
+        return its + (
+            f"{len(self.differences)} months are not what was pinned, the first {first.dataset} of {first.instrument}"
+            f" {first.interval} in {first.month:%Y-%m}"
+        )
 
 
 @dataclass(frozen=True)
@@ -205,23 +232,54 @@ class Research:
 
         Raises WarehouseDown.
         """
-        found = _snapshots().listed(self.client)
+        found = pinned.listed(self.client)
         rows = {name: [getattr(snapshot, name) for snapshot in found] for name in _OF_SNAPSHOT}
         frame = pd.DataFrame(rows, index=pd.Index([snapshot.name for snapshot in found], name="name", dtype="str"))
         return frame.astype(_OF_SNAPSHOT)
+
+    def pin(
+        self, name: str, instruments: Instruments, interval: str | Iterable[str], start: Moment, end: Moment,
+        datasets: str | Iterable[str] = ("bars",),
+    ) -> Snapshot:  # fmt: skip
+        """Give what is there now a name under which it stays as it is: `bars(..., snapshot=name)` reads it.
+
+        The range may be wider than the data; the instant of the pin decides what is in it. Pinning the same again
+        returns the snapshot there is. Raises BadInput naming the argument, or for a name that stands for something else;
+        Transient while a publication does not end; WarehouseDown.
+        """
+        keys, intervals, names = ([x] if isinstance(x, str) else list(x) for x in (instruments, interval, datasets))
+        first, last = arguments.span(start, end)
+        return pinned.pin(self.client, name, contents(self.universe, keys, intervals, first, last, names))
+
+    def unpin(self, name: str) -> Snapshot:
+        """Take the name off a snapshot, which it returns; the rows stay in history. Raises BadInput, WarehouseDown."""
+        return pinned.unpin(self.client, name)
+
+    def diff(self, snapshot: str, other: str | None = None, rows_max: int = pinned.DIFF_ROWS_MAX) -> pd.DataFrame:
+        """What is not the same in two snapshots, or in one and what is there now, and which batch changed it.
+
+        The columns are those of `snapshots.diff`. Raises BadInput for a name that is none, WarehouseDown.
+        """
+        return pinned.diff(self.client, snapshot, other, rows_max)
 
     def receipt(self, frame: AnyFrame) -> Receipt:
         """The receipt of a frame in any form. Raises BadInput if it carries none."""
         return receipts.receipt_of(frame)
 
-    def verify(self, frame: AnyFrame | str | Path) -> Verification:
-        """Prove a frame, or a Parquet file, by its receipt: hash it, and read the warehouse as of that instant again.
+    def verify(self, what: AnyFrame | str | Path) -> "Verification | SnapshotVerification":
+        """Prove a frame, a Parquet file, or a snapshot by its name. The answer is true if it holds, and prints why.
+
+        A frame or file is hashed, and the warehouse read as of its receipt's instant again; of a snapshot every row is
+        hashed anew. A text that is neither a file nor ends in .parquet is the name of a snapshot.
 
         What was being published at the very moment of a read can show in it and not as of it, or the other way round; a
         read as of an earlier moment, or of a snapshot, has no such moment.
-        Raises BadInput for what has no receipt, WarehouseDown.
+        Raises BadInput for what has no receipt and for a name that is none, WarehouseDown.
         """
-        table = receipts.read_parquet(frame) if isinstance(frame, (str, Path)) else frame
+        if isinstance(what, str) and not what.endswith(".parquet") and not Path(what).exists():
+            snapshot = pinned.find(self.client, what)
+            return SnapshotVerification(snapshot, tuple(pinned.verify(self.client, what)))
+        table = receipts.read_parquet(what) if isinstance(what, (str, Path)) else what
         receipt = receipts.receipt_of(table)
         frame_hash = receipts.content_hash(frames.to_arrow(table))
         return Verification(receipt, frame_hash, answer(self.client, again(receipt)).receipt.content_hash)
@@ -237,9 +295,9 @@ class Research:
         if snapshot is not None:
             if as_of is not None:
                 raise BadInput("as_of and snapshot: give one of them, a snapshot is an instant with a name")
-            pinned = _snapshots().find(self.client, snapshot)
-            moment, known, where = pinned.pinned_at, pinned.instruments, f"in snapshot {snapshot!r}"
-            _covered(pinned, dataset, interval, first, last)
+            held = pinned.find(self.client, snapshot)
+            moment, known, where = held.pinned_at, held.instruments, f"in snapshot {snapshot!r}"
+            _covered(held, dataset, interval, first, last)
         else:
             known, where = tuple(i.key for i in self.universe.instruments), "in the universe"
             if dataset == "bars":
@@ -288,22 +346,15 @@ class Research:
         return frame
 
 
-def _snapshots() -> Any:
-    """The module of snapshots, which builds on this one."""
-    from alphaforge_assets.research import snapshots  # type: ignore[attr-defined,unused-ignore]
-
-    return snapshots
-
-
-def _covered(pinned: Any, dataset: str, interval: str, start: dt.datetime, end: dt.datetime) -> None:
+def _covered(held: Snapshot, dataset: str, interval: str, start: dt.datetime, end: dt.datetime) -> None:
     """Raises BadInput for what a snapshot does not cover."""
-    name = f"snapshot {pinned.name!r}"
-    if dataset not in pinned.datasets:
-        raise BadInput(f"{name} has {', '.join(pinned.datasets)}, not {dataset}: pin it anew with that dataset")
-    if dataset == "bars" and interval not in pinned.intervals:
-        raise BadInput(f"interval {interval!r}: {name} has {', '.join(pinned.intervals)}")
-    if start < pinned.start or end > pinned.end:
+    name = f"snapshot {held.name!r}"
+    if dataset not in held.datasets:
+        raise BadInput(f"{name} has {', '.join(held.datasets)}, not {dataset}: pin it anew with that dataset")
+    if dataset == "bars" and interval not in held.intervals:
+        raise BadInput(f"interval {interval!r}: {name} has {', '.join(held.intervals)}")
+    if start < held.start or end > held.end:
         raise BadInput(
             f"start {start:%Y-%m-%dT%H:%MZ} to end {end:%Y-%m-%dT%H:%MZ}: {name} covers only"
-            f" {pinned.start:%Y-%m-%dT%H:%MZ} to {pinned.end:%Y-%m-%dT%H:%MZ}"
+            f" {held.start:%Y-%m-%dT%H:%MZ} to {held.end:%Y-%m-%dT%H:%MZ}"
         )
