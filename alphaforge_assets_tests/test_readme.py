@@ -1,5 +1,6 @@
 """The README is true: every command in it is run, every link leads somewhere."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.conftest import SandboxExchanges
 from alphaforge_assets_tests.installed import SCRIPT
 
@@ -48,29 +50,32 @@ def test_the_demo_shows_a_newcomer_what_there_is(tmp_path: Path) -> None:
     assert max(len(line) for line in done.stdout.split("Next")[0].splitlines()) <= 80
 
 
-def test_every_other_command_runs(tmp_path: Path, exchange: SandboxExchanges) -> None:
-    seen = environment(tmp_path / "home", exchange)
-    for command in (c for c in COMMANDS if not c.startswith("make ")):
-        if command.startswith("export ALPHAFORGE_HOME="):
-            seen = environment(tmp_path / command.partition("=")[2], exchange)
-            continue
-        assert command.startswith(".venv/bin/alphaforge "), command
-        line = command.replace(".venv/bin/alphaforge", str(SCRIPT), 1)
-        done = subprocess.run(
-            ["bash", "-c", line], env=seen, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert (done.returncode, done.stderr) == (0, ""), (command, done.stdout, done.stderr)
-        assert done.stdout, command
+def test_everything_else_runs_in_order(tmp_path: Path, exchange: SandboxExchanges) -> None:
+    with contextlib.ExitStack() as warehouses:  # one server a home, so that no command has to start its own
+        seen = _entered(warehouses, tmp_path / "home", exchange)
+        for command in (c for c in COMMANDS if not c.startswith("make ")):
+            if command.startswith("export ALPHAFORGE_HOME="):
+                seen = _entered(warehouses, tmp_path / command.partition("=")[2], exchange)
+                continue
+            assert command.startswith(".venv/bin/alphaforge "), command
+            done = _ran(["bash", "-c", command.replace(".venv/bin/alphaforge", str(SCRIPT), 1)], seen)
+            assert (done.returncode, done.stderr) == (0, ""), (command, done.stdout, done.stderr)
+            assert done.stdout, command
+        (block,) = [block for language, block in BLOCKS if language == "python"]
+        code = block.replace("START", '"2025-05-01"').replace("END", '"2025-05-03"')
+        done = _ran([sys.executable, "-c", code + "\nprint(len(bars), closes.shape)"], seen)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert "still gives it" in done.stdout
+        assert "48 (48, " in done.stdout
 
 
-def test_the_python_runs(tmp_path: Path, exchange: SandboxExchanges) -> None:
-    (block,) = [block for language, block in BLOCKS if language == "python"]
-    code = block.replace("START", '"2025-06-01"').replace("END", '"2025-06-02"') + "\nprint(list(bars.columns))"
-    seen = environment(tmp_path / "home", exchange)
-    subprocess.run([str(SCRIPT), "migrate"], env=seen, check=True, capture_output=True)
-    done = subprocess.run([sys.executable, "-c", code], env=seen, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("['open', 'high', 'low', 'close', 'volume'")
+def _entered(warehouses: contextlib.ExitStack, home: Path, exchange: SandboxExchanges) -> dict[str, str]:
+    warehouses.enter_context(open_warehouse(home))
+    return environment(home, exchange)
+
+
+def _ran(command: list[str], seen: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, env=seen, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
