@@ -1,7 +1,9 @@
 """What docs/ says is so: its commands and Python are run in order, and give the output that is shown."""
 
+import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -80,6 +82,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self._say(self.MARK)
 
@@ -97,9 +100,12 @@ class Terminal:
         pytest.fail(f"the terminal ended: {said}")
 
     def close(self) -> None:
+        """End it, and whatever a page that stopped half way left running in it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(60)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
