@@ -169,14 +169,14 @@ def test_the_data_dictionary_is_what_the_schema_says() -> None:
     assert make_dictionary.FILE.read_text(encoding="utf-8") == make_dictionary.text(), "run `make docs`"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_tutorial_gives_what_it_shows(tutorial: Tutorial) -> None:
     for step, said in tutorial.said:
         assert "Traceback" not in said, (step.code, said)
         assert step.shown is None or is_as_shown(said, step.shown), f"{step.code}\ngave\n{said}\nnot\n{step.shown}"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_notebook_gives_what_it_holds(tutorial: Tutorial) -> None:
     held = nbformat.read(DOCS / "research.ipynb", as_version=4)
     done = nbformat.read(DOCS / "research.ipynb", as_version=4)
@@ -216,7 +216,7 @@ def test_every_view_for_researchers_has_its_contract(view: str) -> None:
     assert {name for name, kind, _ in columns if kind.startswith("Nullable")} <= told
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_keys_are_keys(tutorial: Tutorial) -> None:
     views = [name for name, layer in LAYERS.items() if layer == "research"]
     with open_warehouse(tutorial.folder / ".alphaforge") as client:
@@ -227,7 +227,7 @@ def test_the_keys_are_keys(tutorial: Tutorial) -> None:
             assert rows or view in ("v_fear_greed",), f"{view} is empty, so that says nothing"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_sql_of_the_pages_gives_the_fortnight(tutorial: Tutorial) -> None:
     asked = [q for page in DOCS.glob("*.md") for q in SQL.findall(page.read_text(encoding="utf-8"))]
     assert asked
