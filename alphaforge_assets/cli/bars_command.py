@@ -139,24 +139,17 @@ def _print_json(research: Any, asked: _Asked) -> None:
 
 
 def _write_parquet(research: Any, asked: _Asked, file: Path) -> None:
-    """One table of all instruments; the receipt, or one a key where there are several, in the schema's metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """The file that `to_parquet` makes of the same question: one table of all instruments with one receipt."""
     from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.exports.export import atomically
-    from alphaforge_assets.exports.tables import RECEIPT, arrow, plain, write_parquet
+    from alphaforge_assets.research import to_parquet
 
-    frames = list(asked.frames(research))
+    keys = [i.key for i in asked.instruments]
+    chosen = {"columns": asked.columns or None, **asked.options}
+    frame = research.bars(keys if len(keys) > 1 else keys[0], asked.interval, asked.first, asked.last, **chosen)
     with atomically(file) as staged:
-        if len(frames) == 1:
-            write_parquet(frames[0], staged)
-        else:
-            known = {i.key: f.attrs.get("receipt") for i, f in zip(asked.instruments, frames, strict=True)}
-            metadata = {RECEIPT: json.dumps(known, default=plain)} if any(known.values()) else None
-            tables = [arrow(frame).replace_schema_metadata(metadata) for frame in frames]
-            pq.write_table(pa.concat_tables(tables, promote_options="permissive"), staged, compression="zstd")
-    screen.print(f"{count(sum(map(len, frames)))} bars in {file}", markup=False, soft_wrap=True)
+        to_parquet(frame, staged)
+    screen.print(f"{count(len(frame))} bars in {file}", markup=False, soft_wrap=True)
 
 
 def _plot(research: Any, asked: _Asked, file: Path) -> None:
@@ -174,6 +167,9 @@ def _plot(research: Any, asked: _Asked, file: Path) -> None:
     with atomically(file) as staged:
         (chart.write_html if is_page else chart.write_png)(drawn, staged)
     screen.print(f"{drawn.caption} in {file} ({file.stat().st_size / 1000:,.0f} kB)", markup=False, soft_wrap=True)
+    lost = reading.missing(frame.index, asked.interval, asked.first, asked.last)
+    if lost:
+        screen.print(_completeness(research, asked, instrument, lost))
 
 
 def _print_one(research: Any, asked: _Asked) -> None:

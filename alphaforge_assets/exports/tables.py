@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.feather
-import pyarrow.parquet as pq
 
 from alphaforge_assets.exports.series import File, Layout, Series
+from alphaforge_assets.research import to_parquet
 
 RECEIPT = b"alphaforge.receipt"
 
@@ -25,10 +25,6 @@ def arrow(frame: pd.DataFrame) -> pa.Table:
     receipt = frame.attrs.get("receipt")
     metadata = {RECEIPT: json.dumps(receipt, default=plain).encode()} if receipt is not None else {}
     return table.replace_schema_metadata(metadata)
-
-
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    pq.write_table(arrow(frame), path, compression="zstd")
 
 
 def write_feather(frame: pd.DataFrame, path: Path) -> None:
@@ -66,6 +62,6 @@ def _layout(name: str, ending: str, write: Callable[[pd.DataFrame, Any], None], 
     return Layout(name, files, note)
 
 
-PARQUET = _layout("parquet", "parquet", write_parquet, "A file an instrument; the receipt is in the schema's metadata.")
+PARQUET = _layout("parquet", "parquet", to_parquet, "A file an instrument; the receipt is in the schema's metadata.")
 FEATHER = _layout("feather", "feather", write_feather, "A file an instrument; the receipt is in the schema's metadata.")
 CSV = _layout("csv", "csv", write_csv, "A file an instrument; times are UTC open times.")

@@ -4,7 +4,7 @@ import datetime as dt
 import fnmatch
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -126,8 +126,8 @@ class Research:
     `receipt(frame)`. Raises BadInput naming the argument, WarehouseDown, WarehouseRefused.
     """
 
-    client: Client
-    universe: Universe
+    client: Client = field(repr=False)
+    universe: Universe = field(repr=False)
 
     def bars(
         self, instrument: Instruments, interval: str, start: Moment, end: Moment, *,

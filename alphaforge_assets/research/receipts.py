@@ -207,5 +207,7 @@ def read_parquet(path: str | Path) -> pa.Table:
     """The table of a Parquet file, with its receipt. Raises BadInput for what is none."""
     try:
         return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise BadInput(f"path {path}: there is no such file") from error
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"path {path}: not a Parquet file that can be read ({str(error).splitlines()[0]})") from error

@@ -16,6 +16,7 @@ from alphaforge_assets.warehouse.client import translated
 
 SETTINGS = {
     "readonly": 1,
+    "database": "analytics",  # so that nobody has to write it before every name
     "cancel_http_readonly_queries_on_client_close": 1,  # who hangs up is no longer interested
     "output_format_json_quote_64bit_integers": 0,
     "log_comment": '{"statement": "question"}',
@@ -31,7 +32,7 @@ def asked(client: Client, sql: str, form: str, parameters: Mapping[str, str]) ->
     """
     settings = SETTINGS | ({"output_format_json_array_of_rows": 1} if form == "JSONEachRow" else {})
     with _as_input(sql, form), translated():
-        stream = client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form)
+        stream = client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form, use_database=False)
         try:
             yield stream
         finally:
