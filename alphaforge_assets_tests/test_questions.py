@@ -16,12 +16,18 @@ def answer(client: Client, sql: str, parameters: Mapping[str, str] | None = None
         return json.loads(stream.read())
 
 
-def test_an_answer_is_read_and_values_are_bound_by_the_server(migrated: Client) -> None:
-    assert answer(migrated, "SELECT {n:UInt8} + 1 AS n, {s:String} AS s", {"n": "2", "s": "' OR 1 --"}) == [
+@pytest.fixture(autouse=True)
+def analytics(warehouse: Client) -> None:
+    """The database that questions start in."""
+    warehouse.command("CREATE DATABASE IF NOT EXISTS analytics")
+
+
+def test_an_answer_is_read_and_values_are_bound_by_the_server(warehouse: Client) -> None:
+    assert answer(warehouse, "SELECT {n:UInt8} + 1 AS n, {s:String} AS s", {"n": "2", "s": "' OR 1 --"}) == [
         {"n": 3, "s": "' OR 1 --"}
     ]
-    assert answer(migrated, "SELECT arrayJoin({xs:Array(UInt8)}) AS x", {"xs": "[1,2]"}) == [{"x": 1}, {"x": 2}]
-    assert answer(migrated, "SELECT getSetting('readonly') AS readonly") == [{"readonly": 1}]
+    assert answer(warehouse, "SELECT arrayJoin({xs:Array(UInt8)}) AS x", {"xs": "[1,2]"}) == [{"x": 1}, {"x": 2}]
+    assert answer(warehouse, "SELECT getSetting('readonly') AS readonly") == [{"readonly": 1}]
 
 
 @pytest.mark.parametrize(
@@ -56,21 +62,21 @@ def test_an_answer_is_read_and_values_are_bound_by_the_server(migrated: Client) 
     ],
 )
 def test_everything_but_a_question_is_refused_and_changes_nothing(
-    migrated: Client, database: str, statement: str
+    warehouse: Client, database: str, statement: str
 ) -> None:
-    migrated.command(
+    warehouse.command(
         "CREATE TABLE {db:Identifier}.kept (a UInt8) ENGINE = MergeTree ORDER BY a AS SELECT 1", {"db": database}
     )
     with pytest.raises(BadInput) as refused:
-        answer(migrated, statement.format(db=database))
+        answer(warehouse, statement.format(db=database))
     said = str(refused.value)
     assert "\n" not in said
     assert "DB::Exception" not in said
     assert "version" not in said
     assert len(said) < 450
     kept = {"db": database}
-    assert migrated.query("SELECT * FROM {db:Identifier}.kept", kept).result_rows == [(1,)]
-    assert migrated.query("SELECT count() FROM system.tables WHERE database = {db:String}", kept).result_rows == [(1,)]
+    assert warehouse.query("SELECT * FROM {db:Identifier}.kept", kept).result_rows == [(1,)]
+    assert warehouse.query("SELECT count() FROM system.tables WHERE database = {db:String}", kept).result_rows == [(1,)]
 
 
 def test_a_message_is_shortened_to_its_reason() -> None:
