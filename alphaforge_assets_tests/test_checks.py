@@ -43,6 +43,7 @@ def test_sound_data_breaks_no_rule(filled: Client) -> None:
     assert {rule.name: offenders(filled, rule) for rule in BAR_RULES} == {rule.name: [] for rule in BAR_RULES}
 
 
+MUTATED = "SETTINGS mutations_sync = 2"
 ONE_BAR = "WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:00' LIMIT 1"
 LAND = "INSERT INTO analytics.landing_bars SELECT * REPLACE ({}) FROM analytics.landing_bars "
 PUBLISH = "INSERT INTO analytics.bars SELECT * REPLACE ({}) FROM analytics.bars " + ONE_BAR
@@ -114,6 +115,25 @@ def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(migrated: Clie
     assert migrated.query("SELECT count() FROM analytics.v_bars").result_rows == [(1,)]
     accounted = next(r for r in RULES if r.name == "landing_is_accounted_for")
     assert offenders(migrated, accounted) == []
+
+
+def test_every_way_to_lose_or_invent_a_row_is_told_from_the_others(migrated: Client) -> None:
+    accounted = next(r for r in RULES if r.name == "landing_is_accounted_for")
+    sound = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 3.0}
+    first = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
+    for minute in range(3):
+        insert_landing(migrated, first + dt.timedelta(minutes=minute), sound)
+    stage(migrated, PART, BARS, UNIVERSE.intervals)
+    assert offenders(migrated, accounted) == []
+    insert_landing(migrated, first + dt.timedelta(minutes=3), sound)
+    insert_landing(migrated, first + dt.timedelta(minutes=4), sound | {"volume": -1.0})
+    migrated.command(f"ALTER TABLE analytics.landing_bars DELETE WHERE timestamp = '{first:%F %T}' {MUTATED}")
+    found = {row["what"]: row["first"] for row in offenders(migrated, accounted)}
+    assert found == {
+        "in staging, not in landing": first,
+        "in landing, neither staged nor superseded": first + dt.timedelta(minutes=3),
+        "in landing, breaks a rule, not rejected": first + dt.timedelta(minutes=4),
+    }
 
 
 def insert_landing(client: Client, timestamp: dt.datetime, values: dict[str, float | None]) -> None:
