@@ -244,7 +244,7 @@ class Research:
         """Give what is there now a name under which it stays as it is: `bars(..., snapshot=name)` reads it.
 
         The range may be wider than the data; the instant of the pin decides what is in it. Pinning the same again
-        returns the snapshot there is. Raises BadInput naming the argument, or for a name that stands for something else;
+        returns the snapshot there is. Raises BadInput naming the argument, or for a name that stands for another;
         Transient while a publication does not end; WarehouseDown.
         """
         keys, intervals, names = ([x] if isinstance(x, str) else list(x) for x in (instruments, interval, datasets))
