@@ -127,16 +127,26 @@ def schema_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
+def filled_tables(client: Client) -> list[str]:
+    """The tables of ours that have rows, the history of migrations aside."""
+    tables = client.query(
+        "SELECT name FROM system.tables WHERE database = 'analytics' AND engine LIKE '%MergeTree'"
+        " AND name != 'flyway_schema_history' AND total_rows > 0"
+    )
+    return [table for (table,) in tables.result_rows]
+
+
+def empty(client: Client) -> None:
+    """Leave no row in any table of ours."""
+    for table in filled_tables(client):
+        client.command("TRUNCATE TABLE analytics.{t:Identifier}", parameters={"t": table})
+
+
 @pytest.fixture
 def emptied(schema_home: Path) -> Iterator[Client]:
     """A client of that warehouse with every table empty: for tests of statements, many of which share one schema."""
     with open_warehouse(schema_home) as client:
-        tables = client.query(
-            "SELECT name FROM system.tables WHERE database = 'analytics' AND engine LIKE '%MergeTree'"
-            " AND name != 'flyway_schema_history' AND total_rows > 0"
-        )
-        for (table,) in tables.result_rows:
-            client.command("TRUNCATE TABLE {d:Identifier}.{t:Identifier}", parameters={"d": "analytics", "t": table})
+        empty(client)
         yield client
 
 

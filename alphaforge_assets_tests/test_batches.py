@@ -56,13 +56,13 @@ spans = st.lists(st.tuples(st.integers(0, 120), st.integers(1, 60)), max_size=8)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=spans, wanted=st.tuples(st.integers(0, 120), st.integers(1, 80)))
 def test_what_is_left_is_what_no_answer_covers(
-    migrated: Client, asked: list[tuple[int, int]], wanted: tuple[int, int]
+    emptied: Client, asked: list[tuple[int, int]], wanted: tuple[int, int]
 ) -> None:
-    migrated.command("TRUNCATE TABLE analytics.ingest_batches")
-    write(migrated, *(answer(w, rows=0) for first, length in asked for w in cut([hours(first, first + length)], 1)))
+    emptied.command("TRUNCATE TABLE analytics.ingest_batches")
+    write(emptied, *(answer(w, rows=0) for first, length in asked for w in cut([hours(first, first + length)], 1)))
     covered = {h for first, length in asked for h in range(first, first + length)}
     want = range(wanted[0], wanted[0] + wanted[1])
-    left = unanswered(migrated, "bars", [hours(want.start, want.stop)])
+    left = unanswered(emptied, "bars", [hours(want.start, want.stop)])
     found = [int((w.start - START).total_seconds() // 3600) for w in left]
     ends = [int((w.end - START).total_seconds() // 3600) for w in left]
     hours_left = [h for first, last in zip(found, ends, strict=True) for h in range(first, last)]
@@ -70,63 +70,63 @@ def test_what_is_left_is_what_no_answer_covers(
     assert all((w.start.month, w.start.year) == ((w.end - dt.timedelta(hours=1)).month, w.start.year) for w in left)
 
 
-def test_the_same_answer_twice_is_written_once(migrated: Client) -> None:
+def test_the_same_answer_twice_is_written_once(emptied: Client) -> None:
     first = answer(hours(0, 10))
-    assert write(migrated, first) == 10
-    write(migrated, first)  # a killed run does it again, with other clock readings
-    write(migrated, answer(hours(0, 10)))
-    assert landing(migrated) == 10
-    assert unanswered(migrated, "bars", [hours(0, 12)]) == [hours(10, 12)]
+    assert write(emptied, first) == 10
+    write(emptied, first)  # a killed run does it again, with other clock readings
+    write(emptied, answer(hours(0, 10)))
+    assert landing(emptied) == 10
+    assert unanswered(emptied, "bars", [hours(0, 12)]) == [hours(10, 12)]
 
 
-def test_another_answer_to_the_same_window_is_kept_beside_the_first(migrated: Client) -> None:
-    write(migrated, answer(hours(0, 10)))
-    write(migrated, answer(hours(0, 10), close=1.6))
-    assert landing(migrated) == 20
+def test_another_answer_to_the_same_window_is_kept_beside_the_first(emptied: Client) -> None:
+    write(emptied, answer(hours(0, 10)))
+    write(emptied, answer(hours(0, 10), close=1.6))
+    assert landing(emptied) == 20
 
 
-def test_a_refetch_follows_the_latest_answer_so_going_back_is_a_third_one(migrated: Client) -> None:
+def test_a_refetch_follows_the_latest_answer_so_going_back_is_a_third_one(emptied: Client) -> None:
     for close in (1.5, 1.6, 1.5):
-        (window,) = following(migrated, "bars", [hours(0, 10)])
-        write(migrated, answer(window, close=close))
-    assert landing(migrated) == 30
-    ids = migrated.query("SELECT uniqExact(batch_id) FROM analytics.ingest_batches").result_rows[0][0]
+        (window,) = following(emptied, "bars", [hours(0, 10)])
+        write(emptied, answer(window, close=close))
+    assert landing(emptied) == 30
+    ids = emptied.query("SELECT uniqExact(batch_id) FROM analytics.ingest_batches").result_rows[0][0]
     assert ids == 3
 
 
-def test_an_insert_stays_within_a_month_and_a_million_rows(migrated: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_insert_stays_within_a_month_and_a_million_rows(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "ROWS_PER_INSERT_MAX", 30)
     windows = cut([hours(0, 100), hours(0, 100, ETH)], 1)
     assert [w.start.month for w in windows] == [1, 1, 2, 2]
-    assert write(migrated, *(answer(w) for w in windows)) == 200
-    assert landing(migrated) == 200
-    migrated.command("SYSTEM FLUSH LOGS")
-    parts = migrated.query(
+    assert write(emptied, *(answer(w) for w in windows)) == 200
+    assert landing(emptied) == 200
+    emptied.command("SYSTEM FLUSH LOGS")
+    parts = emptied.query(
         "SELECT DISTINCT partition FROM system.parts WHERE database = 'analytics' AND table = 'landing_bars'"
     ).result_columns[0]
     assert sorted(parts) == ["202501", "202502"]
 
 
-def test_a_failure_is_in_the_ledger_with_its_evidence_and_answers_nothing(migrated: Client) -> None:
+def test_a_failure_is_in_the_ledger_with_its_evidence_and_answers_nothing(emptied: Client) -> None:
     failure = Failure(hours(0, 10), dt.datetime.now(dt.UTC), "VenueUnavailable: no JSON", "<html>maintenance</html>")
-    record_failures(migrated, "bars", [failure], origin="sandbox", run_id="test")
-    row = migrated.query("SELECT status, error, evidence, row_count FROM analytics.ingest_batches").result_rows
+    record_failures(emptied, "bars", [failure], origin="sandbox", run_id="test")
+    row = emptied.query("SELECT status, error, evidence, row_count FROM analytics.ingest_batches").result_rows
     assert row == [("failed", failure.error, failure.evidence, 0)]
-    assert unanswered(migrated, "bars", [hours(0, 10)]) == [hours(0, 10)]
+    assert unanswered(emptied, "bars", [hours(0, 10)]) == [hours(0, 10)]
 
 
-def test_an_empty_answer_is_an_answer(migrated: Client) -> None:
-    write(migrated, answer(hours(0, 10), rows=0))
-    assert landing(migrated) == 0
-    assert unanswered(migrated, "bars", [hours(0, 10)]) == []
+def test_an_empty_answer_is_an_answer(emptied: Client) -> None:
+    write(emptied, answer(hours(0, 10), rows=0))
+    assert landing(emptied) == 0
+    assert unanswered(emptied, "bars", [hours(0, 10)]) == []
 
 
-def test_one_origin_a_warehouse(migrated: Client) -> None:
-    refuse_mixing(migrated, "live")
-    write(migrated, answer(hours(0, 1)), origin="live")
-    refuse_mixing(migrated, "live")
+def test_one_origin_a_warehouse(emptied: Client) -> None:
+    refuse_mixing(emptied, "live")
+    write(emptied, answer(hours(0, 1)), origin="live")
+    refuse_mixing(emptied, "live")
     with pytest.raises(Permanent, match="holds live data and the venues are now sandbox"):
-        refuse_mixing(migrated, "sandbox")
+        refuse_mixing(emptied, "sandbox")
 
 
 def test_a_content_hash_sees_values_only() -> None:
@@ -139,11 +139,11 @@ def test_a_content_hash_sees_values_only() -> None:
     assert content_hash(missing) != content_hash(zero)
 
 
-def test_landing_refuses_a_time_that_cannot_be(migrated: Client) -> None:
+def test_landing_refuses_a_time_that_cannot_be(emptied: Client) -> None:
     """Milliseconds read as seconds would land in 9999 without a word."""
     with pytest.raises(Exception, match="timestamp_is_plausible"):
-        migrated.command(
+        emptied.command(
             "INSERT INTO analytics.landing_bars (venue, symbol, interval, timestamp)"
             " VALUES ('v', 'A/B', '1m', toDateTime64('2199-01-01 00:00:00', 3, 'UTC'))"
         )
-    assert statements.rows(migrated, "reads/origins") == []
+    assert statements.rows(emptied, "reads/origins") == []

@@ -50,7 +50,7 @@ MINE = [rule for rule in RULES if rule.asset in FEAR_GREED_INDEX.chain]
 
 @pytest.mark.recorded
 def test_the_whole_recorded_history_arrives_value_for_value_in_one_request(
-    migrated: Client, recorded: Path, tmp_path: Path
+    emptied: Client, recorded: Path, tmp_path: Path
 ) -> None:
     source = pq.read_table(recorded / "market-data" / "fear_greed" / "alternative_me.parquet").to_pylist()
     wire = json.loads((recorded / "wire" / "alternative.me" / "fng_data_array_2018-02_2026-06.json").read_text())
@@ -59,17 +59,17 @@ def test_the_whole_recorded_history_arrives_value_for_value_in_one_request(
     now = dt.datetime(2026, 6, 6, 12, tzinfo=dt.UTC)
     with sandbox.start(recordings=recorded / "market-data", now=now, budget_scale=LIFTED) as url:
         exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        landed = refresh(migrated, exchanges, WHOLE)
+        landed = refresh(emptied, exchanges, WHOLE)
         assert (landed.failures, landed.rows, landed.requests) == ([], len(expected) - 1, 1)
-        before = stored(migrated)
-        refresh(migrated, exchanges, WHOLE)
-        again = refresh(migrated, exchanges, WHOLE, refetch=True)
+        before = stored(emptied)
+        refresh(emptied, exchanges, WHOLE)
+        again = refresh(emptied, exchanges, WHOLE, refetch=True)
         assert (again.rows, again.requests) == (len(expected) - 1, 1)
-        assert stored(migrated) == before == expected[:-1]  # the newest is the open day
-        assert count(migrated, "fear_greed_index_history") == len(expected) - 1
+        assert stored(emptied) == before == expected[:-1]  # the newest is the open day
+        assert count(emptied, "fear_greed_index_history") == len(expected) - 1
         # What is answered already is not asked again; the open day cannot be, so the source is asked for its clock.
-        assert refresh(migrated, exchanges, Rectangle((FEAR_GREED,), WHOLE.start, dt.date(2026, 6, 6))).requests == 0
-    found = {rule.name: offenders(migrated, rule, WHOLE) for rule in MINE}
+        assert refresh(emptied, exchanges, Rectangle((FEAR_GREED,), WHOLE.start, dt.date(2026, 6, 6))).requests == 0
+    found = {rule.name: offenders(emptied, rule, WHOLE) for rule in MINE}
     holes = [
         (r["first"].date().isoformat(), r["last"].date().isoformat(), r["rows"]) for r in found.pop("days_are_complete")
     ]
@@ -86,16 +86,16 @@ def stored(client: Client) -> list[tuple[int, int, str]]:
     return [tuple(row[:3]) for row in found]
 
 
-def test_the_open_day_stays_out_until_it_is_over(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_the_open_day_stays_out_until_it_is_over(emptied: Client, exchange: SandboxExchanges) -> None:
     with sandbox.start(now=dt.datetime(2025, 5, 20, 23, 59, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
-        assert refresh(migrated, own, MAY).rows == 19
-        assert refresh(migrated, own, MAY).rows == 0
-        assert last_day(migrated) == dt.date(2025, 5, 19)
+        assert refresh(emptied, own, MAY).rows == 19
+        assert refresh(emptied, own, MAY).rows == 0
+        assert last_day(emptied) == dt.date(2025, 5, 19)
         post(url, "/_clock", {"now": "2025-05-21T00:00:10Z"})
-        assert refresh(migrated, own, MAY).rows == 1
-        assert last_day(migrated) == dt.date(2025, 5, 20)
-    assert count(migrated, "landing_fear_greed_index") == 20
+        assert refresh(emptied, own, MAY).rows == 1
+        assert last_day(emptied) == dt.date(2025, 5, 20)
+    assert count(emptied, "landing_fear_greed_index") == 20
 
 
 def last_day(client: Client) -> dt.date:
@@ -103,25 +103,25 @@ def last_day(client: Client) -> dt.date:
     return found
 
 
-def test_the_ledger_has_what_it_took(migrated: Client, exchange: SandboxExchanges) -> None:
-    refresh(migrated, exchange, MAY)
-    rows = migrated.query(
+def test_the_ledger_has_what_it_took(emptied: Client, exchange: SandboxExchanges) -> None:
+    refresh(emptied, exchange, MAY)
+    rows = emptied.query(
         "SELECT dataset, venue, symbol, interval, status, row_count, requests, weight, instrument_id"
         " FROM analytics.ingest_batches"
     ).result_rows
     assert rows == [
         ("fear_greed_index", "alternative_me", "FEAR/GREED", "1d", "complete", 31, 1, 1, FEAR_GREED.instrument_id)
     ]
-    assert count(migrated, "instruments") == 0  # it is none
+    assert count(emptied, "instruments") == 0  # it is none
 
 
-def test_a_source_that_is_down_is_a_failure_of_its_windows(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_source_that_is_down_is_a_failure_of_its_windows(emptied: Client, exchange: SandboxExchanges) -> None:
     with sandbox.start(now=dt.datetime(2025, 7, 1, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
         post(url, "/_faults", {"path": "/fng/", "kind": "status", "status": 451, "times": 1})
-        landed = refresh(migrated, own, MAY)
+        landed = refresh(emptied, own, MAY)
         assert [f.error.partition(":")[0] for f in landed.failures] == ["VenueRefused"]
-        assert refresh(migrated, own, MAY).rows == 31
+        assert refresh(emptied, own, MAY).rows == 31
 
 
 @pytest.mark.parametrize("fault", [
@@ -223,75 +223,75 @@ BROKEN_BY_ROWS = [rule for rule in MINE if rule.name != checks.FRESHNESS]
 
 @pytest.mark.parametrize("rule", BROKEN_BY_ROWS, ids=lambda rule: rule.name)
 def test_a_rule_is_silent_on_sound_data_and_fires_on_a_row_made_to_break_it(
-    migrated: Client, exchange: SandboxExchanges, rule: Rule
+    emptied: Client, exchange: SandboxExchanges, rule: Rule
 ) -> None:
-    refresh(migrated, exchange, MAY)
-    assert offenders(migrated, rule, MAY) == []
+    refresh(emptied, exchange, MAY)
+    assert offenders(emptied, rule, MAY) == []
     match rule.name:
         case "rows_are_inside_the_day":
-            batch = migrated.query("SELECT any(batch_id) FROM analytics.ingest_batches").result_rows[0][0]
-            insert(migrated, "landing_fear_greed_index", "2025-06-03", batch_id=batch)
+            batch = emptied.query("SELECT any(batch_id) FROM analytics.ingest_batches").result_rows[0][0]
+            insert(emptied, "landing_fear_greed_index", "2025-06-03", batch_id=batch)
         case "landing_is_accounted_for":
             insert(
-                migrated, "landing_fear_greed_index", "2025-05-03", ingested_at=dt.datetime(2029, 1, 1, tzinfo=dt.UTC)
+                emptied, "landing_fear_greed_index", "2025-05-03", ingested_at=dt.datetime(2029, 1, 1, tzinfo=dt.UTC)
             )
         case "no_rows_are_rejected":
-            insert(migrated, "landing_fear_greed_index", "2025-05-03", value=101)
-            stage(migrated, MAY, FEAR_GREED_INDEX, INTERVALS)
+            insert(emptied, "landing_fear_greed_index", "2025-05-03", value=101)
+            stage(emptied, MAY, FEAR_GREED_INDEX, INTERVALS)
         case "key_is_unique":
-            insert(migrated, "fear_greed_index", "2025-05-03T05:00:00")
+            insert(emptied, "fear_greed_index", "2025-05-03T05:00:00")
         case "value_is_between_0_and_100":
-            insert(migrated, "fear_greed_index", "2025-05-03", value=101, classification="Extreme Greed")
+            insert(emptied, "fear_greed_index", "2025-05-03", value=101, classification="Extreme Greed")
         case "classification_matches_the_value":
-            insert(migrated, "fear_greed_index", "2025-05-03", classification="Euphoria")
+            insert(emptied, "fear_greed_index", "2025-05-03", classification="Euphoria")
         case "required_columns_are_not_null":
-            insert(migrated, "fear_greed_index", "2025-05-03", source="")
+            insert(emptied, "fear_greed_index", "2025-05-03", source="")
         case "values_are_at_midnight":
-            insert(migrated, "fear_greed_index", "2025-05-03T05:00:00")
+            insert(emptied, "fear_greed_index", "2025-05-03T05:00:00")
         case "nothing_from_the_future":
             noon = dt.datetime(2025, 5, 3, 12, tzinfo=dt.UTC)
-            insert(migrated, "fear_greed_index", "2025-05-03", ingested_at=noon)
+            insert(emptied, "fear_greed_index", "2025-05-03", ingested_at=noon)
         case "days_are_complete":
-            migrated.command(
+            emptied.command(
                 "ALTER TABLE analytics.fear_greed_index DELETE WHERE toDate(timestamp) IN ('2025-05-03', '2025-05-04',"
                 " '2025-05-31') SETTINGS mutations_sync = 2"
             )
-            found = [(r["first"].day, r["last"].day, r["rows"]) for r in offenders(migrated, rule, MAY)]
+            found = [(r["first"].day, r["last"].day, r["rows"]) for r in offenders(emptied, rule, MAY)]
             assert found == [(3, 4, 2), (31, 31, 1)]
         case _:
             raise AssertionError(f"nothing is made to break {rule.name}")
-    assert offenders(migrated, rule, MAY)
+    assert offenders(emptied, rule, MAY)
 
 
 @pytest.mark.parametrize(
     ("value", "rule"), [(None, "required_columns_are_not_null"), (-1, "value_is_between_0_and_100")]
 )
-def test_a_bad_value_is_kept_named_and_not_published(migrated: Client, value: int | None, rule: str) -> None:
-    insert(migrated, "landing_fear_greed_index", "2025-05-03", value=value)
-    insert(migrated, "landing_fear_greed_index", "2025-05-04", value=100, classification="Extreme Greed")
+def test_a_bad_value_is_kept_named_and_not_published(emptied: Client, value: int | None, rule: str) -> None:
+    insert(emptied, "landing_fear_greed_index", "2025-05-03", value=value)
+    insert(emptied, "landing_fear_greed_index", "2025-05-04", value=100, classification="Extreme Greed")
     for _ in range(2):  # judging again changes nothing
-        stage(migrated, MAY, FEAR_GREED_INDEX, INTERVALS)
-        publish(migrated, MAY, FEAR_GREED_INDEX, INTERVALS)
-    assert migrated.query("SELECT dataset, rule FROM analytics.rejected_rows").result_rows == [
+        stage(emptied, MAY, FEAR_GREED_INDEX, INTERVALS)
+        publish(emptied, MAY, FEAR_GREED_INDEX, INTERVALS)
+    assert emptied.query("SELECT dataset, rule FROM analytics.rejected_rows").result_rows == [
         ("fear_greed_index", rule)
     ]
-    assert stored(migrated) == [(1746316800, 100, "Extreme Greed")]
+    assert stored(emptied) == [(1746316800, 100, "Extreme Greed")]
 
 
-def test_a_changed_value_is_a_new_version(migrated: Client, exchange: SandboxExchanges) -> None:
-    refresh(migrated, exchange, MAY)
+def test_a_changed_value_is_a_new_version(emptied: Client, exchange: SandboxExchanges) -> None:
+    refresh(emptied, exchange, MAY)
     insert(
-        migrated, "landing_fear_greed_index", "2025-05-03", value=99, ingested_at=dt.datetime(2029, 1, 1, tzinfo=dt.UTC)
+        emptied, "landing_fear_greed_index", "2025-05-03", value=99, ingested_at=dt.datetime(2029, 1, 1, tzinfo=dt.UTC)
     )
-    stage(migrated, MAY, FEAR_GREED_INDEX, INTERVALS)
-    publish(migrated, MAY, FEAR_GREED_INDEX, INTERVALS)
-    assert [v for s, v, _ in stored(migrated) if s == 1746230400] == [99]
-    assert count(migrated, "fear_greed_index_history") == 32
+    stage(emptied, MAY, FEAR_GREED_INDEX, INTERVALS)
+    publish(emptied, MAY, FEAR_GREED_INDEX, INTERVALS)
+    assert [v for s, v, _ in stored(emptied) if s == 1746230400] == [99]
+    assert count(emptied, "fear_greed_index_history") == 32
 
 
-def test_researchers_read_a_frame(migrated: Client, exchange: SandboxExchanges) -> None:
-    refresh(migrated, exchange, MAY)
-    research = Research(migrated, UNIVERSE)
+def test_researchers_read_a_frame(emptied: Client, exchange: SandboxExchanges) -> None:
+    refresh(emptied, exchange, MAY)
+    research = Research(emptied, UNIVERSE)
     frame = research.fear_greed_index("2025-05-01", "2025-05-11")
     assert (len(frame), list(frame.columns), frame.index.name) == (
         10,
@@ -314,8 +314,8 @@ def test_its_partitions_are_days_alone() -> None:
     assert rectangle_of_tags(MAY.tags(), (FEAR_GREED,)) == MAY
 
 
-def test_a_run_of_its_chain_judges_it_too(migrated: Client, exchange: SandboxExchanges) -> None:
-    resources = {"warehouse": migrated, "exchanges": exchange, "universe": UNIVERSE}
+def test_a_run_of_its_chain_judges_it_too(emptied: Client, exchange: SandboxExchanges) -> None:
+    resources = {"warehouse": emptied, "exchanges": exchange, "universe": UNIVERSE}
     job = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
         selection = [dg.AssetKey(name) for name in FEAR_GREED_INDEX.chain]

@@ -50,11 +50,11 @@ def versions(client: Client, symbol: str) -> list[tuple[Any, ...]]:
     )
 
 
-def test_the_same_list_again_adds_nothing(migrated: Client, listings: list[Listing]) -> None:
-    first = publish_listings(migrated, listings, FIRST)
+def test_the_same_list_again_adds_nothing(emptied: Client, listings: list[Listing]) -> None:
+    first = publish_listings(emptied, listings, FIRST)
     assert {c.kind for c in first} == {"new"}
-    assert len(first) == len({x.symbol for x in listings}) == count(migrated, "instruments")
-    assert publish_listings(migrated, [replace(x, info="{}") for x in listings], FIRST + HOUR) == []
+    assert len(first) == len({x.symbol for x in listings}) == count(emptied, "instruments")
+    assert publish_listings(emptied, [replace(x, info="{}") for x in listings], FIRST + HOUR) == []
 
 
 @pytest.mark.parametrize(
@@ -73,72 +73,72 @@ def test_the_same_list_again_adds_nothing(migrated: Client, listings: list[Listi
         ("funding_interval_hours", 4.0),
     ],
 )
-def test_each_of_these_makes_a_version(migrated: Client, listings: list[Listing], field: str, value: object) -> None:
-    publish_listings(migrated, listings, FIRST)
+def test_each_of_these_makes_a_version(emptied: Client, listings: list[Listing], field: str, value: object) -> None:
+    publish_listings(emptied, listings, FIRST)
     before = next(x for x in listings if x.symbol == "SOL/USDT")
     now = [replace(x, **{field: value}) if x is before else x for x in listings]  # type: ignore[arg-type]
-    (change,) = publish_listings(migrated, now, FIRST + HOUR)
+    (change,) = publish_listings(emptied, now, FIRST + HOUR)
     assert (change.symbol, change.kind, dict(change.fields)) == (
         "SOL/USDT", "changed", {field: (getattr(before, field), value)},
     )  # fmt: skip
-    assert [(a, b) for _, _, a, b in versions(migrated, "SOL/USDT")] == [(FIRST, FIRST + HOUR), (FIRST + HOUR, None)]
-    assert count(migrated, "v_instruments") == len(listings)
-    assert publish_listings(migrated, now, FIRST + 2 * HOUR) == []
+    assert [(a, b) for _, _, a, b in versions(emptied, "SOL/USDT")] == [(FIRST, FIRST + HOUR), (FIRST + HOUR, None)]
+    assert count(emptied, "v_instruments") == len(listings)
+    assert publish_listings(emptied, now, FIRST + 2 * HOUR) == []
 
 
-def test_what_is_no_longer_listed_stays_and_may_come_back(migrated: Client, listings: list[Listing]) -> None:
-    publish_listings(migrated, listings, FIRST)
-    (gone,) = publish_listings(migrated, without(listings, "LTC/USDT"), FIRST + HOUR)
+def test_what_is_no_longer_listed_stays_and_may_come_back(emptied: Client, listings: list[Listing]) -> None:
+    publish_listings(emptied, listings, FIRST)
+    (gone,) = publish_listings(emptied, without(listings, "LTC/USDT"), FIRST + HOUR)
     assert (gone.symbol, gone.kind) == ("LTC/USDT", "not listed")
-    assert publish_listings(migrated, without(listings, "LTC/USDT"), FIRST + 2 * HOUR) == []
-    assert ("binance_perp", "LTC/USDT") in venue_symbols(migrated, ["binance_perp"])
-    (back,) = publish_listings(migrated, listings, FIRST + 3 * HOUR)
+    assert publish_listings(emptied, without(listings, "LTC/USDT"), FIRST + 2 * HOUR) == []
+    assert ("binance_perp", "LTC/USDT") in venue_symbols(emptied, ["binance_perp"])
+    (back,) = publish_listings(emptied, listings, FIRST + 3 * HOUR)
     assert back.kind == "listed again"
-    assert versions(migrated, "LTC/USDT") == [
+    assert versions(emptied, "LTC/USDT") == [
         ("TRADING", True, FIRST, FIRST + HOUR),
         (NOT_LISTED, False, FIRST + HOUR, FIRST + 3 * HOUR),
         ("TRADING", True, FIRST + 3 * HOUR, None),
     ]
 
 
-def test_the_end_is_the_venues_own_or_unknown(migrated: Client, listings: list[Listing]) -> None:
+def test_the_end_is_the_venues_own_or_unknown(emptied: Client, listings: list[Listing]) -> None:
     announced = FIRST + 5 * HOUR
     named = [replace(x, delisted_at=announced) if x.symbol == "LTC/USDT" else x for x in listings]
-    publish_listings(migrated, named, FIRST)
-    publish_listings(migrated, without(named, "LTC/USDT", "ADA/USDT"), FIRST + HOUR)
-    ends = migrated.query(
+    publish_listings(emptied, named, FIRST)
+    publish_listings(emptied, without(named, "LTC/USDT", "ADA/USDT"), FIRST + HOUR)
+    ends = emptied.query(
         "SELECT symbol, delisted_at FROM analytics.v_instruments WHERE status = 'not_listed' ORDER BY symbol",
         tz_mode="aware",
     ).result_rows
     assert ends == [("ADA/USDT", None), ("LTC/USDT", announced)]
 
 
-def test_a_list_cut_short_delists_nothing(migrated: Client, listings: list[Listing]) -> None:
-    publish_listings(migrated, listings, FIRST)
+def test_a_list_cut_short_delists_nothing(emptied: Client, listings: list[Listing]) -> None:
+    publish_listings(emptied, listings, FIRST)
     short = listings[: len(listings) // 2 - 1]
     with pytest.raises(
         VenueUnavailable, match=rf"lists {len(short)} instruments where it listed {len(listings)}.*--believe"
     ):
-        publish_listings(migrated, short, FIRST + HOUR)
-    assert count(migrated, "instruments") == len(listings)
-    believed = publish_listings(migrated, short, FIRST + HOUR, believe=True)
+        publish_listings(emptied, short, FIRST + HOUR)
+    assert count(emptied, "instruments") == len(listings)
+    believed = publish_listings(emptied, short, FIRST + HOUR, believe=True)
     assert {c.kind for c in believed} == {"not listed"}
-    assert publish_listings(migrated, short, FIRST + 2 * HOUR) == []  # what is gone is not counted again
+    assert publish_listings(emptied, short, FIRST + 2 * HOUR) == []  # what is gone is not counted again
 
 
-def test_two_listings_of_one_symbol_are_the_one_that_trades(migrated: Client, listings: list[Listing]) -> None:
+def test_two_listings_of_one_symbol_are_the_one_that_trades(emptied: Client, listings: list[Listing]) -> None:
     active = next(x for x in listings if x.is_active)
     twin = replace(active, venue_symbol="OLD", is_active=False, status="BREAK")
     for order in ([active, twin], [twin, active], [active, twin]):
-        publish_listings(migrated, order, FIRST)
-    assert count(migrated, "instruments") == 1
-    assert venue_symbols(migrated, [active.venue])[active.venue, active.symbol] == active.venue_symbol
+        publish_listings(emptied, order, FIRST)
+    assert count(emptied, "instruments") == 1
+    assert venue_symbols(emptied, [active.venue])[active.venue, active.symbol] == active.venue_symbol
 
 
-def test_researchers_read_instruments_as_of_a_moment(migrated: Client, listings: list[Listing]) -> None:
-    publish_listings(migrated, listings, FIRST)
-    publish_listings(migrated, without(listings, "LTC/USDT"), FIRST + HOUR)
-    research = Research(migrated, UNIVERSE)
+def test_researchers_read_instruments_as_of_a_moment(emptied: Client, listings: list[Listing]) -> None:
+    publish_listings(emptied, listings, FIRST)
+    publish_listings(emptied, without(listings, "LTC/USDT"), FIRST + HOUR)
+    research = Research(emptied, UNIVERSE)
     now = research.instruments()
     assert now.index.name == "instrument"
     assert now.loc["binance_perp.LTC-USDT", "status"] == NOT_LISTED
@@ -161,19 +161,19 @@ def test_bybit_lists_its_funding_caps() -> None:
     assert (spot.funding_rate_cap, spot.funding_interval_hours) == (None, None)
 
 
-def test_a_refresh_notes_who_was_reachable(migrated: Client, tmp_path: Path) -> None:
+def test_a_refresh_notes_who_was_reachable(emptied: Client, tmp_path: Path) -> None:
     venues = {"okx_spot": {"instruments": ["BTC/USDT"]}, "bybit_spot": {"instruments": ["BTC/USDT"]}}
     two = Universe.model_validate({"history_start": dt.date(2025, 1, 1), "intervals": ["1h"], "venues": venues})
     with sandbox.start(now=dt.datetime(2025, 7, 1, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        changes, errors = dimensions.refresh(migrated, own, two)  # type: ignore[arg-type]
+        changes, errors = dimensions.refresh(emptied, own, two)  # type: ignore[arg-type]
         assert errors == {}
         assert set(changes) == {"okx_spot", "bybit_spot"}
         post(url, "/_faults", {"path": "/v5/market/time", "kind": "status", "status": 451, "times": 1})
-        changes, errors = dimensions.refresh(migrated, own, two)  # type: ignore[arg-type]
+        changes, errors = dimensions.refresh(emptied, own, two)  # type: ignore[arg-type]
     assert changes == {"okx_spot": []}
     assert errors["bybit_spot"].startswith("VenueRefused")
-    rows = migrated.query(
+    rows = emptied.query(
         "SELECT venue, is_reachable, error != '', clock_skew_ms IS NULL, instruments_listed > 0"
         " FROM analytics.venues_history ORDER BY venue, observed_at"
     ).result_rows
@@ -181,7 +181,7 @@ def test_a_refresh_notes_who_was_reachable(migrated: Client, tmp_path: Path) -> 
         ("bybit_spot", True, 0, 0, 1), ("bybit_spot", False, 1, 1, None),
         ("okx_spot", True, 0, 0, 1), ("okx_spot", True, 0, 0, 1),
     ]  # fmt: skip
-    assert migrated.query("SELECT count() FROM analytics.venues FINAL").result_rows == [(2,)]
+    assert emptied.query("SELECT count() FROM analytics.venues FINAL").result_rows == [(2,)]
 
 
 (CONSISTENT,) = [rule for rule in RULES if rule.name == "metadata_is_consistent"]
@@ -204,7 +204,7 @@ def publish_bar(client: Client, symbol: str, timestamp: dt.datetime) -> None:
     client.insert("analytics.bars", [list(row.values())], column_names=list(row))
 
 
-def test_metadata_that_contradicts_the_bars_is_named(migrated: Client, listings: list[Listing]) -> None:
+def test_metadata_that_contradicts_the_bars_is_named(emptied: Client, listings: list[Listing]) -> None:
     kept = [
         replace(
             x, listed_at=dt.datetime(2020, 9, 14, 7, tzinfo=dt.UTC), delisted_at=dt.datetime(2025, 2, 1, tzinfo=dt.UTC)
@@ -213,14 +213,14 @@ def test_metadata_that_contradicts_the_bars_is_named(migrated: Client, listings:
         else x
         for x in without(listings, "BNB/USDT")
     ]
-    publish_listings(migrated, kept, FIRST)
+    publish_listings(emptied, kept, FIRST)
     for moment in (dt.datetime(2020, 9, 14, tzinfo=dt.UTC), dt.datetime(2025, 1, 31, 23, tzinfo=dt.UTC)):
-        publish_bar(migrated, "SOL/USDT", moment)
-    publish_bar(migrated, "BTC/USDT", FIRST)
-    assert offenders(migrated) == []
-    publish_bar(migrated, "SOL/USDT", dt.datetime(2020, 9, 13, 23, tzinfo=dt.UTC))
-    publish_bar(migrated, "SOL/USDT", dt.datetime(2025, 2, 1, tzinfo=dt.UTC))
-    publish_bar(migrated, "BNB/USDT", FIRST)
+        publish_bar(emptied, "SOL/USDT", moment)
+    publish_bar(emptied, "BTC/USDT", FIRST)
+    assert offenders(emptied) == []
+    publish_bar(emptied, "SOL/USDT", dt.datetime(2020, 9, 13, 23, tzinfo=dt.UTC))
+    publish_bar(emptied, "SOL/USDT", dt.datetime(2025, 2, 1, tzinfo=dt.UTC))
+    publish_bar(emptied, "BNB/USDT", FIRST)
     broken = [
         replace(x, contract_size=None)
         if x.symbol == "XRP/USDT"
@@ -229,8 +229,8 @@ def test_metadata_that_contradicts_the_bars_is_named(migrated: Client, listings:
         else x
         for x in kept
     ]
-    publish_listings(migrated, broken, FIRST + HOUR)
-    assert offenders(migrated) == [
+    publish_listings(emptied, broken, FIRST + HOUR)
+    assert offenders(emptied) == [
         ("BNB/USDT", "bars of an instrument that no venue was seen to list", 1),
         ("ETH/USDT", "another venue, symbol, base or quote under one id", 2),
         ("SOL/USDT", "bars after delisted_at", 1),
@@ -239,14 +239,14 @@ def test_metadata_that_contradicts_the_bars_is_named(migrated: Client, listings:
     ]
 
 
-def test_the_asset_tells_the_ui_what_changed(migrated: Client, exchange: SandboxExchanges) -> None:
-    resources = {"warehouse": migrated, "exchanges": exchange, "universe": UNIVERSE}
+def test_the_asset_tells_the_ui_what_changed(emptied: Client, exchange: SandboxExchanges) -> None:
+    resources = {"warehouse": emptied, "exchanges": exchange, "universe": UNIVERSE}
     job = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def()
     selection = [dg.AssetKey("venues"), dg.AssetKey("instruments")]
     with exchange.open("okx_perp") as connection:
         listings = connection.fetch_listings()
     first = listings[0]
-    publish_listings(migrated, [replace(first, tick_size=9.0), *listings[1:]], FIRST)
+    publish_listings(emptied, [replace(first, tick_size=9.0), *listings[1:]], FIRST)
     result = job.execute_in_process(asset_selection=selection, instance=dg.DagsterInstance.ephemeral())
     told = {str(e.asset_key): e.step_materialization_data for e in result.get_asset_materialization_events()}
     assert set(told) == {str(dg.AssetKey(name)) for name in ("venues", "instruments", "venues_history")}

@@ -1,7 +1,7 @@
 """What rows are, as hashes that depend on neither order, batches nor versions in between: what snapshots rest on.
 
-A hash is the sum over rows of both halves of a 128-bit hash of key, values and source, modulo 2^64, and the number of
-rows. It proves that nothing was changed by accident; who can write hashes can forge them.
+A hash is the sums over rows of two 64-bit hashes of key, values and source, of different families, modulo 2^64, and the
+number of rows. It proves that nothing was changed by accident; who can write hashes can forge them.
 """
 
 import datetime as dt
@@ -43,7 +43,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Hash:
-    """What the rows of a place are: how many, and the sums of both halves of their hashes modulo 2^64."""
+    """What the rows of a place are: how many, and the sums of their cityHash64 and xxHash64 modulo 2^64."""
 
     rows: int
     low: int
@@ -123,6 +123,7 @@ def hashes(client: Client, wanted: Contents, as_of: dt.datetime) -> dict[Place, 
     found: dict[Place, Hash] = {}
     for dataset in wanted.datasets:
         instruments = instrument_ids(wanted, dataset)
+        keys = {i.instrument_id: i.key for i in (FEAR_GREED, *map(instrument_of, wanted.instruments))}
         for interval in wanted.intervals if dataset == "bars" else ("",):
             for some, start, end in _slices(dataset, interval, instruments, wanted.start, wanted.end):
                 bar = {"interval": interval} if dataset == "bars" else {}
@@ -130,7 +131,7 @@ def hashes(client: Client, wanted: Contents, as_of: dt.datetime) -> dict[Place, 
                     client, _HASHES[dataset], as_of=as_of, instruments=some, start=start, end=end, **bar
                 )
                 for r in rows:
-                    place = (dataset, r["instrument"], r["bar"], r["month"])
+                    place = (dataset, keys[r["instrument_id"]], r["bar"], r["month"])
                     found[place] = Hash(r["row_count"], r["hash_low"], r["hash_high"])
     return found
 

@@ -28,8 +28,8 @@ CREATE TABLE IF NOT EXISTS analytics.snapshot_hashes
     interval LowCardinality(String) COMMENT 'Bar length, empty where there is none',
     month Date COMMENT 'First day of the month of the rows, UTC',
     row_count UInt64 COMMENT 'Rows of that month within the range',
-    hash_low UInt64 COMMENT 'Sum over the rows of the first half of sipHash128(key, values, source), modulo 2^64',
-    hash_high UInt64 COMMENT 'The same of the second half'
+    hash_low UInt64 COMMENT 'Sum over the rows of cityHash64(key, values, source), modulo 2^64',
+    hash_high UInt64 COMMENT 'The same of xxHash64'
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (snapshot_id, dataset, instrument, interval, month)

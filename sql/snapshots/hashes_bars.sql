@@ -1,17 +1,23 @@
 -- What the rows of bars were at one moment, a hash an instrument and month that does not depend on their order.
--- Changing the hashed columns or their order breaks every snapshot there is. Rows are hashed before the old versions are
--- dropped, because that runs in parallel and lets two columns through the sort where there were fifteen.
--- As a tuple: a NULL among plain arguments makes the hash NULL, and in a tuple it is told from 0.
+-- Changing the hashed columns, their order or the functions breaks every snapshot there is. Rows are hashed before the old
+-- versions are dropped, because that runs in parallel and lets two numbers through the sort where there were 16 columns.
+-- Two functions of different families, each a tenth of what sipHash128 costs on many columns. Of a tuple: a NULL among plain
+-- arguments makes the hash NULL, and in a tuple it is told from 0.
 SELECT
-    concat(venue, '.', replaceOne(symbol, '/', '-')) AS instrument, interval AS bar, toStartOfMonth(timestamp) AS month,
-    count() AS row_count,
-    sum(reinterpretAsUInt64(substring(hash, 1, 8))) AS hash_low,
-    sum(reinterpretAsUInt64(substring(hash, 9, 8))) AS hash_high
+    instrument_id, {interval:String} AS bar, toStartOfMonth(timestamp) AS month,
+    count() AS row_count, sum(low) AS hash_low, sum(high) AS hash_high
 FROM
 (
-    SELECT venue, symbol, interval, timestamp, sipHash128(tuple(
-        timestamp, open, high, low, close, volume, quote_volume, contract_volume, trade_count, taker_buy_base_volume,
-        taker_buy_quote_volume, close_time, source)) AS hash
+    SELECT
+        instrument_id, timestamp,
+        cityHash64(tuple(
+            timestamp, venue, symbol, interval, open, high, low, close, volume, quote_volume,
+            contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume, close_time, source
+        )) AS low,
+        xxHash64(tuple(
+            timestamp, venue, symbol, interval, open, high, low, close, volume, quote_volume,
+            contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume, close_time, source
+        )) AS high
     FROM analytics.bars_history
     WHERE published_at <= {as_of:DateTime64(3, 'UTC')}
         AND instrument_id IN {instruments:Array(UInt32)} AND interval = {interval:String}
@@ -19,5 +25,5 @@ FROM
     ORDER BY instrument_id, interval, timestamp, version DESC, published_at
     LIMIT 1 BY instrument_id, interval, timestamp
 )
-GROUP BY instrument, bar, month
+GROUP BY instrument_id, month
 SETTINGS query_plan_execute_functions_after_sorting = 0

@@ -1,27 +1,28 @@
--- Every final landing row is in staging, rejected, or superseded by a higher version; and staging holds nothing landing does not.
+-- The highest valid, final version of each key in landing is the one in staging, and what breaks a rule is rejected.
+-- Then every landing row is in staging, rejected, or superseded; and staging holds nothing landing does not.
 -- What this finds is a bug of ours or lost data, never a fault of a venue. `series` is the interval, or the kind of rate.
+-- Both tables are met once, side by side: joining them took half as long again.
 SELECT venue, symbol, series, min(timestamp) AS first, max(timestamp) AS last, count() AS rows, what
 FROM
 (
-    SELECT l.venue AS venue, l.symbol AS symbol, l.series AS series, l.timestamp AS timestamp,
-        'in landing, neither staged nor superseded' AS what
+    SELECT
+        any(venue) AS venue, any(symbol) AS symbol, series, timestamp,
+        if(max(landed) > max(staged), 'in landing, neither staged nor superseded', 'in staging, not in landing') AS what
     FROM
     (
-        SELECT instrument_id, venue, symbol, {series:Identifier} AS series, timestamp, version
+        SELECT instrument_id, venue, symbol, {series:Identifier} AS series, timestamp, version AS landed, 0 AS staged
         FROM {database:Identifier}.{judged:Identifier}
         WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
             AND {is_final:Identifier} AND rule = ''
-    ) AS l
-    LEFT JOIN
-    (
-        SELECT instrument_id, {series:Identifier} AS series, timestamp, max(version) AS version
+        UNION ALL
+        SELECT instrument_id, venue, symbol, {series:Identifier}, timestamp, 0, version
         FROM {database:Identifier}.{staging:Identifier}
         WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        GROUP BY instrument_id, series, timestamp
-    ) AS s ON l.instrument_id = s.instrument_id AND l.series = s.series AND l.timestamp = s.timestamp
-    WHERE l.version > s.version
+    )
+    GROUP BY instrument_id, series, timestamp
+    HAVING max(landed) != max(staged)
     UNION ALL
     SELECT venue, symbol, {series:Identifier}, timestamp, 'in landing, breaks a rule, not rejected'
     FROM {database:Identifier}.{judged:Identifier}
@@ -34,19 +35,6 @@ FROM
             FROM analytics.rejected_rows
             WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        )
-    UNION ALL
-    SELECT venue, symbol, {series:Identifier}, timestamp, 'in staging, not in landing'
-    FROM {database:Identifier}.{staging:Identifier} FINAL
-    WHERE instrument_id IN {instruments:Array(UInt32)}
-        AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        AND (instrument_id, {series:Identifier}, timestamp, version) NOT IN
-        (
-            SELECT instrument_id, {series:Identifier}, timestamp, version
-            FROM {database:Identifier}.{judged:Identifier}
-            WHERE instrument_id IN {instruments:Array(UInt32)}
-                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-                AND {is_final:Identifier} AND rule = ''
         )
 )
 GROUP BY venue, symbol, series, what
