@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow test-exports bench docs lint lock clean
+.PHONY: help setup demo up test test-slow test-exports bench docs screenshots lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -47,6 +47,9 @@ bench: setup  ## speed, as ratios to floors measured in the same run
 
 docs: setup  ## renew docs/dictionary.md from the comments of the schema
 	$(BIN)/python -m docs.make_dictionary
+
+screenshots: setup  ## renew docs/screenshots.md and its pictures from a running system (ten minutes; needs Chromium)
+	$(BIN)/python -m docs.screenshots
 
 lock:  ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \

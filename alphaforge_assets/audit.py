@@ -160,6 +160,9 @@ def _row(
     datasets = [d for d in DATASETS.values() if set(d.run_assets[:3]) & set(assets)]
     covered = _covered(run.tags, datasets, universe)
     (asked,) = statements.rows(client, "reads/run_asked", run=run.run_id)
+    days, named = (asked.pop("asked_from"), asked.pop("asked_until")), asked.pop("asked_datasets")
+    if not assets and asked["windows"]:  # the live tail: what it covered is what it asked for
+        datasets, covered = [DATASETS[name] for name in sorted(named)], _asked_for(days, universe)
     row = _identity(settings, run.run_config) | times | asked | _trigger(run.tags)
     row |= {
         "run_id": run.run_id,
@@ -193,6 +196,12 @@ def _covered(tags: Mapping[str, str], datasets: Sequence[Dataset], universe: Uni
         return rectangle_of_tags(tags, datasets[0].instruments(universe))
     except ValueError:
         return None
+
+
+def _asked_for(days: tuple[dt.datetime, dt.datetime], universe: Universe) -> Rectangle:
+    """All instruments on the days of a span of time: what a run without partitions may have published."""
+    last = (days[1] - dt.timedelta(milliseconds=1)).date()
+    return Rectangle(universe.instruments, days[0].date(), last + dt.timedelta(days=1))
 
 
 def _trigger(tags: Mapping[str, str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ class Tempo:
 
 
 TEMPOS = {
-    # Three runs of the live tail, which comes every five minutes.
+    # Three runs of the live tail, which comes every four minutes, and what they take.
     BARS.name: Tempo(late=dt.timedelta(minutes=15), silent=NO_TRADES_MAX),
     # Venues list a rate minutes after its settlement, and then the live tail has to come by.
     FUNDING_RATES.name: Tempo(late=dt.timedelta(minutes=30), silent=dt.timedelta(minutes=30)),
@@ -40,7 +40,7 @@ TEMPOS = {
     FEAR_GREED_INDEX.name: Tempo(late=dt.timedelta(hours=6), silent=dt.timedelta(hours=6)),
 }
 
-# The live tail materializes these two marts every five minutes, whatever came: three runs missed, then six.
+# The live tail materializes these two marts every four minutes, whatever came: three runs missed, then six.
 TAILED = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(minutes=30), warn_window=dt.timedelta(minutes=15))
 # The others once a day: tables when a day closes, listings and Fear & Greed by their daily refresh. Two hours for a run
 # that waits for its turn or is tried again.

@@ -29,7 +29,7 @@ LISTINGS_KEPT = dt.timedelta(days=1)
 # Enough to look into what went wrong; each is 140 kB of an SQLite instance, almost all of it an empty schema.
 LIVE_RUNS_KEPT = dt.timedelta(days=2)
 FORGET_EVERY_S = 1800
-FORGET_MAX = 200  # a sensor has a minute; 288 runs come a day and it looks 48 times
+FORGET_MAX = 200  # a sensor has a minute; 360 runs come a day and it looks 48 times
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 TRIGGER_TAG = "alphaforge/trigger"
 
@@ -227,7 +227,7 @@ def keep_listings(job: UnresolvedAssetJobDefinition, *, running: bool) -> dg.Sen
 
 
 def forget_live_runs(*, running: bool) -> dg.SensorDefinition:
-    """Deletes old runs of `live_tail`: 288 come a day, and in an SQLite instance each has a database of its own."""
+    """Deletes old runs of `live_tail`: 360 come a day, and in an SQLite instance each has a database of its own."""
 
     @dg.sensor(
         name="forget_live_runs",

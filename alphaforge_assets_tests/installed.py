@@ -138,12 +138,12 @@ class Up:
         assert "errors" not in answer, answer
         return answer["data"]
 
-    def backfill(self, assets: Sequence[str], days: Sequence[str], instruments: Sequence[str]) -> str:
-        """Launch a backfill of days × instruments as the UI does. Returns its id."""
+    def backfill(self, assets: Sequence[str], days: Sequence[str], instruments: Sequence[str] = ()) -> str:
+        """Launch a backfill of days × instruments, or of days alone, as the UI does. Returns its id."""
         params = {
             "selector": None,
             "assetSelection": [{"path": [name]} for name in assets],
-            "partitionNames": [f"{day}|{instrument}" for day in days for instrument in instruments],
+            "partitionNames": [f"{day}|{instrument}" for day in days for instrument in instruments] or list(days),
             "fromFailure": False,
             "tags": [],
         }

@@ -192,12 +192,14 @@ def test_what_was_never_asked_or_never_answered_is_ours(migrated: Client) -> Non
     serve(migrated, BTC, "06-01 00:00", "06-01 06:00")
     ask(migrated, BTC, "06-01 08:00", "06-02 00:00")
     serve(migrated, BTC, "06-01 08:00", "06-02 00:00")
-    ask(migrated, ETH, "06-01 00:00", "06-02 00:00", "failed", "VenueUnavailable: HTTP 503")
+    ask(migrated, ETH, "06-01 00:00", "06-02 00:00", "failed", "VenueUnavailable: HTTP 503 " + "x" * 300)
     judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
     assert verdicts(migrated, BTC) == [("01 06:00", "01 08:00", "we_missed")]
     assert found(migrated, BTC)[0]["evidence"] == "never asked for"
     assert verdicts(migrated, ETH) == [("01 00:00", "02 00:00", "we_missed")]
-    assert "HTTP 503" in found(migrated, ETH)[0]["evidence"]
+    evidence = found(migrated, ETH)[0]["evidence"]
+    assert "HTTP 503" in evidence
+    assert evidence.endswith("x…")  # one can see that it was cut
     assert all(g["next_attempt_at"] for g in (*found(migrated, BTC), *found(migrated, ETH)))
     assert scores(migrated, BTC)[DAY]["score"] < 100
     assert not scores(migrated, BTC)[DAY]["is_settled"]

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import live, sensors
+from alphaforge_assets import audit, live, sensors
 from alphaforge_assets.closing import closed_until, days_to_close
 from alphaforge_assets.datasets import BARS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
 from alphaforge_assets.definitions import build
@@ -266,6 +266,17 @@ def test_the_job_publishes_says_who_failed_and_costs_few_events(
         good = job.execute_in_process(instance=instance)
         assert good.success
         assert len(good.all_events) < 40
+        latest = instance.get_latest_materialization_event(dg.AssetKey("bars"))
+        assert latest
+        assert latest.asset_materialization
+        assert latest.asset_materialization.metadata["dagster/row_count"].value == count(migrated, "bars")
+        monkeypatch.setenv("ALPHAFORGE_VENUES", venues.url)
+        audit.record_finished(migrated, instance, UNIVERSE, settings_from_environment())
+        (row,) = migrated.query("SELECT * FROM analytics.v_runs").named_results()
+        assert (row["job"], row["datasets"], row["outcome"]) == ("live_tail", ["bars", "funding_rates"], "success")
+        (published,) = migrated.query("SELECT count() FROM analytics.bars_history").result_columns[0]
+        assert row["rows_out"] >= published > 0
+        assert row["instruments"] == [i.key for i in UNIVERSE.instruments]
         fault(venues.url, path="/api/v5/public/time", kind="status", status=503, times=100)
         set_clock(venues, NOW + dt.timedelta(minutes=5))
         bad = job.execute_in_process(instance=instance, raise_on_error=False)

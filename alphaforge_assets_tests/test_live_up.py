@@ -28,7 +28,7 @@ RUN_S_MAX = 240.0
 
 
 def launch_tail(up: Up) -> str:
-    """What the schedule does every five minutes. Returns the run's id."""
+    """What the schedule does every four minutes. Returns the run's id."""
     query = """mutation LaunchRun($executionParams: ExecutionParams!) { launchRun(executionParams: $executionParams) {
       __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message } } }"""
     selector = {"repositoryLocationName": "alphaforge", "repositoryName": "__repository__", "jobName": "live_tail"}

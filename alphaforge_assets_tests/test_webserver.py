@@ -2,7 +2,10 @@
 
 import http.client
 import json
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -25,6 +28,7 @@ UPGRADE = {
 class Answer:
     status: int
     body: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def ask(up: Up, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> Answer:
@@ -35,7 +39,7 @@ def ask(up: Up, method: str, path: str, body: str | None = None, headers: dict[s
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         whole = "" if answer.status == 101 else answer.read().decode(errors="replace")
-        return Answer(answer.status, whole)
+        return Answer(answer.status, whole, {name.lower(): value for name, value in answer.getheaders()})
     finally:
         connection.close()
 
@@ -123,3 +127,71 @@ def test_websockets_of_other_pages_are_refused(up: Up) -> None:
     assert ask(up, "GET", "/graphql", headers=UPGRADE | {"Origin": up.ui}).status == 101
     assert ask(up, "GET", "/graphql", headers=UPGRADE | {"Origin": "https://evil.example"}).status == 403
     assert ask(up, "GET", "/graphql", headers=UPGRADE | {"Host": "evil.example"}).status == 403
+
+
+@pytest.fixture
+def reports(up: Up) -> Iterator[Path]:
+    """A folder of the reports that `up` serves, with a page and its figures, beside a file that is nobody's to read."""
+    (up.installed.home / "private.txt").write_text(PRIVATE)
+    folder = up.installed.home / "reports" / "2001-02-03"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>a day</title>")
+    (folder / "report.json").write_text('{"day": "2001-02-03"}')
+    (folder / "gaps.csv").write_text("from,to\n")
+    yield folder
+    shutil.rmtree(folder)
+    (up.installed.home / "private.txt").unlink()
+
+
+PRIVATE = "not for everybody"
+
+
+def test_reports_open_in_an_origin_of_their_own(reports: Path, up: Up) -> None:
+    kinds = {"index.html": "text/html", "": "text/html", "report.json": "application/json", "gaps.csv": "text/csv"}
+    for name, kind in kinds.items():
+        answer = ask(up, "GET", f"/reports/{reports.name}/{name}")
+        assert answer.status == 200, name
+        assert answer.headers["content-type"].partition(";")[0] == kind
+        assert answer.headers["content-security-policy"].split()[0] == "sandbox"
+        assert "allow-same-origin" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert ask(up, "HEAD", f"/reports/{reports.name}/index.html").status == 200
+    assert ask(up, "GET", f"/reports/{reports.name}/index.html", headers={"Host": "evil.example"}).status == 421
+    for method in ("POST", "PUT", "DELETE"):
+        assert ask(up, method, f"/reports/{reports.name}/index.html").status == 405, method
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/reports/../private.txt",
+        "/reports/%2e%2e/private.txt",
+        "/reports/%2E%2E%2Fprivate.txt",
+        "/reports/..%2fprivate.txt",
+        "/reports/%252e%252e/private.txt",
+        "/reports/..%5cprivate.txt",
+        "/reports/{day}/../../private.txt",
+        "/reports/{day}/%2e%2e/%2e%2e/private.txt",
+        "/reports//{file}",
+        "/reports/{file}",
+        "/reports/%2f{file}",
+        "/reports/{day}/link.txt",
+        "/reports/{day}/linked/private.txt",
+        "/reports/private.txt%00.html",
+    ],
+)
+def test_nothing_outside_the_reports_is_served(path: str, reports: Path, up: Up) -> None:
+    (reports / "link.txt").symlink_to(up.installed.home / "private.txt")
+    (reports / "linked").symlink_to(up.installed.home)
+    answer = ask(up, "GET", path.format(day=reports.name, file=str(up.installed.home / "private.txt").lstrip("/")))
+    assert PRIVATE not in answer.body
+    assert answer.status == 404
+
+
+def test_folders_of_reports_are_not_listed(reports: Path, up: Up) -> None:
+    (reports / "index.html").unlink()
+    for path in (f"/reports/{reports.name}/", f"/reports/{reports.name}", "/reports/2001-02-04/"):
+        answer = ask(up, "GET", path)
+        assert answer.status == 404, path
+        assert "report.json" not in answer.body
+        assert answer.headers["content-security-policy"].split()[0] == "sandbox"

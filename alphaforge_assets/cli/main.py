@@ -251,7 +251,7 @@ def coverage(patterns: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--live/--no-live",
     default=None,
-    help="Keep the warehouse up to date by itself, every 5 minutes. [ALPHAFORGE_LIVE, on]",
+    help="Keep the warehouse up to date by itself, every few minutes. [ALPHAFORGE_LIVE, on]",
 )
 def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, live: bool | None) -> None:
     """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all."""

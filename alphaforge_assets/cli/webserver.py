@@ -14,6 +14,7 @@ from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,7 +82,10 @@ class Reports:
             await send(message)
 
         within = dict(scope) | {"path": scope["path"].removeprefix(SERVED_AT), "root_path": ""}
-        await self.files(within, receive, sealed)
+        try:
+            await self.files(within, receive, sealed)
+        except HTTPException as refusal:  # nobody above us makes an answer of it
+            await PlainTextResponse(refusal.detail, refusal.status_code)(within, receive, sealed)
 
 
 @contextmanager

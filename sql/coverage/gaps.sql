@@ -214,7 +214,7 @@ SELECT
             verdict = 'delisted' AND gap_start >= wanted_until, concat('the universe keeps it until ', toString(toDate(wanted_until))),
             verdict = 'delisted', concat('the venue says that it ended at ', formatDateTime(assumeNotNull(delisted_at), '%F %R'), ' UTC'),
             verdict = 'retention_lost', concat('the venue serves no more than the last ', toString(intDiv(retention_s, 86400)), ' days of it'),
-            verdict = 'we_missed' AND failures > 0, concat('asked ', toString(failures), ' times without a usable answer, the last time: ', substringUTF8(error, 1, 200)),
+            verdict = 'we_missed' AND failures > 0, concat('asked ', toString(failures), ' times without a usable answer, the last time: ', substringUTF8(error, 1, 200), if(lengthUTF8(error) > 200, '…', '')),
             verdict = 'we_missed' AND length_ms > 1000 * toInt64({never_asked_s:UInt32}), 'never asked for, and too long for a repair: a backfill brings it',
             verdict = 'we_missed', 'never asked for',
             verdict = 'no_trades', concat('the series left out minutes ', toString(silences), ' times that day and sent none with zero volume; the bars beside it hold ',
