@@ -78,7 +78,6 @@ _THRESHOLDS = {
     "listing_silence_bars": LISTING_SILENCE_BARS,
     **ATTEMPT_LIMITS,
     "never_asked_s": _seconds(NEVER_ASKED_MAX),
-    "final_after_s": _seconds(BARS.final_after),
     **{f"weight_{part}": weight for part, weight in WEIGHTS.items()},
 }
 
@@ -98,6 +97,12 @@ def judge(
     only when the last of them has been asked. Raises WarehouseDown, WarehouseRefused.
     """
     judged = _with_concerned(client, covered, dataset, universe)
+    if dataset.name != BARS.name:
+        at = {"start": judged.start_time, "end": judged.end_time, "now": now or dt.datetime.now(dt.UTC)}
+        for name in ("gaps", "gaps_filled", "coverage"):
+            values = _values(judged.instruments, dataset, universe) | at
+            statements.execute(client, f"coverage/slots/{name}", comment, **values)
+        return
     rows_a_day = dataset.rows_a_day_max(dataset.intervals(universe))
     for start, end in judged.slices(rows_a_day):
         asked_at = now or dt.datetime.now(dt.UTC)
@@ -133,10 +138,26 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
     return coverage
 
 
+def after_publication(
+    client: Client, covered: Rectangle, dataset: Dataset, universe: Universe, comment: Mapping[str, str]
+) -> dict[str, dg.MetadataValue]:
+    """Judge a dataset whose chain ends with its mart, and what there is to say of it there.
+
+    One asset has one definition, and `coverage` is cut as bars are: funding and the index are judged within their mart.
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    judge(client, covered, dataset, universe, comment)
+    return _metadata(client, covered, dataset)
+
+
 def specs() -> list[dg.AssetSpec]:
     """The table written beside coverage, and the views researchers read."""
     return [
-        dg.AssetSpec("gaps", deps=["bars", "instruments", "ingest_batches"], **described("gaps")),
+        dg.AssetSpec(
+            "gaps",
+            deps=["bars", "fear_greed_index", "funding_rates", "instruments", "ingest_batches"],
+            **described("gaps"),
+        ),
         dg.AssetSpec("v_coverage", deps=["coverage"], **described("v_coverage")),
         dg.AssetSpec("v_gaps", deps=["gaps"], **described("v_gaps")),
     ]
@@ -169,6 +190,7 @@ def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Unive
         "wanted_from_ms": [_midnight_ms(i.listed_from) for i in instruments],
         "wanted_until_ms": [_midnight_ms(i.listed_until or far) for i in instruments],
         "retention_s": [_seconds(RETENTION.get((dataset.name, i.venue), dt.timedelta(0))) for i in instruments],
+        "final_after_s": _seconds(dataset.final_after),
         "peers": [i.instrument_id for i in dataset.instruments(universe) if i.venue in venues],
     } | _THRESHOLDS
 

@@ -77,5 +77,7 @@ def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
     partitions: dg.PartitionsDefinition[str] = (
         by_day(start) if dataset.only else day_by_instrument(start, dataset.instruments(universe))
     )
-    layers = [landing, staging, mart, *([coverage] if "coverage" in dataset.followed_by else [])]
-    return [layer.asset(dataset, partitions) for layer in layers]
+    above = [landing.asset(dataset, partitions), staging.asset(dataset, partitions)]
+    if "coverage" in dataset.followed_by:
+        return [*above, mart.asset(dataset, partitions), coverage.asset(dataset, partitions)]
+    return [*above, mart.asset(dataset, partitions, coverage.after_publication)]

@@ -4,7 +4,7 @@ Only changes are published, so a rerun publishes nothing and history holds every
 version was published; what that owes to snapshots stands in research/snapshots.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +16,8 @@ from alphaforge_assets.described import column_lineage, described, record_beside
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
+
+Afterwards = Callable[[Client, Rectangle, Dataset, Universe, Mapping[str, str]], Mapping[str, dg.MetadataValue]]
 
 
 def publish(
@@ -41,8 +43,13 @@ def publishing(instance: dg.DagsterInstance, dataset: Dataset) -> FileLock:
     return FileLock(Path(instance.root_directory) / f"publish_{dataset.name}.lock")
 
 
-def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run."""
+def asset(
+    dataset: Dataset, partitions: dg.PartitionsDefinition[str], afterwards: Afterwards | None = None
+) -> dg.AssetsDefinition:
+    """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run.
+
+    `afterwards` is called once it is published, and gives more of its metadata.
+    """
     _, above, name = dataset.chain
 
     @dg.asset(
@@ -57,6 +64,8 @@ def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.Asse
             publish(warehouse, covered, dataset, dataset.intervals(universe), comment)
         record_beside(context, f"{name}_history", row_counts(warehouse, f"{name}_history", covered))
         metadata = row_counts(warehouse, name, covered) | column_lineage(name, above)
+        if afterwards:
+            metadata |= afterwards(warehouse, covered, dataset, universe, comment)
         return dg.MaterializeResult(metadata=metadata)
 
     return mart

@@ -109,11 +109,10 @@ def _dataset_of(run: dg.DagsterRun) -> Dataset | None:
 
 def heal_gaps(jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
     """Asks the venues again for gaps that nothing explains. `jobs` is by dataset."""
-    judged = [d for d in DATASETS.values() if "coverage" in d.followed_by]
 
     @dg.sensor(
         name="heal_gaps",
-        jobs=[jobs[d.name] for d in judged],
+        jobs=list(jobs.values()),
         minimum_interval_seconds=HEAL_EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks again for gaps that are ours or unexplained: with growing pauses, and not for ever.",
@@ -125,7 +124,7 @@ def heal_gaps(jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> dg.SensorDefi
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = dt.datetime.now(dt.UTC)
         asked = 0
-        for dataset in judged:
+        for dataset in DATASETS.values():
             healing.look(warehouse, dataset, universe, now)
             for part in healing.due(warehouse, dataset, universe, now):
                 healing.note_attempt(warehouse, dataset, part, now)

@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets import checks
 from alphaforge_assets.checks import RULES, Rule
+from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import FEAR_GREED_INDEX
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
@@ -75,6 +76,28 @@ def test_the_whole_recorded_history_arrives_value_for_value_in_one_request(
     ]
     assert holes == [("2018-04-14", "2018-04-16", 3), ("2024-10-26", "2024-10-26", 1)]
     assert found == {name: [] for name in found}
+    check_ledger(migrated, len(expected) - 1)
+
+
+def check_ledger(client: Client, present: int) -> None:
+    """The holes and only the holes, explained by what the source has around them."""
+    stable = "SELECT * EXCEPT last_seen FROM analytics.v_gaps ORDER BY gap_start"
+    judge(client, WHOLE, FEAR_GREED_INDEX, UNIVERSE)
+    gaps = list(client.query(stable).named_results())
+    judge(client, WHOLE, FEAR_GREED_INDEX, UNIVERSE)
+    assert list(client.query(stable).named_results()) == gaps
+    assert [(g["gap_start"].date(), g["gap_end"].date(), g["missing"], g["verdict"], g["is_open"]) for g in gaps] == [
+        (dt.date(2018, 4, 14), dt.date(2018, 4, 17), 3, "venue_outage", True),
+        (dt.date(2024, 10, 26), dt.date(2024, 10, 27), 1, "venue_outage", True),
+    ]
+    assert gaps[0]["evidence"] == (
+        "the source answered and has the days before and after, but not these 3; it has no other series to compare with"
+    )
+    totals = client.query(
+        "SELECT dataset, interval, count(), sum(expected), sum(present), sum(explained), min(score), min(is_settled)"
+        " FROM analytics.v_coverage GROUP BY dataset, interval"
+    ).result_rows
+    assert totals == [("fear_greed_index", "1d", present + 4, present + 4, present, 4, 100.0, True)]
 
 
 def stored(client: Client) -> list[tuple[int, int, str]]:

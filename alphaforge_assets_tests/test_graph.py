@@ -22,7 +22,7 @@ GOLDEN = {
     "bars": ("mart", ["staging_bars"]),
     "bars_history": ("mart", ["staging_bars"]),
     "coverage": ("mart", ["bars", "ingest_batches", "instruments"]),
-    "gaps": ("mart", ["bars", "ingest_batches", "instruments"]),
+    "gaps": ("mart", ["bars", "fear_greed_index", "funding_rates", "ingest_batches", "instruments"]),
     "v_bars": ("research", ["bars"]),
     "landing_fear_greed_index": ("landing", []),
     "staging_fear_greed_index": ("staging", ["landing_fear_greed_index"]),

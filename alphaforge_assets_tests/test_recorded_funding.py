@@ -10,6 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.checks import RULES, offenders
+from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import FUNDING_RATES
 from alphaforge_assets.landing import Landed, land
 from alphaforge_assets.mart import publish
@@ -40,6 +41,22 @@ FILES = {
     "bybit_perp": "bybit_linear/{base}USDT_*.parquet",
 }
 MINUTE_MS = 60_000
+# Missing settlements by instrument, verdict and whether they lie after the last recorded one.
+LEDGER = {
+    ("binance_perp.BTC", "unknown", False): 28,
+    ("binance_perp.ETH", "unknown", False): 262,
+    ("binance_perp.SOL", "unknown", False): 1136,
+    ("binance_perp.XRP", "unknown", False): 382,
+    ("binance_perp.BNB", "unknown", False): 487,
+    **{(f"binance_perp.{base}", "unknown", True): 166 for base in ("BTC", "ETH", "SOL", "BNB")},
+    ("binance_perp.XRP", "unknown", True): 165,
+    ("bybit_perp.BTC", "not_listed", False): 6364,  # by the listing date that the sandbox tells
+    ("bybit_perp.BTC", "unknown", False): 282,
+    ("bybit_perp.ETH", "not_listed", False): 6646,
+    **{(f"bybit_perp.{base}", "unknown", True): 30 for base in ("BTC", "ETH")},
+    **{(f"okx_perp.{base}", "retention_lost", False): 0 for base in ("BTC", "ETH", "SOL")},
+    **{(f"okx_perp.{base}", "unknown", True): 591 for base in ("BTC", "ETH", "SOL")},
+}
 
 
 def source(recorded: Path, instrument: Instrument) -> list[dict[str, Any]]:
@@ -106,6 +123,7 @@ def test_every_recorded_settlement_arrives_and_nothing_else(migrated: Client, re
     assert total == landed.rows == 37_258
     check_rules(migrated, recorded)
     check_intervals(migrated)
+    check_ledger(migrated)
 
 
 def check_rules(client: Client, recorded: Path) -> None:
@@ -115,6 +133,30 @@ def check_rules(client: Client, recorded: Path) -> None:
     ends = {(r["venue"], r["symbol"]): r["first"] for r in broken.pop("settlements_are_complete")}
     assert broken == {name: [] for name in broken}
     assert ends == {(i.venue, i.symbol): last_of(recorded, i) for i in PART.instruments}
+
+
+def check_ledger(client: Client) -> None:
+    """No recording has a hole in it, whatever its interval: what is missing lies before its first or after its last."""
+    stable = "SELECT * EXCEPT last_seen FROM analytics.v_gaps ORDER BY venue, symbol, gap_start"
+    judge(client, PART, FUNDING_RATES, UNIVERSE)
+    found, days = list(client.query(stable).named_results()), coverage_of(client)
+    judge(client, PART, FUNDING_RATES, UNIVERSE)
+    assert (list(client.query(stable).named_results()), coverage_of(client)) == (found, days)
+    assert all(g["is_open"] and g["dataset"] == "funding_rates" and g["interval"] == "" for g in found)
+    missing = {(f"{g['venue']}.{g['symbol'][:3]}", g["verdict"], "since" in g["evidence"]): g["missing"] for g in found}
+    assert len(missing) == len(found)
+    assert missing == LEDGER
+    present = {(venue, symbol): there for venue, symbol, _, there, _, _, _ in days}
+    assert present == {(i.venue, i.symbol): len(read(client, i)) for i in PART.instruments}
+    assert all(expected == there + absent for _, _, expected, there, absent, _, _ in days)
+
+
+def coverage_of(client: Client) -> list[Any]:
+    found: list[Any] = client.query(
+        "SELECT venue, symbol, sum(expected), sum(present), sum(missing), min(score), max(computed_at)"
+        " FROM analytics.v_coverage WHERE dataset = 'funding_rates' GROUP BY venue, symbol ORDER BY venue, symbol"
+    ).result_rows
+    return found
 
 
 def check_intervals(client: Client) -> None:

@@ -37,6 +37,7 @@ WITH
     (
         SELECT * FROM analytics.gaps FINAL
         WHERE dataset = {dataset:String} AND interval = '' AND instrument_id IN {instruments:Array(UInt32)} AND is_open
+            AND verdict = 'retention_lost' AND missing = 0  -- the other gaps are coverage's
     )
 SELECT
     {dataset:String}, instrument_id, venue, symbol, '', gap_start, gap_end, 0, 'retention_lost',

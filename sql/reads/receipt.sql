@@ -16,6 +16,8 @@ SELECT
             FROM analytics.v_gaps
             WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)} AND interval = {interval:String}
                 AND gap_start < {end:DateTime64(3, 'UTC')} AND gap_end > {start:DateTime64(3, 'UTC')}
+                -- Completeness of funding counts minutes without an answer, and a settlement that is not there is none.
+                AND (interval != '' OR verdict = 'retention_lost')
             ORDER BY is_open, last_seen, gap_start
         )
     ) AS gaps
