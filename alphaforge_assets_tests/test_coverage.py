@@ -125,12 +125,12 @@ def hole(client: Client, instrument: Instrument, start: str, end: str) -> None:
     serve(client, instrument, end, "06-02 00:00")
 
 
-def test_a_whole_day_has_no_gap_and_a_perfect_score(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_whole_day_has_no_gap_and_a_perfect_score(emptied: Client, exchange: SandboxExchanges) -> None:
     part = covered(BTC, OKX)
-    fill(migrated, exchange, part)
-    judge(migrated, part, BARS, UNIVERSE)
-    assert found(migrated, BTC) == found(migrated, OKX) == []
-    day = scores(migrated, BTC)[DAY]
+    fill(emptied, exchange, part)
+    judge(emptied, part, BARS, UNIVERSE)
+    assert found(emptied, BTC) == found(emptied, OKX) == []
+    day = scores(emptied, BTC)[DAY]
     assert (day["expected"], day["present"], day["missing"], day["score"], day["is_settled"]) == (
         1440,
         1440,
@@ -140,74 +140,74 @@ def test_a_whole_day_has_no_gap_and_a_perfect_score(migrated: Client, exchange: 
     )
 
 
-def test_silent_together_is_an_outage_and_one_silent_alone_is_not(migrated: Client) -> None:
-    hole(migrated, BTC, "06-01 05:00", "06-01 05:20")
-    hole(migrated, ETH, "06-01 05:02", "06-01 05:20")
-    judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
-    assert verdicts(migrated, BTC) == [("01 05:00", "01 05:20", "venue_outage")]
-    assert verdicts(migrated, ETH) == [("01 05:02", "01 05:20", "venue_outage")]
-    gap = found(migrated, BTC)[0]
+def test_silent_together_is_an_outage_and_one_silent_alone_is_not(emptied: Client) -> None:
+    hole(emptied, BTC, "06-01 05:00", "06-01 05:20")
+    hole(emptied, ETH, "06-01 05:02", "06-01 05:20")
+    judge(emptied, covered(BTC, ETH), BARS, UNIVERSE)
+    assert verdicts(emptied, BTC) == [("01 05:00", "01 05:20", "venue_outage")]
+    assert verdicts(emptied, ETH) == [("01 05:02", "01 05:20", "venue_outage")]
+    gap = found(emptied, BTC)[0]
     assert "silent together in 18 of 20 slots" in gap["evidence"]
-    serve(migrated, ETH, "06-01 05:02", "06-01 05:20")
-    judge(migrated, covered(ETH), BARS, UNIVERSE)  # BTC is concerned, and judged again
-    assert verdicts(migrated, ETH) == []
-    assert verdicts(migrated, BTC) == [("01 05:00", "01 05:20", "unknown")]
-    assert "others traded" in found(migrated, BTC)[0]["evidence"]
-    assert found(migrated, BTC)[0]["first_seen"] == gap["first_seen"]
+    serve(emptied, ETH, "06-01 05:02", "06-01 05:20")
+    judge(emptied, covered(ETH), BARS, UNIVERSE)  # BTC is concerned, and judged again
+    assert verdicts(emptied, ETH) == []
+    assert verdicts(emptied, BTC) == [("01 05:00", "01 05:20", "unknown")]
+    assert "others traded" in found(emptied, BTC)[0]["evidence"]
+    assert found(emptied, BTC)[0]["first_seen"] == gap["first_seen"]
 
 
-def test_one_instrument_alone_needs_a_long_silence_and_says_what_it_rests_on(migrated: Client) -> None:
-    hole(migrated, OKX, "06-01 05:00", "06-01 05:09")
-    hole(migrated, BTC, "06-01 05:00", "06-01 05:10")
-    judge(migrated, covered(BTC, OKX), BARS, UNIVERSE)
-    assert verdicts(migrated, OKX) == [("01 05:00", "01 05:09", "unknown")]
-    assert verdicts(migrated, BTC) == [("01 05:00", "01 05:10", "venue_outage")]
-    assert "rests on one instrument" in found(migrated, BTC)[0]["evidence"]
+def test_one_instrument_alone_needs_a_long_silence_and_says_what_it_rests_on(emptied: Client) -> None:
+    hole(emptied, OKX, "06-01 05:00", "06-01 05:09")
+    hole(emptied, BTC, "06-01 05:00", "06-01 05:10")
+    judge(emptied, covered(BTC, OKX), BARS, UNIVERSE)
+    assert verdicts(emptied, OKX) == [("01 05:00", "01 05:09", "unknown")]
+    assert verdicts(emptied, BTC) == [("01 05:00", "01 05:10", "venue_outage")]
+    assert "rests on one instrument" in found(emptied, BTC)[0]["evidence"]
 
 
-def test_frozen_bars_before_an_outage_extend_it_and_stay(migrated: Client) -> None:
-    ask(migrated, BTC, "06-01 00:00", "06-02 00:00")
-    serve(migrated, BTC, "06-01 00:00", "06-01 04:30")
-    serve(migrated, BTC, "06-01 04:30", "06-01 05:00", volume=0)
-    serve(migrated, BTC, "06-01 06:00", "06-02 00:00")
-    judge(migrated, covered(BTC), BARS, UNIVERSE)
-    (gap,) = found(migrated, BTC)
+def test_frozen_bars_before_an_outage_extend_it_and_stay(emptied: Client) -> None:
+    ask(emptied, BTC, "06-01 00:00", "06-02 00:00")
+    serve(emptied, BTC, "06-01 00:00", "06-01 04:30")
+    serve(emptied, BTC, "06-01 04:30", "06-01 05:00", volume=0)
+    serve(emptied, BTC, "06-01 06:00", "06-02 00:00")
+    judge(emptied, covered(BTC), BARS, UNIVERSE)
+    (gap,) = found(emptied, BTC)
     assert (gap["verdict"], gap["frozen"], gap["missing"]) == ("venue_outage", 30, 60)
     assert "30 frozen bars" in gap["evidence"]
     assert json.loads(gap["figures"])["frozen_before"] == 30
-    assert scores(migrated, BTC)[DAY]["frozen"] == 30
-    assert scores(migrated, BTC)[DAY]["present"] == 1380
+    assert scores(emptied, BTC)[DAY]["frozen"] == 30
+    assert scores(emptied, BTC)[DAY]["present"] == 1380
 
 
-def test_minutes_with_zero_volume_are_bars(migrated: Client) -> None:
-    ask(migrated, BTC, "06-01 00:00", "06-02 00:00")
-    serve(migrated, BTC, "06-01 00:00", "06-02 00:00", volume=0)
-    judge(migrated, covered(BTC), BARS, UNIVERSE)
-    assert found(migrated, BTC) == []
-    assert scores(migrated, BTC)[DAY]["frozen"] == 1440
+def test_minutes_with_zero_volume_are_bars(emptied: Client) -> None:
+    ask(emptied, BTC, "06-01 00:00", "06-02 00:00")
+    serve(emptied, BTC, "06-01 00:00", "06-02 00:00", volume=0)
+    judge(emptied, covered(BTC), BARS, UNIVERSE)
+    assert found(emptied, BTC) == []
+    assert scores(emptied, BTC)[DAY]["frozen"] == 1440
 
 
-def test_what_was_never_asked_or_never_answered_is_ours(migrated: Client) -> None:
-    ask(migrated, BTC, "06-01 00:00", "06-01 06:00")
-    serve(migrated, BTC, "06-01 00:00", "06-01 06:00")
-    ask(migrated, BTC, "06-01 08:00", "06-02 00:00")
-    serve(migrated, BTC, "06-01 08:00", "06-02 00:00")
-    ask(migrated, ETH, "06-01 00:00", "06-02 00:00", "failed", "VenueUnavailable: HTTP 503 " + "x" * 300)
-    judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
-    assert verdicts(migrated, BTC) == [("01 06:00", "01 08:00", "we_missed")]
-    assert found(migrated, BTC)[0]["evidence"] == "never asked for"
-    assert verdicts(migrated, ETH) == [("01 00:00", "02 00:00", "we_missed")]
-    evidence = found(migrated, ETH)[0]["evidence"]
+def test_what_was_never_asked_or_never_answered_is_ours(emptied: Client) -> None:
+    ask(emptied, BTC, "06-01 00:00", "06-01 06:00")
+    serve(emptied, BTC, "06-01 00:00", "06-01 06:00")
+    ask(emptied, BTC, "06-01 08:00", "06-02 00:00")
+    serve(emptied, BTC, "06-01 08:00", "06-02 00:00")
+    ask(emptied, ETH, "06-01 00:00", "06-02 00:00", "failed", "VenueUnavailable: HTTP 503 " + "x" * 300)
+    judge(emptied, covered(BTC, ETH), BARS, UNIVERSE)
+    assert verdicts(emptied, BTC) == [("01 06:00", "01 08:00", "we_missed")]
+    assert found(emptied, BTC)[0]["evidence"] == "never asked for"
+    assert verdicts(emptied, ETH) == [("01 00:00", "02 00:00", "we_missed")]
+    evidence = found(emptied, ETH)[0]["evidence"]
     assert "HTTP 503" in evidence
     assert evidence.endswith("x…")  # one can see that it was cut
-    assert all(g["next_attempt_at"] for g in (*found(migrated, BTC), *found(migrated, ETH)))
-    assert scores(migrated, BTC)[DAY]["score"] < 100
-    assert not scores(migrated, BTC)[DAY]["is_settled"]
+    assert all(g["next_attempt_at"] for g in (*found(emptied, BTC), *found(emptied, ETH)))
+    assert scores(emptied, BTC)[DAY]["score"] < 100
+    assert not scores(emptied, BTC)[DAY]["is_settled"]
 
 
-def test_listing_dates_of_the_universe_and_of_the_venue_explain(migrated: Client) -> None:
-    ask(migrated, SOL, "06-01 00:00", "06-05 00:00")
-    serve(migrated, SOL, "06-02 00:00", "06-04 00:00")
+def test_listing_dates_of_the_universe_and_of_the_venue_explain(emptied: Client) -> None:
+    ask(emptied, SOL, "06-01 00:00", "06-05 00:00")
+    serve(emptied, SOL, "06-02 00:00", "06-04 00:00")
     listing = {
         "venue": OKX.venue,
         "symbol": OKX.symbol,
@@ -215,81 +215,81 @@ def test_listing_dates_of_the_universe_and_of_the_venue_explain(migrated: Client
         "delisted_at": at("06-02 12:00"),
         "valid_from": NOW,
     }
-    migrated.insert("analytics.instruments", [list(listing.values())], column_names=list(listing))
-    ask(migrated, OKX, "06-01 00:00", "06-03 00:00")
-    serve(migrated, OKX, "06-01 07:00", "06-02 12:00")
-    judge(migrated, covered(SOL, OKX, days=4), BARS, UNIVERSE)
-    assert verdicts(migrated, SOL) == [
+    emptied.insert("analytics.instruments", [list(listing.values())], column_names=list(listing))
+    ask(emptied, OKX, "06-01 00:00", "06-03 00:00")
+    serve(emptied, OKX, "06-01 07:00", "06-02 12:00")
+    judge(emptied, covered(SOL, OKX, days=4), BARS, UNIVERSE)
+    assert verdicts(emptied, SOL) == [
         ("01 00:00", "02 00:00", "not_listed"),
         ("04 00:00", "05 00:00", "delisted"),
     ]
-    assert verdicts(migrated, OKX) == [
+    assert verdicts(emptied, OKX) == [
         ("01 00:00", "01 07:00", "not_listed"),
         ("02 12:00", "03 00:00", "delisted"),
     ]
-    assert "the venue says" in found(migrated, OKX)[0]["evidence"]
-    assert {d["score"] for d in scores(migrated, SOL).values()} == {100}
+    assert "the venue says" in found(emptied, OKX)[0]["evidence"]
+    assert {d["score"] for d in scores(emptied, SOL).values()} == {100}
 
 
-def test_before_the_first_bar_a_short_silence_is_no_proof(migrated: Client) -> None:
+def test_before_the_first_bar_a_short_silence_is_no_proof(emptied: Client) -> None:
     for instrument, first in ((BTC, "06-01 16:40"), (OKX, "06-02 00:00")):
-        ask(migrated, instrument, "06-01 00:00", "06-03 00:00")
-        serve(migrated, instrument, first, "06-03 00:00")
-    judge(migrated, covered(BTC, OKX, days=2), BARS, UNIVERSE)
-    assert verdicts(migrated, BTC) == [("01 00:00", "01 16:40", "unknown")]  # no longer than a page
-    assert verdicts(migrated, OKX) == [("01 00:00", "02 00:00", "not_listed")]
+        ask(emptied, instrument, "06-01 00:00", "06-03 00:00")
+        serve(emptied, instrument, first, "06-03 00:00")
+    judge(emptied, covered(BTC, OKX, days=2), BARS, UNIVERSE)
+    assert verdicts(emptied, BTC) == [("01 00:00", "01 16:40", "unknown")]  # no longer than a page
+    assert verdicts(emptied, OKX) == [("01 00:00", "02 00:00", "not_listed")]
 
 
-def test_what_the_venue_no_longer_serves_is_lost(migrated: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_venue_no_longer_serves_is_lost(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coverage, "RETENTION", {("bars", "okx_spot"): dt.timedelta(days=20)})
-    ask(migrated, OKX, "06-01 00:00", "06-20 00:00")
-    serve(migrated, OKX, "06-15 00:00", "06-20 00:00")
-    judge(migrated, covered(OKX, days=20), BARS, UNIVERSE, now=NOW)
-    assert verdicts(migrated, OKX) == [("01 00:00", "15 00:00", "not_listed")]
-    judge(migrated, covered(OKX, days=20), BARS, UNIVERSE, now=NOW + dt.timedelta(days=10))
-    assert verdicts(migrated, OKX) == [("01 00:00", "15 00:00", "retention_lost")]
-    assert "last 20 days" in found(migrated, OKX)[0]["evidence"]
+    ask(emptied, OKX, "06-01 00:00", "06-20 00:00")
+    serve(emptied, OKX, "06-15 00:00", "06-20 00:00")
+    judge(emptied, covered(OKX, days=20), BARS, UNIVERSE, now=NOW)
+    assert verdicts(emptied, OKX) == [("01 00:00", "15 00:00", "not_listed")]
+    judge(emptied, covered(OKX, days=20), BARS, UNIVERSE, now=NOW + dt.timedelta(days=10))
+    assert verdicts(emptied, OKX) == [("01 00:00", "15 00:00", "retention_lost")]
+    assert "last 20 days" in found(emptied, OKX)[0]["evidence"]
 
 
-def test_a_gap_over_midnight_is_one_however_the_days_are_cut(migrated: Client) -> None:
+def test_a_gap_over_midnight_is_one_however_the_days_are_cut(emptied: Client) -> None:
     for instrument in (BTC, ETH):
-        ask(migrated, instrument, "06-01 00:00", "06-03 00:00")
-        serve(migrated, instrument, "06-01 00:00", "06-01 23:00")
-        serve(migrated, instrument, "06-02 01:00", "06-03 00:00")
+        ask(emptied, instrument, "06-01 00:00", "06-03 00:00")
+        serve(emptied, instrument, "06-01 00:00", "06-01 23:00")
+        serve(emptied, instrument, "06-02 01:00", "06-03 00:00")
     stable = "SELECT * EXCEPT (last_seen, first_seen) FROM analytics.v_gaps ORDER BY instrument_id, gap_start"
-    judge(migrated, covered(BTC, ETH, days=2), BARS, UNIVERSE)
-    whole = migrated.query(stable).result_rows
-    assert verdicts(migrated, BTC) == [("01 23:00", "02 01:00", "venue_outage")]
-    migrated.command("TRUNCATE TABLE analytics.gaps")
+    judge(emptied, covered(BTC, ETH, days=2), BARS, UNIVERSE)
+    whole = emptied.query(stable).result_rows
+    assert verdicts(emptied, BTC) == [("01 23:00", "02 01:00", "venue_outage")]
+    emptied.command("TRUNCATE TABLE analytics.gaps")
     for n in (0, 1, 0):
-        judge(migrated, covered(BTC, start=DAY + dt.timedelta(days=n)), BARS, UNIVERSE)
-        judge(migrated, covered(ETH, start=DAY + dt.timedelta(days=n)), BARS, UNIVERSE)
-    assert migrated.query(stable).result_rows == whole
+        judge(emptied, covered(BTC, start=DAY + dt.timedelta(days=n)), BARS, UNIVERSE)
+        judge(emptied, covered(ETH, start=DAY + dt.timedelta(days=n)), BARS, UNIVERSE)
+    assert emptied.query(stable).result_rows == whole
 
 
-def test_what_is_left_of_a_gap_keeps_its_history(migrated: Client) -> None:
-    hole(migrated, BTC, "06-01 05:00", "06-01 05:09")
-    judge(migrated, covered(BTC), BARS, UNIVERSE)
-    (before,) = found(migrated, BTC)
-    healing.note_attempt(migrated, BARS, covered(BTC), dt.datetime.now(dt.UTC))
-    serve(migrated, BTC, "06-01 05:00", "06-01 05:04")
-    judge(migrated, covered(BTC), BARS, UNIVERSE)
-    (left,) = found(migrated, BTC)
+def test_what_is_left_of_a_gap_keeps_its_history(emptied: Client) -> None:
+    hole(emptied, BTC, "06-01 05:00", "06-01 05:09")
+    judge(emptied, covered(BTC), BARS, UNIVERSE)
+    (before,) = found(emptied, BTC)
+    healing.note_attempt(emptied, BARS, covered(BTC), dt.datetime.now(dt.UTC))
+    serve(emptied, BTC, "06-01 05:00", "06-01 05:04")
+    judge(emptied, covered(BTC), BARS, UNIVERSE)
+    (left,) = found(emptied, BTC)
     assert (left["gap_start"], left["missing"], left["attempts"]) == (at("06-01 05:04"), 5, 1)
     assert left["first_seen"] == before["first_seen"]
-    (gone,) = found(migrated, BTC, is_open=False)
+    (gone,) = found(emptied, BTC, is_open=False)
     assert (gone["verdict"], gone["next_attempt_at"]) == ("we_missed", None)
     assert "4 of 9 bars came" in gone["evidence"]
 
 
-def test_tables_fit_a_terminal(migrated: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    hole(migrated, BTC, "06-01 05:00", "06-01 05:20")
-    judge(migrated, covered(BTC), BARS, UNIVERSE)
+def test_tables_fit_a_terminal(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    hole(emptied, BTC, "06-01 05:00", "06-01 05:20")
+    judge(emptied, covered(BTC), BARS, UNIVERSE)
     monkeypatch.setattr(screen, "width", 80)
     bounds = {"instruments": [BTC.instrument_id]}
     with screen.capture() as shown:
-        print_gaps(statements.rows(migrated, "reads/gaps", **bounds, with_filled=True))
-        print_coverage(statements.rows(migrated, "reads/coverage", **bounds))
+        print_gaps(statements.rows(emptied, "reads/gaps", **bounds, with_filled=True))
+        print_coverage(statements.rows(emptied, "reads/coverage", **bounds))
     text = shown.get()
     assert "venue_outage" in text
     assert "rests on one instrument" in " ".join(text.split())
@@ -303,22 +303,22 @@ def observe_clock(client: Client, venue: str, now: dt.datetime) -> None:
     client.insert("analytics.venues", [list(row.values())], column_names=list(row))
 
 
-def test_downtime_shows_and_is_made_up_for_but_a_series_left_alone_is_not(migrated: Client) -> None:
+def test_downtime_shows_and_is_made_up_for_but_a_series_left_alone_is_not(emptied: Client) -> None:
     for instrument in (BTC, OKX):
-        ask(migrated, instrument, "06-01 00:00", "06-02 00:00")
-        serve(migrated, instrument, "06-01 00:00", "06-02 00:00")
-    observe_clock(migrated, BTC.venue, at("06-05 03:00"))
-    observe_clock(migrated, OKX.venue, at("07-05 03:00"))
-    judge(migrated, covered(BTC, OKX, start=dt.date(2025, 6, 4)), BARS, UNIVERSE)
-    (gap,) = found(migrated, BTC)
+        ask(emptied, instrument, "06-01 00:00", "06-02 00:00")
+        serve(emptied, instrument, "06-01 00:00", "06-02 00:00")
+    observe_clock(emptied, BTC.venue, at("06-05 03:00"))
+    observe_clock(emptied, OKX.venue, at("07-05 03:00"))
+    judge(emptied, covered(BTC, OKX, start=dt.date(2025, 6, 4)), BARS, UNIVERSE)
+    (gap,) = found(emptied, BTC)
     assert (gap["gap_start"], gap["verdict"]) == (at("06-02 00:00"), "we_missed")
     assert at("06-05 01:55") <= gap["gap_end"] <= at("06-05 02:05")  # an hour ago: what is younger is late, not missing
     now = dt.datetime.now(dt.UTC)
-    assert healing.due(migrated, BARS, UNIVERSE, now) == []  # the live tail and the close of the day come first
-    (run,) = healing.due(migrated, BARS, UNIVERSE, now + coverage.GRACE)
+    assert healing.due(emptied, BARS, UNIVERSE, now) == []  # the live tail and the close of the day come first
+    (run,) = healing.due(emptied, BARS, UNIVERSE, now + coverage.GRACE)
     assert (run.instruments, run.start, run.end) == ((BTC,), dt.date(2025, 6, 2), dt.date(2025, 6, 6))
-    assert found(migrated, OKX) == []
-    assert set(scores(migrated, OKX)) == set()
+    assert found(emptied, OKX) == []
+    assert set(scores(emptied, OKX)) == set()
 
 
 def fill(client: Client, exchanges: SandboxExchanges, part: Rectangle, universe: Universe = UNIVERSE) -> None:
@@ -364,32 +364,32 @@ def make_due(client: Client) -> None:
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 451}, {"kind": "empty"}], ids=["refused", "lost"])
 @pytest.mark.parametrize("alone", [False, True], ids=["beside others", "alone"])
 def test_a_lost_day_heals_without_a_person_in_one_attempt(
-    migrated: Client, tmp_path: Path, fault: dict[str, object], alone: bool
+    emptied: Client, tmp_path: Path, fault: dict[str, object], alone: bool
 ) -> None:
     """The venue refuses one instrument for a day, or pretends to have nothing, which is believed when said twice."""
     instruments = [BTC] if alone else [BTC, ETH]
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
         exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        fill(migrated, exchanges, covered(*instruments, start=DAY - dt.timedelta(days=1)))
-        fill(migrated, exchanges, covered(*instruments, start=DAY + dt.timedelta(days=1)))
+        fill(emptied, exchanges, covered(*instruments, start=DAY - dt.timedelta(days=1)))
+        fill(emptied, exchanges, covered(*instruments, start=DAY + dt.timedelta(days=1)))
         post(url, "/_faults", {"path": "/api/v3/klines", "symbol": "BTCUSDT", "times": 1000, **fault})
-        fill(migrated, exchanges, covered(*instruments))
+        fill(emptied, exchanges, covered(*instruments))
         urllib.request.urlopen(urllib.request.Request(url + "/_faults", method="DELETE"), timeout=10).close()
-        judge(migrated, covered(*instruments), BARS, UNIVERSE)
+        judge(emptied, covered(*instruments), BARS, UNIVERSE)
         expected = "we_missed" if fault["kind"] == "status" else "venue_outage" if alone else "unknown"
-        assert verdicts(migrated, BTC) == [("01 00:00", "02 00:00", expected)]
-        daemon = Daemon(migrated, exchanges, UNIVERSE)
+        assert verdicts(emptied, BTC) == [("01 00:00", "02 00:00", expected)]
+        daemon = Daemon(emptied, exchanges, UNIVERSE)
         (request,) = daemon.tick(instance)
         assert request.tags["alphaforge/trigger"] == "heal"
         assert daemon.tick(instance) == []
-    assert found(migrated, BTC) == []
-    (healed,) = found(migrated, BTC, is_open=False)
+    assert found(emptied, BTC) == []
+    (healed,) = found(emptied, BTC, is_open=False)
     assert (healed["verdict"], healed["attempts"]) == ("we_missed", 1)
     assert "came with a later answer, after 1 attempts" in healed["evidence"]
-    assert scores(migrated, BTC)[DAY]["score"] == 100
+    assert scores(emptied, BTC)[DAY]["score"] == 100
 
 
-def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_path: Path) -> None:
+def test_a_real_hole_stops_being_asked_for_and_says_why(emptied: Client, tmp_path: Path) -> None:
     start = int(dt.datetime(2025, 6, 1, tzinfo=dt.UTC).timestamp() * 1000)
     for symbol, absent in (("BTCUSDT", range(300, 305)), ("ETHUSDT", range(0))):
         folder = tmp_path / "played/klines/binance_spot" / symbol / "1m"
@@ -402,16 +402,16 @@ def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_pa
         dg.DagsterInstance.ephemeral() as instance,
     ):
         exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        fill(migrated, exchanges, covered(BTC, ETH))
-        judge(migrated, covered(BTC, ETH), BARS, UNIVERSE)
-        assert verdicts(migrated, BTC) == [("01 05:00", "01 05:05", "unknown")]
-        daemon = Daemon(migrated, exchanges, UNIVERSE)
+        fill(emptied, exchanges, covered(BTC, ETH))
+        judge(emptied, covered(BTC, ETH), BARS, UNIVERSE)
+        assert verdicts(emptied, BTC) == [("01 05:00", "01 05:05", "unknown")]
+        daemon = Daemon(emptied, exchanges, UNIVERSE)
         asked = []
         for _ in range(coverage.UNKNOWN_ATTEMPTS_MAX + 2):
             asked.append(len(daemon.tick(instance)))
             assert daemon.tick(instance) == []  # not before its time
-            make_due(migrated)
+            make_due(emptied)
     assert asked == [1] * coverage.UNKNOWN_ATTEMPTS_MAX + [0, 0]
-    (gap,) = found(migrated, BTC)
+    (gap,) = found(emptied, BTC)
     assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", coverage.UNKNOWN_ATTEMPTS_MAX, None)
     assert f"asked again {coverage.UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]

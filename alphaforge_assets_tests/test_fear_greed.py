@@ -76,7 +76,7 @@ def test_the_whole_recorded_history_arrives_value_for_value_in_one_request(
     ]
     assert holes == [("2018-04-14", "2018-04-16", 3), ("2024-10-26", "2024-10-26", 1)]
     assert found == {name: [] for name in found}
-    check_ledger(migrated, len(expected) - 1)
+    check_ledger(emptied, len(expected) - 1)
 
 
 def check_ledger(client: Client, present: int) -> None:

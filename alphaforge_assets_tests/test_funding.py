@@ -55,9 +55,9 @@ def count(client: Client, table: str) -> int:
 
 
 @pytest.fixture
-def filled(migrated: Client, exchange: SandboxExchanges) -> Client:
-    assert refresh(migrated, exchange).failures == []
-    return migrated
+def filled(emptied: Client, exchange: SandboxExchanges) -> Client:
+    assert refresh(emptied, exchange).failures == []
+    return emptied
 
 
 def test_three_venues_arrive_whole_and_break_no_rule(filled: Client, exchange: SandboxExchanges) -> None:
@@ -156,42 +156,42 @@ E, F, T = [8] * 6, [4] * 6, [2] * 12
     ],
 )
 def test_holes_are_told_from_changes_of_the_interval(
-    migrated: Client, moments: list[dt.datetime], holes: list[int]
+    emptied: Client, moments: list[dt.datetime], holes: list[int]
 ) -> None:
-    put(migrated, moments)
-    judge(migrated)
+    put(emptied, moments)
+    judge(emptied)
     rule = next(r for r in FUNDING_RULES if r.name == "settlements_are_complete")
-    found = offenders(migrated, rule)
+    found = offenders(emptied, rule)
     assert [r["rows"] for r in found] == holes
-    rows = status_rows(migrated, UNIVERSE)
+    rows = status_rows(emptied, UNIVERSE)
     assert [(r["instrument"], r["interval"], r["rows"], r["missing"]) for r in rows] == [
         (KEY, "funding", len(moments), sum(holes))
     ]
 
 
-def test_what_was_not_asked_for_is_no_hole(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_what_was_not_asked_for_is_no_hole(emptied: Client, exchange: SandboxExchanges) -> None:
     days = dt.timedelta(days=1)
     for first in (FIRST, FIRST + 6 * days):
-        refresh(migrated, exchange, Rectangle(PART.instruments, first, first + 3 * days))
-    assert [offenders(migrated, r) for r in FUNDING_RULES] == [[]] * len(FUNDING_RULES)
+        refresh(emptied, exchange, Rectangle(PART.instruments, first, first + 3 * days))
+    assert [offenders(emptied, r) for r in FUNDING_RULES] == [[]] * len(FUNDING_RULES)
 
 
-def test_times_that_differ_by_jitter_are_one_key_and_two_rows_of_landing(migrated: Client) -> None:
+def test_times_that_differ_by_jitter_are_one_key_and_two_rows_of_landing(emptied: Client) -> None:
     at = PART.start_time + 8 * HOUR
-    put(migrated, [at + dt.timedelta(milliseconds=3), at + dt.timedelta(milliseconds=47)])
+    put(emptied, [at + dt.timedelta(milliseconds=3), at + dt.timedelta(milliseconds=47)])
     for _ in range(2):
-        judge(migrated)
-    assert (count(migrated, "landing_funding_rates"), count(migrated, "v_funding")) == (2, 1)
-    assert count(migrated, "funding_rates_history") == 1
+        judge(emptied)
+    assert (count(emptied, "landing_funding_rates"), count(emptied, "v_funding")) == (2, 1)
+    assert count(emptied, "funding_rates_history") == 1
     rule = next(r for r in FUNDING_RULES if r.name == "landing_is_accounted_for")
-    assert offenders(migrated, rule) == []
+    assert offenders(emptied, rule) == []
 
 
-def test_two_kinds_of_rate_at_one_time_are_two_rows(migrated: Client) -> None:
-    put(migrated, grid(8, 8))
-    put(migrated, grid(8)[1:], rate_type="special", rate=0.01)
-    judge(migrated)
-    frame = Research(migrated, UNIVERSE).funding_rates(KEY, FIRST, FIRST + dt.timedelta(days=1))
+def test_two_kinds_of_rate_at_one_time_are_two_rows(emptied: Client) -> None:
+    put(emptied, grid(8, 8))
+    put(emptied, grid(8)[1:], rate_type="special", rate=0.01)
+    judge(emptied)
+    frame = Research(emptied, UNIVERSE).funding_rates(KEY, FIRST, FIRST + dt.timedelta(days=1))
     assert list(zip(frame["rate_type"], frame["rate"], strict=True)) == [
         ("regular", 0.0001), ("regular", 0.0001), ("special", 0.01), ("regular", 0.0001),
     ]  # fmt: skip
@@ -207,46 +207,46 @@ def test_two_kinds_of_rate_at_one_time_are_two_rows(migrated: Client) -> None:
     ],
 )
 def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(
-    migrated: Client, values: dict[str, Any], rule: str
+    emptied: Client, values: dict[str, Any], rule: str
 ) -> None:
-    put(migrated, grid(8)[:1])
-    put(migrated, grid(8)[1:], **values)
+    put(emptied, grid(8)[:1])
+    put(emptied, grid(8)[1:], **values)
     for _ in range(2):
-        judge(migrated)
-    found = migrated.query("SELECT dataset, rule, count() FROM analytics.rejected_rows GROUP BY ALL").result_rows
+        judge(emptied)
+    found = emptied.query("SELECT dataset, rule, count() FROM analytics.rejected_rows GROUP BY ALL").result_rows
     assert found == [("funding_rates", rule, 1)]
-    assert count(migrated, "v_funding") == 1
+    assert count(emptied, "v_funding") == 1
     accounted = next(r for r in FUNDING_RULES if r.name == "landing_is_accounted_for")
-    assert offenders(migrated, accounted) == []
+    assert offenders(emptied, accounted) == []
 
 
-def test_what_is_not_settled_never_leaves_landing(migrated: Client, exchange: SandboxExchanges) -> None:
-    put(migrated, grid(8), is_settled=False)
-    judge(migrated)
-    assert [count(migrated, t) for t in ("landing_funding_rates", "v_funding", "rejected_rows")] == [2, 0, 0]
-    migrated.command("TRUNCATE TABLE analytics.landing_funding_rates")
-    migrated.command("TRUNCATE TABLE analytics.ingest_batches")
+def test_what_is_not_settled_never_leaves_landing(emptied: Client, exchange: SandboxExchanges) -> None:
+    put(emptied, grid(8), is_settled=False)
+    judge(emptied)
+    assert [count(emptied, t) for t in ("landing_funding_rates", "v_funding", "rejected_rows")] == [2, 0, 0]
+    emptied.command("TRUNCATE TABLE analytics.landing_funding_rates")
+    emptied.command("TRUNCATE TABLE analytics.ingest_batches")
     soon = dt.datetime(2025, 6, 1, 16, 4, 30, tzinfo=dt.UTC)  # a rate is listed some time after its settlement
     with sandbox.start(now=soon, budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
-        refresh(migrated, own)
-    assert count(migrated, "v_funding") == 3 * 2
+        refresh(emptied, own)
+    assert count(emptied, "v_funding") == 3 * 2
     with sandbox.start(now=soon + dt.timedelta(minutes=2), budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
-        refresh(migrated, own)
-        assert count(migrated, "v_funding") == 3 * 3
+        refresh(emptied, own)
+        assert count(emptied, "v_funding") == 3 * 3
 
 
-def test_a_rate_is_held_against_the_cap_of_its_own_time(migrated: Client) -> None:
+def test_a_rate_is_held_against_the_cap_of_its_own_time(emptied: Client) -> None:
     """5 % until the venue was first asked for its cap; then each cap for as long as it held."""
     listing = {"venue": "binance_perp", "symbol": "BTC/USDT", "funding_rate_cap": 0.003, "funding_rate_floor": -0.002}
     for days, changes in ((2, {}), (4, {"funding_rate_cap": 0.02}), (6, {"funding_rate_cap": None})):
         row = listing | {"valid_from": PART.start_time + dt.timedelta(days=days)} | changes
-        migrated.insert("analytics.instruments", [list(row.values())], column_names=list(row))
-    put(migrated, grid(*[8] * 23)[::3], rate=0.01)
-    put(migrated, grid(*[8] * 23)[1::3], rate=-0.0025)
-    judge(migrated)
-    frame = Research(migrated, UNIVERSE).funding_rates(KEY, FIRST, FIRST + dt.timedelta(days=8))
+        emptied.insert("analytics.instruments", [list(row.values())], column_names=list(row))
+    put(emptied, grid(*[8] * 23)[::3], rate=0.01)
+    put(emptied, grid(*[8] * 23)[1::3], rate=-0.0025)
+    judge(emptied)
+    frame = Research(emptied, UNIVERSE).funding_rates(KEY, FIRST, FIRST + dt.timedelta(days=8))
     up, down = frame[frame["rate"] > 0], frame[frame["rate"] < 0]
     assert up["rate_bound"].tolist() == [0.05, 0.05, 0.003, 0.003, 0.02, 0.02, 0.05, 0.05]
     assert up["is_out_of_bounds"].tolist() == [False, False, True, True, False, False, False, False]
@@ -272,8 +272,8 @@ def test_a_frame_has_the_promised_form(filled: Client) -> None:
         research.funding_rates(KEY, "2025-06-02", "2025-06-02")
 
 
-def test_a_run_of_dagster_publishes_and_checks(migrated: Client, exchange: SandboxExchanges) -> None:
-    resources = {"warehouse": migrated, "exchanges": exchange, "universe": UNIVERSE}
+def test_a_run_of_dagster_publishes_and_checks(emptied: Client, exchange: SandboxExchanges) -> None:
+    resources = {"warehouse": emptied, "exchanges": exchange, "universe": UNIVERSE}
     part = Rectangle(UNIVERSE.select(["bybit_perp.*"]), FIRST, FIRST + dt.timedelta(days=2))
     with dg.DagsterInstance.ephemeral() as instance:
         result = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def().execute_in_process(
@@ -284,7 +284,7 @@ def test_a_run_of_dagster_publishes_and_checks(migrated: Client, exchange: Sandb
     assert len(done) == 5 * 2
     evaluated = {(e.asset_key.to_user_string(), e.check_name): e.passed for e in result.get_asset_check_evaluations()}
     assert evaluated == {(r.asset, r.name): True for r in FUNDING_RULES}
-    assert count(migrated, "v_funding") == 4 * 2 * 3 + 2 * 6  # the sandbox's XRP settles every four hours
+    assert count(emptied, "v_funding") == 4 * 2 * 3 + 2 * 6  # the sandbox's XRP settles every four hours
 
 
 def test_a_universe_without_perpetuals_has_a_graph() -> None:

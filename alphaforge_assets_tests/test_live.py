@@ -77,24 +77,24 @@ def last_bar(client: Client, interval: str = "1m") -> dt.datetime:
 
 
 def test_a_tail_brings_what_has_closed_since_yesterday_and_then_only_what_is_new(
-    migrated: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: SandboxExchanges, tmp_path: Path
 ) -> None:
-    first = tail(migrated, venues, tmp_path)
+    first = tail(emptied, venues, tmp_path)
     assert not any(t.failed or t.unreachable for t in first.values())
-    assert last_bar(migrated) == NOW.replace(minute=2, second=0)  # 10:03 is still open
-    assert last_bar(migrated, "1h") == NOW.replace(hour=9, minute=0, second=0)
-    assert digest(migrated)[0] == 4 * (1440 + 24 + 603 + 10)
-    settled = migrated.query("SELECT count(), max(timestamp) FROM analytics.v_funding", tz_mode="aware").result_rows[0]
+    assert last_bar(emptied) == NOW.replace(minute=2, second=0)  # 10:03 is still open
+    assert last_bar(emptied, "1h") == NOW.replace(hour=9, minute=0, second=0)
+    assert digest(emptied)[0] == 4 * (1440 + 24 + 603 + 10)
+    settled = emptied.query("SELECT count(), max(timestamp) FROM analytics.v_funding", tz_mode="aware").result_rows[0]
     assert settled == (2 * 5, NOW.replace(hour=8, minute=0, second=0))
     before = requests_of(venues.url)[-1]["n"]
-    tail(migrated, venues, tmp_path)
+    tail(emptied, venues, tmp_path)
     assert {r["path"] for r in requests_of(venues.url, before)} == {"/api/v3/time", "/api/v5/public/time"}
     set_clock(venues, NOW + dt.timedelta(minutes=5))
-    later = tail(migrated, venues, tmp_path)
+    later = tail(emptied, venues, tmp_path)
     assert sum(t.landed["bars"].rows for t in later.values()) == 4 * 5
     assert sum(t.landed["bars"].requests for t in later.values()) == 4
-    assert last_bar(migrated) == NOW.replace(minute=7, second=0)
-    assert count(migrated, "bars_history") == digest(migrated)[0]
+    assert last_bar(emptied) == NOW.replace(minute=7, second=0)
+    assert count(emptied, "bars_history") == digest(emptied)[0]
 
 
 @pytest.mark.parametrize("on", [True, False])
@@ -124,58 +124,58 @@ def test_a_failed_run_goes_on_without_the_instruments_it_names() -> None:
     assert sensors.left_of(covered, {i.key for i in UNIVERSE.instruments}, BARS, UNIVERSE) == []
 
 
-def test_funding_is_asked_for_once_an_hour(migrated: Client, venues: SandboxExchanges, tmp_path: Path) -> None:
-    tail(migrated, venues, tmp_path)
+def test_funding_is_asked_for_once_an_hour(emptied: Client, venues: SandboxExchanges, tmp_path: Path) -> None:
+    tail(emptied, venues, tmp_path)
     set_clock(venues, dt.datetime(2025, 6, 2, 16, 4, tzinfo=dt.UTC))
-    tail(migrated, venues, tmp_path)
+    tail(emptied, venues, tmp_path)
     set_clock(venues, dt.datetime(2025, 6, 2, 16, 10, tzinfo=dt.UTC))
-    assert tail(migrated, venues, tmp_path)["okx_perp"].landed["funding_rates"].rows == 2
+    assert tail(emptied, venues, tmp_path)["okx_perp"].landed["funding_rates"].rows == 2
     set_clock(venues, dt.datetime(2025, 6, 2, 16, 55, tzinfo=dt.UTC))
-    assert tail(migrated, venues, tmp_path)["okx_perp"].landed["funding_rates"].requests == 0
+    assert tail(emptied, venues, tmp_path)["okx_perp"].landed["funding_rates"].requests == 0
 
 
 def test_a_bar_fetched_moments_after_its_close_is_asked_for_once_more(
-    migrated: Client, exchange: SandboxExchanges, tmp_path: Path
+    emptied: Client, exchange: SandboxExchanges, tmp_path: Path
 ) -> None:
     """Whether a venue was done with it is known by the clock, so this one is the real one."""
     with sandbox.start(budget_scale=LIFTED) as url:
         venues = SandboxExchanges(url, exchange.governor_file)
         while not 6 <= dt.datetime.now(dt.UTC).second < 40:  # the last bar is some seconds old, and no minute
             time.sleep(0.5)
-        tail(migrated, venues, tmp_path)
-        closed = last_bar(migrated)
+        tail(emptied, venues, tmp_path)
+        closed = last_bar(emptied)
         revised = {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m", "volume": "123456789"}
         for ago in (0, 10):
             opened = closed - dt.timedelta(minutes=ago)
             post(url, "/_revise", revised | {"open_time": int(opened.timestamp() * 1000)})
-        tail(migrated, venues, tmp_path)
-    found = migrated.query(
+        tail(emptied, venues, tmp_path)
+    found = emptied.query(
         "SELECT timestamp FROM analytics.bars_history WHERE volume = 123456789", tz_mode="aware"
     ).result_rows
     assert found == [(closed,)]  # the older one is final: a refetch would see it
 
 
 def test_one_venue_down_or_one_instrument_of_nonsense_holds_back_nobody_and_heals(
-    migrated: Client, venues: SandboxExchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emptied: Client, venues: SandboxExchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "PATIENCE", live.Patience(request_s=2, total_s=2, attempts=2))
     fault(venues.url, path="/api/v5/public/time", kind="status", status=503, times=100)
     fault(venues.url, path="/api/v3/klines", symbol="ETHUSDT", kind="garbage", times=100)
-    tails = tail(migrated, venues, tmp_path)
+    tails = tail(emptied, venues, tmp_path)
     assert "VenueUnavailable" in tails["okx_perp"].unreachable
     assert set(tails["binance_spot"].failed) == {"binance_spot.ETH-USDT"}
-    assert digest(migrated)[0] == 1440 + 24 + 603 + 10
+    assert digest(emptied)[0] == 1440 + 24 + 603 + 10
     failed = "SELECT DISTINCT venue, symbol FROM analytics.ingest_batches WHERE status = 'failed' ORDER BY 1, 2"
-    assert migrated.query(failed).result_rows == [
+    assert emptied.query(failed).result_rows == [
         ("binance_spot", "ETH/USDT"),
         ("okx_perp", "BTC/USDT"),
         ("okx_perp", "ETH/USDT"),
     ]
     call(f"{venues.url}/_faults", method="DELETE")
     venues.governor_file.unlink()  # the breaker would hold back the next try for a while
-    healed = tail(migrated, venues, tmp_path)
+    healed = tail(emptied, venues, tmp_path)
     assert not any(t.failed or t.unreachable for t in healed.values())
-    assert digest(migrated)[0] == 4 * (1440 + 24 + 603 + 10)
+    assert digest(emptied)[0] == 4 * (1440 + 24 + 603 + 10)
 
 
 def refresh(client: Client, venues: SandboxExchanges, part: Rectangle, dataset: Dataset, lock: live.Lock) -> None:
@@ -188,7 +188,7 @@ def refresh(client: Client, venues: SandboxExchanges, part: Rectangle, dataset: 
 
 
 def test_a_tail_and_a_backfill_at_once_leave_every_version_once(
-    migrated: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: SandboxExchanges, tmp_path: Path
 ) -> None:
     days = Rectangle(UNIVERSE.instruments, DAY - dt.timedelta(days=3), DAY + dt.timedelta(days=1))
     perpetuals = Rectangle(UNIVERSE.instruments[2:], days.start, days.end)
@@ -200,33 +200,33 @@ def test_a_tail_and_a_backfill_at_once_leave_every_version_once(
         for minutes in (0, 5):
             set_clock(venues, NOW + dt.timedelta(minutes=minutes))
             runs = [
-                pool.submit(live.tail, migrated, venues, UNIVERSE, run_id="tail", lock=lock),  # type: ignore[arg-type]
-                pool.submit(live.tail, migrated, venues, UNIVERSE, run_id="other", lock=lock),  # type: ignore[arg-type]
-                pool.submit(refresh, migrated, venues, days, BARS, lock),
-                pool.submit(refresh, migrated, venues, perpetuals, FUNDING_RATES, lock),
+                pool.submit(live.tail, emptied, venues, UNIVERSE, run_id="tail", lock=lock),  # type: ignore[arg-type]
+                pool.submit(live.tail, emptied, venues, UNIVERSE, run_id="other", lock=lock),  # type: ignore[arg-type]
+                pool.submit(refresh, emptied, venues, days, BARS, lock),
+                pool.submit(refresh, emptied, venues, perpetuals, FUNDING_RATES, lock),
             ]
             for run in runs:
                 run.result()
     expected = 4 * (3 * (1440 + 24) + 608 + 10)
-    assert digest(migrated)[0] == expected
-    assert count(migrated, "bars_history") == expected  # without FINAL: nothing was written twice
-    assert count(migrated, "funding_rates_history") == 2 * (3 * 3 + 2)
+    assert digest(emptied)[0] == expected
+    assert count(emptied, "bars_history") == expected  # without FINAL: nothing was written twice
+    assert count(emptied, "funding_rates_history") == 2 * (3 * 3 + 2)
 
 
 def test_a_day_is_over_when_a_venue_has_answered_from_after_it(
-    migrated: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: SandboxExchanges, tmp_path: Path
 ) -> None:
     now = dt.datetime.now(dt.UTC)
-    assert closed_until(migrated, BARS, UNIVERSE, now) == {}
+    assert closed_until(emptied, BARS, UNIVERSE, now) == {}
     set_clock(venues, dt.datetime(2025, 6, 3, 0, 0, 30, tzinfo=dt.UTC))
-    tail(migrated, venues, tmp_path)
-    assert set(closed_until(migrated, BARS, UNIVERSE, now).values()) == {DAY}
+    tail(emptied, venues, tmp_path)
+    assert set(closed_until(emptied, BARS, UNIVERSE, now).values()) == {DAY}
     set_clock(venues, dt.datetime(2025, 6, 3, 0, 5, 10, tzinfo=dt.UTC))
-    tail(migrated, venues, tmp_path)
+    tail(emptied, venues, tmp_path)
     tomorrow = DAY + dt.timedelta(days=1)
-    assert closed_until(migrated, BARS, UNIVERSE, now) == {"binance_spot": tomorrow, "okx_perp": tomorrow}
-    assert closed_until(migrated, FUNDING_RATES, UNIVERSE, now) == {"okx_perp": tomorrow}
-    assert closed_until(migrated, FEAR_GREED_INDEX, UNIVERSE, now) == {FEAR_GREED.venue: tomorrow}
+    assert closed_until(emptied, BARS, UNIVERSE, now) == {"binance_spot": tomorrow, "okx_perp": tomorrow}
+    assert closed_until(emptied, FUNDING_RATES, UNIVERSE, now) == {"okx_perp": tomorrow}
+    assert closed_until(emptied, FEAR_GREED_INDEX, UNIVERSE, now) == {FEAR_GREED.venue: tomorrow}
 
 
 def test_days_are_closed_once_and_after_a_downtime_in_one_range() -> None:
@@ -257,10 +257,10 @@ def test_without_a_memory_it_goes_on_at_the_last_materialized_day_and_never_fart
 
 
 def test_the_job_publishes_says_who_failed_and_costs_few_events(
-    migrated: Client, venues: SandboxExchanges, monkeypatch: pytest.MonkeyPatch
+    emptied: Client, venues: SandboxExchanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "PATIENCE", live.Patience(request_s=2, total_s=2, attempts=2))
-    resources = {"warehouse": migrated, "exchanges": venues, "universe": UNIVERSE}
+    resources = {"warehouse": emptied, "exchanges": venues, "universe": UNIVERSE}
     job = build(UNIVERSE, resources).resolve_job_def("live_tail")
     with dg.DagsterInstance.ephemeral() as instance:
         good = job.execute_in_process(instance=instance)
@@ -269,19 +269,19 @@ def test_the_job_publishes_says_who_failed_and_costs_few_events(
         latest = instance.get_latest_materialization_event(dg.AssetKey("bars"))
         assert latest
         assert latest.asset_materialization
-        assert latest.asset_materialization.metadata["dagster/row_count"].value == count(migrated, "bars")
+        assert latest.asset_materialization.metadata["dagster/row_count"].value == count(emptied, "bars")
         monkeypatch.setenv("ALPHAFORGE_VENUES", venues.url)
-        audit.record_finished(migrated, instance, UNIVERSE, settings_from_environment())
-        (row,) = migrated.query("SELECT * FROM analytics.v_runs").named_results()
+        audit.record_finished(emptied, instance, UNIVERSE, settings_from_environment())
+        (row,) = emptied.query("SELECT * FROM analytics.v_runs").named_results()
         assert (row["job"], row["datasets"], row["outcome"]) == ("live_tail", ["bars", "funding_rates"], "success")
-        (published,) = migrated.query("SELECT count() FROM analytics.bars_history").result_columns[0]
+        (published,) = emptied.query("SELECT count() FROM analytics.bars_history").result_columns[0]
         assert row["rows_out"] >= published > 0
         assert row["instruments"] == [i.key for i in UNIVERSE.instruments]
         fault(venues.url, path="/api/v5/public/time", kind="status", status=503, times=100)
         set_clock(venues, NOW + dt.timedelta(minutes=5))
         bad = job.execute_in_process(instance=instance, raise_on_error=False)
         assert not bad.success
-        assert last_bar(migrated) == NOW.replace(minute=7, second=0)  # binance went on
+        assert last_bar(emptied) == NOW.replace(minute=7, second=0)  # binance went on
         run = instance.get_run_by_id(bad.run_id)
         assert run
         assert "okx_perp.BTC-USDT" in run.tags[live.FAILED_TAG]
@@ -293,9 +293,9 @@ def test_the_job_publishes_says_who_failed_and_costs_few_events(
 
 
 def test_old_runs_of_the_tail_are_forgotten_and_no_others(
-    migrated: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: SandboxExchanges, tmp_path: Path
 ) -> None:
-    resources = {"warehouse": migrated, "exchanges": venues, "universe": UNIVERSE}
+    resources = {"warehouse": emptied, "exchanges": venues, "universe": UNIVERSE}
     definitions = build(UNIVERSE, resources)
     root = tmp_path / "dagster"
     root.mkdir()
@@ -312,15 +312,15 @@ def test_old_runs_of_the_tail_are_forgotten_and_no_others(
 
 
 def test_funding_that_a_venue_no_longer_keeps_is_a_gap_and_asked_for_by_the_year(
-    migrated: Client, venues: SandboxExchanges
+    emptied: Client, venues: SandboxExchanges
 ) -> None:
     def ask(instrument: Instrument, start: dt.date) -> None:
         part = Rectangle((instrument,), start, DAY)
-        landed = land(migrated, venues, part, FUNDING_RATES, ("",), run_id="test")  # type: ignore[arg-type]
+        landed = land(emptied, venues, part, FUNDING_RATES, ("",), run_id="test")  # type: ignore[arg-type]
         assert landed.failures == []
 
     def gaps() -> list[tuple[dt.date, dt.date, str]]:
-        found = migrated.query(
+        found = emptied.query(
             "SELECT toDate(gap_start), toDate(gap_end), verdict FROM analytics.v_gaps"
             " WHERE dataset = 'funding_rates' AND is_open ORDER BY 1"
         ).result_rows
@@ -334,5 +334,5 @@ def test_funding_that_a_venue_no_longer_keeps_is_a_gap_and_asked_for_by_the_year
     assert abs((end - lost_until).days) <= 2
     ask(OKX, dt.date(2024, 12, 1))
     assert gaps() == [(dt.date(2024, 12, 1), end, verdict)]
-    windows = migrated.query("SELECT window_start, window_end FROM analytics.ingest_batches ORDER BY 1").result_rows
+    windows = emptied.query("SELECT window_start, window_end FROM analytics.ingest_batches ORDER BY 1").result_rows
     assert [(a.month, b.month) for a, b in windows] == [(12, 1), (1, 2), (2, 6)]  # cut at the year, not at months

@@ -61,48 +61,48 @@ def count(client: Client, table: str) -> int:
     )
 
 
-def test_six_venues_arrive_whole_and_a_rerun_is_identity(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_six_venues_arrive_whole_and_a_rerun_is_identity(emptied: Client, exchange: SandboxExchanges) -> None:
     part = covered(["*.BTC-USDT"])
-    landed = refresh(migrated, exchange, part)
+    landed = refresh(emptied, exchange, part)
     assert landed.failures == []
-    assert digest(migrated)[0] == 6 * (1440 + 24) == landed.rows
-    before = digest(migrated)
-    again = refresh(migrated, exchange, part)
+    assert digest(emptied)[0] == 6 * (1440 + 24) == landed.rows
+    before = digest(emptied)
+    again = refresh(emptied, exchange, part)
     assert (again.rows, again.requests) == (0, 0)
-    assert digest(migrated) == before
-    assert count(migrated, "bars_history") == landed.rows
+    assert digest(emptied) == before
+    assert count(emptied, "bars_history") == landed.rows
 
 
-def test_a_refetch_of_unchanged_data_publishes_nothing(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_refetch_of_unchanged_data_publishes_nothing(emptied: Client, exchange: SandboxExchanges) -> None:
     part = covered(["bybit_spot.ETH-USDT"])
-    first = refresh(migrated, exchange, part)
-    second = refresh(migrated, exchange, part, refetch=True)
+    first = refresh(emptied, exchange, part)
+    second = refresh(emptied, exchange, part, refetch=True)
     assert second.rows == first.rows  # asked again, and kept in landing
-    assert count(migrated, "landing_bars") == 2 * first.rows
-    assert count(migrated, "bars_history") == first.rows
+    assert count(emptied, "landing_bars") == 2 * first.rows
+    assert count(emptied, "bars_history") == first.rows
 
 
-def test_a_bar_that_changes_and_changes_back_has_three_versions(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_bar_that_changes_and_changes_back_has_three_versions(emptied: Client, exchange: SandboxExchanges) -> None:
     part = covered(["binance_spot.BTC-USDT"])
     when = dt.datetime(2025, 6, 1, 12, 30, tzinfo=dt.UTC)
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
-        refresh(migrated, own, part)
-        before = digest(migrated)
-        original = value_at(migrated, when)
+        refresh(emptied, own, part)
+        before = digest(emptied)
+        original = value_at(emptied, when)
         for close in (original + 1.0, original):
             bar = {"venue": "binance_spot", "symbol": "BTC/USDT", "interval": "1m"}
             post(url, "/_revise", bar | {"open_time": int(when.timestamp() * 1000), "close": str(close)})
-            refresh(migrated, own, part, refetch=True)
-            assert value_at(migrated, when) == close
-    assert digest(migrated) == before
-    versions = migrated.query(
+            refresh(emptied, own, part, refetch=True)
+            assert value_at(emptied, when) == close
+    assert digest(emptied) == before
+    versions = emptied.query(
         "SELECT close FROM analytics.bars_history WHERE interval = '1m' AND timestamp = {t:DateTime64(3, 'UTC')}"
         " ORDER BY published_at",
         parameters={"t": when},
     ).result_columns[0]
     assert list(versions) == [original, original + 1.0, original]
-    assert count(migrated, "bars_history") == before[0] + 2
+    assert count(emptied, "bars_history") == before[0] + 2
 
 
 def value_at(client: Client, when: dt.datetime) -> float:
@@ -121,46 +121,46 @@ def post(url: str, path: str, body: dict[str, object]) -> None:
 
 
 def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(
-    migrated: Client, exchange: SandboxExchanges
+    emptied: Client, exchange: SandboxExchanges
 ) -> None:
     part = covered(["*.ETH-USDT"])
     noon = dt.datetime(2025, 6, 1, 12, 0, 30, tzinfo=dt.UTC)
     with sandbox.start(now=noon, budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
-        refresh(migrated, own, part)
-        assert digest(migrated)[0] == 6 * (720 + 12)
-        refresh(migrated, own, part)
-        assert digest(migrated)[0] == 6 * (720 + 12)
+        refresh(emptied, own, part)
+        assert digest(emptied)[0] == 6 * (720 + 12)
+        refresh(emptied, own, part)
+        assert digest(emptied)[0] == 6 * (720 + 12)
         post(url, "/_clock", {"now": "2025-06-01T12:01:10Z"})
-        refresh(migrated, own, part)
-        assert digest(migrated)[0] == 6 * (721 + 12)
+        refresh(emptied, own, part)
+        assert digest(emptied)[0] == 6 * (721 + 12)
         post(url, "/_clock", {"now": "2025-06-02T00:00:10Z"})
-        refresh(migrated, own, part)
-    assert digest(migrated)[0] == 6 * (1440 + 24)
-    assert count(migrated, "bars_history") == 6 * (1440 + 24)
+        refresh(emptied, own, part)
+    assert digest(emptied)[0] == 6 * (1440 + 24)
+    assert count(emptied, "bars_history") == 6 * (1440 + 24)
 
 
 def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(
-    migrated: Client, exchange: SandboxExchanges
+    emptied: Client, exchange: SandboxExchanges
 ) -> None:
     part = covered(["*.SOL-USDT"])
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
         own = SandboxExchanges(url, exchange.governor_file)
         for path in ("/v5/market/kline", "/v5/market/time"):
             post(url, "/_faults", {"path": path, "kind": "status", "status": 451, "times": 1000})
-        landed = refresh(migrated, own, part)
+        landed = refresh(emptied, own, part)
         assert {f.window.instrument.venue for f in landed.failures} == {"bybit_spot", "bybit_perp"}
-        assert digest(migrated)[0] == 4 * (1440 + 24)
+        assert digest(emptied)[0] == 4 * (1440 + 24)
         request = urllib.request.Request(url + "/_faults", method="DELETE")
         with urllib.request.urlopen(request, timeout=10):
             pass
-        again = refresh(migrated, own, part)
+        again = refresh(emptied, own, part)
     assert again.failures == []
     assert again.rows == 2 * (1440 + 24)
-    assert digest(migrated)[0] == 6 * (1440 + 24)
+    assert digest(emptied)[0] == 6 * (1440 + 24)
 
 
-def test_an_unlisted_symbol_is_named_and_alone(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_an_unlisted_symbol_is_named_and_alone(emptied: Client, exchange: SandboxExchanges) -> None:
     universe = Universe.model_validate(
         {
             "history_start": dt.date(2025, 1, 1),
@@ -169,30 +169,30 @@ def test_an_unlisted_symbol_is_named_and_alone(migrated: Client, exchange: Sandb
         }
     )
     part = Rectangle(universe.instruments, DAY, DAY + dt.timedelta(days=1))
-    landed = refresh(migrated, exchange, part, universe)
+    landed = refresh(emptied, exchange, part, universe)
     assert [(f.window.instrument.symbol, "does not list" in f.error) for f in landed.failures] == [
         ("NOSUCH/USDT", True)
     ]
-    assert digest(migrated)[0] == 24
+    assert digest(emptied)[0] == 24
 
 
-def test_live_and_sandbox_data_never_share_a_warehouse(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_live_and_sandbox_data_never_share_a_warehouse(emptied: Client, exchange: SandboxExchanges) -> None:
     part = covered(["okx_perp.BTC-USDT"])
-    refresh(migrated, exchange, part)
+    refresh(emptied, exchange, part)
     live = SandboxExchanges(exchange.url, exchange.governor_file, origin="live")
     with pytest.raises(Permanent, match="holds sandbox data"):
-        refresh(migrated, live, covered(["okx_perp.BTC-USDT"], days=2))
+        refresh(emptied, live, covered(["okx_perp.BTC-USDT"], days=2))
 
 
-def test_two_runs_at_once_publish_what_one_would(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_two_runs_at_once_publish_what_one_would(emptied: Client, exchange: SandboxExchanges) -> None:
     part = covered(["binance_spot.*"])
     with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(refresh, migrated, exchange, part) for _ in range(2)]
+        both = [pool.submit(refresh, emptied, exchange, part) for _ in range(2)]
         assert [b.result().failures for b in both] == [[], []]
-    assert digest(migrated)[0] == 6 * (1440 + 24)
-    refresh(migrated, exchange, part)
+    assert digest(emptied)[0] == 6 * (1440 + 24)
+    refresh(emptied, exchange, part)
     final = "SELECT count() FROM analytics.bars_history FINAL"
-    assert migrated.query(final).result_rows[0][0] == 6 * (1440 + 24)
+    assert emptied.query(final).result_rows[0][0] == 6 * (1440 + 24)
 
 
 @hypothesis.settings(max_examples=6, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
@@ -202,16 +202,16 @@ def test_two_runs_at_once_publish_what_one_would(migrated: Client, exchange: San
     )
 )
 def test_any_order_of_overlapping_runs_gives_the_same_bars(
-    migrated: Client, exchange: SandboxExchanges, runs: list[tuple[int, int, bool]]
+    emptied: Client, exchange: SandboxExchanges, runs: list[tuple[int, int, bool]]
 ) -> None:
-    empty(migrated)
+    empty(emptied)
     for first, days, again in runs:
         part = covered(["okx_spot.XRP-USDT", "okx_spot.SOL-BTC"], DAY + dt.timedelta(days=first), days)
-        refresh(migrated, exchange, part, refetch=again)
-    disturbed = digest(migrated)
-    empty(migrated)
-    refresh(migrated, exchange, covered(["okx_spot.XRP-USDT", "okx_spot.SOL-BTC"], DAY, 10))
-    assert disturbed == digest(migrated)
+        refresh(emptied, exchange, part, refetch=again)
+    disturbed = digest(emptied)
+    empty(emptied)
+    refresh(emptied, exchange, covered(["okx_spot.XRP-USDT", "okx_spot.SOL-BTC"], DAY, 10))
+    assert disturbed == digest(emptied)
 
 
 def empty(client: Client) -> None:

@@ -26,7 +26,7 @@ PLACES_SHOWN_MAX = 50
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", help="The name of a snapshot.")
 @click.option("--datasets", default="bars", show_default=True, help="Comma-separated: bars, funding_rates, …")
 @click.option(
     "--instruments", multiple=True, help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas."
@@ -96,7 +96,7 @@ def snapshots(as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", help="The name of a snapshot.")
 def verify(name: str) -> None:
     """Prove by its hashes that a snapshot still is what was pinned: every row is read and hashed again.
 
@@ -117,8 +117,8 @@ def verify(name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("other", required=False)
+@click.argument("name", help="The name of a snapshot.")
+@click.argument("other", required=False, help="The other one; without it, what is there now.")
 @click.option(
     "--rows", "rows_max", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many rows to show."
 )
@@ -146,7 +146,7 @@ def diff(name: str, other: str | None, rows_max: int, as_csv: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", help="The name of a snapshot.")
 @click.option("--yes", is_flag=True, help="Do not ask for the name again.")
 def unpin(name: str, yes: bool) -> None:
     """Take the name off a snapshot. Its rows stay in history, and a trace of it in analytics.snapshots."""
