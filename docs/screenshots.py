@@ -156,13 +156,21 @@ VIEWS = (
     ),
     View(
         "report",
-        f"/reports/{LAST}/index.html",
-        ("Coverage",),
+        f"/reports/{LAST}/report.html",
+        ("instruments on 4 venues",),
         "The report itself: one page that needs no network, to be sent to people outside.",
         1200,
         1700,
     ),
-    View("report-dark", f"/reports/{LAST}/index.html", ("Coverage",), "The same at night.", 1200, 900, "dark"),
+    View(
+        "report-dark",
+        f"/reports/{LAST}/report.html",
+        ("instruments on 4 venues",),
+        "The same at night.",
+        1200,
+        900,
+        "dark",
+    ),
 )
 COMMANDS = (
     Command("status", ("status",), "What there is: first and last bar, rows, missing bars, score."),
