@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from alphaforge_assets.checks import RULES
-from alphaforge_assets_tests.installed import BACKFILL_S_MAX, ENDS, Filled, until
+from alphaforge_assets_tests.installed import Filled
 
 pytestmark = pytest.mark.browser
 
@@ -142,31 +142,3 @@ def test_backfill_sensor_and_deployment_pages_load(seen: Seen, filled_up: Filled
     seen.picture("daemons")
     seen.open("/locations", "alphaforge", "Loaded")
     seen.picture("locations")
-
-
-@pytest.mark.parametrize(
-    ("asset", "words"),
-    [
-        ("coverage", ("analytics.coverage", "team:market-data", "score")),
-        ("gaps", ("analytics.gaps", "team:market-data", "evidence")),
-        ("runs", ("analytics.runs", "team:market-data", "code_version")),
-        ("snapshots", ("analytics.snapshots", "team:market-data", "pinned_at")),
-        ("v_gaps", ("analytics.v_gaps", "team:market-data", "verdict")),
-        ("v_runs", ("analytics.v_runs", "team:market-data", "duration_s")),
-    ],
-)
-def test_every_kind_of_asset_says_what_it_is(asset: str, words: tuple[str, ...], seen: Seen) -> None:
-    seen.page.set_viewport_size({"width": 1500, "height": 2000})
-    seen.open(f"/assets/{asset}?view=overview", *words)
-    seen.picture(asset)
-
-
-def test_report_opens_from_its_asset(seen: Seen, filled_up: Filled) -> None:
-    up, day = filled_up.up, filled_up.days[0]
-    backfill = up.backfill(("quality_report",), [day])
-    until(lambda: up.backfill_state(backfill)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)
-    seen.open("/assets/quality_report?view=overview", "headline", "standing")
-    seen.picture("report-asset")
-    address = seen.page.get_by_role("link", name=f"/reports/{day}/index.html").get_attribute("href")
-    seen.open(str(address), "okx_perp.BTC-USDT")
-    seen.picture("report")
