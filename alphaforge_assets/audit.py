@@ -32,6 +32,7 @@ from alphaforge_assets.warehouse import statements
 
 TRIGGER_TAG = "alphaforge/trigger"
 PERSON_TAG = "user"  # Dagster's own name for it
+LIVE_TAIL = "live_tail"  # the job whose runs select no assets, and cover what they asked for
 RECORD_EVERY_S = 30
 PAGE = 200
 ERROR_LENGTH_MAX = 2_000
@@ -161,7 +162,7 @@ def _row(
     covered = _covered(run.tags, datasets, universe)
     (asked,) = statements.rows(client, "reads/run_asked", run=run.run_id)
     days, named = (asked.pop("asked_from"), asked.pop("asked_until")), asked.pop("asked_datasets")
-    if not assets and asked["windows"]:  # the live tail: what it covered is what it asked for
+    if run.job_name == LIVE_TAIL and asked["windows"]:  # what it covered is what it asked for
         datasets, covered = [DATASETS[name] for name in sorted(named)], _asked_for(days, universe)
     row = _identity(settings, run.run_config) | times | asked | _trigger(run.tags)
     row |= {

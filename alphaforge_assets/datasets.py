@@ -33,6 +33,7 @@ class Dataset:
     intervals: Callable[[Universe], Sequence[str]]
     ask: Callable[[Any, str, Window, dt.datetime], "Future[Fetched]"]
     rows_a_day_max: Callable[[Sequence[str]], int]  # of one instrument, on those intervals
+    view: str  # what researchers read it through
     only: Instrument | None = None
     # What came about later than this is left for the next run: venues are not done with it yet.
     settle: dt.timedelta = dt.timedelta(seconds=5)
@@ -71,6 +72,7 @@ def _ask_bars(
 
 BARS = Dataset(
     name="bars",
+    view="v_bars",
     keeps=lambda instrument: True,
     intervals=lambda universe: universe.intervals,
     ask=_ask_bars,
@@ -87,6 +89,7 @@ def _ask_fear_greed(index: Index, name: str, window: Window, closed_before: dt.d
 
 FEAR_GREED_INDEX = Dataset(
     name="fear_greed_index",
+    view="v_fear_greed",
     keeps=lambda instrument: False,
     intervals=lambda universe: ("1d",),
     ask=_ask_fear_greed,
@@ -105,6 +108,7 @@ def _ask_funding_rates(
 
 FUNDING_RATES = Dataset(
     name="funding_rates",
+    view="v_funding",
     keeps=lambda instrument: instrument.is_perpetual,
     intervals=lambda universe: NO_GRID,  # it differs by symbol and changes: observed, never assumed
     ask=_ask_funding_rates,

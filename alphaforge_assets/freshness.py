@@ -40,14 +40,15 @@ TEMPOS = {
     FEAR_GREED_INDEX.name: Tempo(late=dt.timedelta(hours=6), silent=dt.timedelta(hours=6)),
 }
 
-# The live tail materializes these two marts every four minutes, whatever came: three runs missed, then six.
+# The live tail materializes what researchers read of these every four minutes, whatever came: three runs missed, then
+# six.
 TAILED = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(minutes=30), warn_window=dt.timedelta(minutes=15))
 # The others once a day: tables when a day closes, listings and Fear & Greed by their daily refresh. Two hours for a run
 # that waits for its turn or is tried again.
 DAILY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=26), warn_window=dt.timedelta(hours=25))
 POLICIES: Mapping[str, dg.FreshnessPolicy] = {
     **dict.fromkeys(("venues", "instruments", *(asset for d in DATASETS.values() for asset in d.run_assets)), DAILY),
-    **dict.fromkeys((BARS.name, FUNDING_RATES.name), TAILED),
+    **dict.fromkeys((BARS.view, FUNDING_RATES.view), TAILED),
 }
 
 

@@ -196,5 +196,5 @@ def test_every_table_that_is_kept_up_to_date_has_a_policy() -> None:
     specs = {s.key.to_user_string(): s for s in definitions().resolve_all_asset_specs()}
     found = {name: spec.freshness_policy for name, spec in specs.items() if spec.freshness_policy}
     assert found == freshness.POLICIES
-    assert found["bars"] == found["funding_rates"] == freshness.TAILED
+    assert found["v_bars"] == found["v_funding"] == freshness.TAILED
     assert found["landing_bars"] == found["fear_greed_index"] == found["instruments"] == freshness.DAILY
