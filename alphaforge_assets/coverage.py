@@ -1,6 +1,7 @@
 """What should be there, what is, and why the rest is not: gaps with a verdict, and a score a day of each series.
 
-The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason, and the asset.
+The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason, and the asset. Bars have a
+grid of their own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
 Verdicts, the most certain first: not_listed, delisted, retention_lost, we_missed (no answer), no_trades, venue_outage,
 unknown. Of these only we_missed and unknown are worth asking again, and once an outage that rests on one instrument.
@@ -99,9 +100,9 @@ def judge(
     judged = _with_concerned(client, covered, dataset, universe)
     if dataset.name != BARS.name:
         at = {"start": judged.start_time, "end": judged.end_time, "now": now or dt.datetime.now(dt.UTC)}
-        for name in ("gaps", "gaps_filled", "coverage"):
+        for name in ("coverage/slots/gaps", "coverage/slots/gaps_filled", "coverage/slots/coverage"):
             values = _values(judged.instruments, dataset, universe) | at
-            statements.execute(client, f"coverage/slots/{name}", comment, **values)
+            statements.execute(client, name, comment, **values)
         return
     rows_a_day = dataset.rows_a_day_max(dataset.intervals(universe))
     for start, end in judged.slices(rows_a_day):

@@ -340,6 +340,12 @@ class Daemon:
         self.resources = {"warehouse": client, "exchanges": exchanges, "universe": universe}
         self.definitions = build(universe, self.resources)
 
+    def run(self, job_name: str, part: Rectangle, instance: dg.DagsterInstance, *, must_succeed: bool = True) -> None:
+        """A backfill of a rectangle."""
+        job = self.definitions.resolve_job_def(job_name)
+        result = job.execute_in_process(instance=instance, tags=part.tags(), raise_on_error=must_succeed)
+        assert result.success or not must_succeed
+
     def tick(self, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
         sensor = self.definitions.resolve_sensor_def("heal_gaps")
         context = dg.build_sensor_context(instance=instance, resources=self.resources, definitions=self.definitions)

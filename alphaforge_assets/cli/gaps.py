@@ -1,6 +1,7 @@
 """`alphaforge gaps` and `alphaforge coverage`: what is missing and why, and how complete each series is."""
 
 import datetime as dt
+import fnmatch
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import Instrument, load_universe
+from alphaforge_assets.universe import FEAR_GREED, Instrument, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -38,9 +39,9 @@ def show_coverage(patterns: Sequence[str], as_json: bool) -> None:
 
 
 def scores(client: Client, instruments: Sequence[Instrument]) -> dict[tuple[str, str, str], float]:
-    """Mean score by (venue, symbol, interval)."""
+    """Mean score by (venue, symbol, interval), that of funding is called "funding"."""
     rows = statements.rows(client, "reads/coverage", instruments=[i.instrument_id for i in instruments])
-    return {(r["venue"], r["symbol"], r["interval"]): r["score"] for r in rows if r["dataset"] == "bars"}
+    return {(r["venue"], r["symbol"], _bar(r)): r["score"] for r in rows}
 
 
 def print_gaps(rows: Sequence[dict[str, Any]]) -> None:
@@ -53,7 +54,7 @@ def print_gaps(rows: Sequence[dict[str, Any]]) -> None:
     table.add_column("Verdict")
     for row in rows[:GAPS_SHOWN_MAX]:
         table.add_row(
-            f"{row['venue']}.{row['symbol'].replace('/', '-')}", row["interval"], minute(row["gap_start"]),
+            f"{row['venue']}.{row['symbol'].replace('/', '-')}", _bar(row), minute(row["gap_start"]),
             count(row["missing"]), _verdict(row),
         )  # fmt: skip
     screen.print(table)
@@ -78,7 +79,7 @@ def print_coverage(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         left = row["missing"] - row["explained"]
         table.add_row(
-            f"{row['venue']}.{row['symbol'].replace('/', '-')}", row["interval"], count(row["days"]),
+            f"{row['venue']}.{row['symbol'].replace('/', '-')}", _bar(row), count(row["days"]),
             count(row["expected"]), count(row["missing"]), f"[yellow]{count(left)}[/yellow]" if left else "0",
             f"{row['score']:.1f}", f"{row['score_min']:.1f}",
         )  # fmt: skip
@@ -91,10 +92,17 @@ def print_coverage(rows: Sequence[dict[str, Any]]) -> None:
 def _read(statement: str, patterns: Sequence[str], **parameters: Any) -> list[dict[str, Any]]:
     settings = settings_from_environment()
     kept = load_universe(settings.universe_file)
-    instruments = kept.select(patterns) if patterns else kept.instruments
+    of_exchanges = [p for p in patterns if not fnmatch.fnmatchcase(FEAR_GREED.key, p)]
+    instruments = kept.select(of_exchanges) if patterns else kept.instruments
+    if len(of_exchanges) < len(patterns) or not patterns:
+        instruments = (*instruments, FEAR_GREED)
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
         schema.ensure(client, settings)
         return statements.rows(client, statement, instruments=[i.instrument_id for i in instruments], **parameters)
+
+
+def _bar(row: dict[str, Any]) -> str:
+    return str(row["interval"]) or "funding"
 
 
 def _verdict(row: dict[str, Any]) -> str:

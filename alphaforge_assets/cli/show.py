@@ -104,7 +104,9 @@ def _fear_greed_rows(client: Client) -> list[dict[str, Any]]:
         instruments=[FEAR_GREED.instrument_id],
         now=dt.datetime.now(dt.UTC),
     )
-    return [{"instrument": FEAR_GREED.key, "score": None} | row for row in found]
+    scored = scores(client, [FEAR_GREED])
+    score = scored.get((FEAR_GREED.venue, FEAR_GREED.symbol, "1d"))
+    return [{"instrument": FEAR_GREED.key, "score": score} | row for row in found]
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:

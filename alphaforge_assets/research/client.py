@@ -332,7 +332,7 @@ class Research:
     def _told(
         self, statement: str, instrument: Instruments, interval: str | None, start: Moment, end: Moment, **more: Any
     ) -> pd.DataFrame:
-        chosen, _ = arguments.keys(instrument, tuple(i.key for i in self.universe.instruments))
+        chosen, _ = arguments.keys(instrument, (*(i.key for i in self.universe.instruments), FEAR_GREED.key))
         if interval is not None:
             arguments.interval(interval, self.universe.intervals)
         first, last = arguments.span(start, end)
