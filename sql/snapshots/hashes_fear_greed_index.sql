@@ -1,7 +1,7 @@
 -- What the rows of fear_greed_index were at one moment, a hash an instrument and month that does not depend on their order.
 -- Changing the hashed columns, their order or the functions breaks every snapshot there is. Rows are hashed before the old
 -- versions are dropped, because that runs in parallel and lets two numbers through the sort where there were 7 columns.
--- Two functions of different families, each a tenth of what sipHash128 costs on many columns. Of a tuple: a NULL among plain
+-- Two functions of different families, together about half of what sipHash128 costs on many columns. Of a tuple: a NULL among plain
 -- arguments makes the hash NULL, and in a tuple it is told from 0.
 SELECT
     instrument_id, '' AS bar, toStartOfMonth(timestamp) AS month,
