@@ -4,7 +4,8 @@ The SQL in sql/coverage decides; here are the thresholds it decides by, each wit
 grid of their own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
 Verdicts, the most certain first: not_listed, delisted, retention_lost, we_missed (no answer), no_trades, venue_outage,
-unknown. Of these only we_missed and unknown are worth asking again, and once an outage that rests on one instrument.
+unknown. Of these only we_missed and unknown are worth asking again, and once an outage that rests on one instrument and
+a listing that rests on a silence.
 """
 
 import datetime as dt
@@ -45,6 +46,7 @@ RETENTION: Mapping[tuple[str, str], dt.timedelta] = {("funding_rates", "okx_perp
 # A venue that has answered the same three more times, hours apart, has nothing.
 UNKNOWN_ATTEMPTS_MAX = 3
 # An outage that rests on one instrument is confirmed once: a lost page of a venue looked at alone would pass for one.
+# So is a listing that only a silence of at most NEVER_ASKED_MAX before the first bar tells of.
 ALONE_ATTEMPTS_MAX = 1
 # A venue that does not answer may be down for days: with the backoff below ten attempts last a week.
 MISSED_ATTEMPTS_MAX = 10

@@ -395,6 +395,21 @@ def test_a_lost_day_heals_without_a_person_in_one_attempt(
     assert scores(emptied, BTC)[DAY]["score"] == 100
 
 
+def test_a_lost_first_day_is_asked_for_once_more_before_it_counts_as_not_listed(
+    emptied: Client, tmp_path: Path
+) -> None:
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
+        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        fill(emptied, exchanges, covered(BTC, start=DAY + dt.timedelta(days=1)))
+        post(url, "/_faults", {"path": "/api/v3/klines", "symbol": "BTCUSDT", "times": 1000, "kind": "empty"})
+        fill(emptied, exchanges, covered(BTC))
+        urllib.request.urlopen(urllib.request.Request(url + "/_faults", method="DELETE"), timeout=10).close()
+        judge(emptied, covered(BTC), BARS, UNIVERSE)
+        assert verdicts(emptied, BTC) == [("01 00:00", "02 00:00", "not_listed")]
+        assert len(Daemon(emptied, exchanges, UNIVERSE).tick(instance)) == 1
+    assert found(emptied, BTC) == []
+
+
 def test_a_real_hole_stops_being_asked_for_and_says_why(emptied: Client, tmp_path: Path) -> None:
     start = int(dt.datetime(2025, 6, 1, tzinfo=dt.UTC).timestamp() * 1000)
     for symbol, absent in (("BTCUSDT", range(300, 305)), ("ETHUSDT", range(0))):

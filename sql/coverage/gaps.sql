@@ -190,7 +190,10 @@ WITH
                 asked < 2 AND has_after AND length_ms >= 1000 * toInt64({outage_alone_s:UInt32}), 'venue_outage',
                 'unknown') AS verdict,
             multiIf(verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
-                verdict = 'venue_outage' AND asked < 2, {alone_attempts:UInt32}, 0) AS attempts_max
+                verdict = 'venue_outage' AND asked < 2, {alone_attempts:UInt32},
+                -- A listing that only a silence tells of: days that the venue lost by mistake look the same, months do not.
+                verdict = 'not_listed' AND gap_end > wanted_from AND listed_at IS NULL AND length_ms <= 1000 * toInt64({never_asked_s:UInt32}),
+                {alone_attempts:UInt32}, 0) AS attempts_max
         FROM pieces AS p
         LEFT JOIN dark AS d ON p.instrument_id = d.instrument_id AND p.interval = d.interval AND p.gap_start = d.gap_start
         LEFT JOIN asked AS a ON p.instrument_id = a.instrument_id AND p.interval = a.interval AND p.gap_start = a.gap_start
