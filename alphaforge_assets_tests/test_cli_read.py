@@ -164,7 +164,7 @@ def test_a_reader_that_leaves_early_is_no_error(alphaforge: Installed) -> None:
         said = writer.stderr.read().decode()
         writer.stderr.close()
         writer.wait(60)
-        assert said == "", said
+        assert all("rows are missing" in line for line in said.splitlines()), said  # what it had got to by then
 
 
 def test_questions_that_cannot_be_are_one_line_each(alphaforge: Installed, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ LAYERS = {
 
 
 def test_lineage_shows_every_table_from_the_venues_to_the_views(seen: Seen) -> None:
-    seen.page.set_viewport_size({"width": 2600, "height": 1700})  # a graph drawn small leaves out the names
+    seen.page.set_viewport_size({"width": 3600, "height": 3400})  # a graph drawn small leaves out the names
     seen.open("/asset-groups", *LAYERS)
     seen.picture("lineage")
     for layer, tables in LAYERS.items():
