@@ -113,8 +113,8 @@ def test_the_page_says_what_the_warehouse_holds(flawed: Client, report: Report, 
     page = Page(files["report.html"].decode()).text
     (expected, present) = flawed.query("SELECT sum(expected), sum(present) FROM analytics.v_coverage").result_rows[0]
     assert words.headline(report) in page
-    assert f"{expected:,} bars of 3 instruments" in page
-    assert f"{present:,} bars" in page
+    assert f"{expected:,} rows of 3 instruments" in page
+    assert f"{present:,} rows" in page
     assert words.percent(present, expected) in page
     (rejected,) = flawed.query("SELECT count() FROM analytics.rejected_rows FINAL").result_rows[0]
     assert f"Rejected rows {rejected}" in page

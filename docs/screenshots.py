@@ -157,7 +157,7 @@ VIEWS = (
     View(
         "report",
         f"/reports/{LAST}/report.html",
-        ("instruments on 4 venues",),
+        ("instruments on 5 venues",),
         "The report itself: one page that needs no network, to be sent to people outside.",
         1200,
         1700,
@@ -165,7 +165,7 @@ VIEWS = (
     View(
         "report-dark",
         f"/reports/{LAST}/report.html",
-        ("instruments on 4 venues",),
+        ("instruments on 5 venues",),
         "The same at night.",
         1200,
         900,

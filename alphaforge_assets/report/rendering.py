@@ -102,7 +102,7 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     limited = f"{words.number(asked['windows_limited'])} by limit or ban" if asked["windows_limited"] else "no ban"
     tiles = [
         ("Quality score", score, f"of 100, {worst}"),
-        ("Complete", words.percent(totals["present"], due) if due else "–", f"{words.number(totals['present'])} bars"),
+        ("Complete", words.percent(totals["present"], due) if due else "–", f"{words.number(totals['present'])} rows"),
         ("Missing", words.number(missing), "all explained" if missing and not left else
          f"{words.number(left)} unexplained" if missing else "nothing"),
         ("Rejected", words.number(report.rejected.total), "rows that break a rule"),

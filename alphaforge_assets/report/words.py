@@ -54,7 +54,7 @@ def headline(report: Report) -> str:
     if not wanted:
         return f"Nothing is on record for {when}: no instrument was asked for."
     of = (
-        f"{number(wanted)} bars of {plural(totals['instruments'], 'instrument')} on {plural(totals['venues'], 'venue')}"
+        f"{number(wanted)} rows of {plural(totals['instruments'], 'instrument')} on {plural(totals['venues'], 'venue')}"
     )
     absent = wanted - totals["present"]
     if not absent:
