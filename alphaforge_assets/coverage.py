@@ -16,10 +16,11 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS, Dataset
+from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
 from alphaforge_assets.described import described, record_beside
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.venues.connection import VENUES
 from alphaforge_assets.warehouse import statements
 
 GRACE = dt.timedelta(hours=1)  # what closed later and was never asked for is late, not missing: live updates bring it
@@ -39,9 +40,13 @@ NO_TRADES_MAX = dt.timedelta(hours=2)
 # More bars than any venue's page holds (1,000), so that a lost page never passes for the time before the listing.
 LISTING_SILENCE_BARS = 1_440
 
-# How long venues keep what they serve, by dataset and venue, where that is not for ever. OKX serves three months of
-# funding rates (its documentation); of bars every venue of ours serves all there is.
-RETENTION: Mapping[tuple[str, str], dt.timedelta] = {("funding_rates", "okx_perp"): dt.timedelta(days=92)}
+# How long venues keep what they serve, by dataset and venue, where that is not for ever: what fetching goes by too. Of
+# bars every venue of ours serves all there is.
+RETENTION: Mapping[tuple[str, str], dt.timedelta] = {
+    (FUNDING_RATES.name, name): dt.timedelta(days=venue.funding.kept_days)
+    for name, venue in VENUES.items()
+    if venue.funding and venue.funding.kept_days
+}
 
 # A venue that has answered the same three more times, hours apart, has nothing.
 UNKNOWN_ATTEMPTS_MAX = 3

@@ -37,7 +37,6 @@ TAILED = (BARS, FUNDING_RATES)
 PATIENCE = Patience(request_s=10.0, total_s=40.0, attempts=3)
 # Funding is asked for when an hour is over, not every few minutes: settlements come on the hour, those that ever came
 # at another time are an hour late.
-FUNDING_EVERY = dt.timedelta(hours=1)
 FUNDING_JITTER = dt.timedelta(minutes=1)
 
 FAILED_TAG = "alphaforge/failed_instruments"

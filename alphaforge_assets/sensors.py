@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from alphaforge_assets import closing, healing, live
+from alphaforge_assets.audit import TRIGGER_TAG
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Universe
@@ -31,7 +32,6 @@ LIVE_RUNS_KEPT = dt.timedelta(days=2)
 FORGET_EVERY_S = 1800
 FORGET_MAX = 200  # a sensor has a minute; 360 runs come a day and it looks 48 times
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-TRIGGER_TAG = "alphaforge/trigger"
 
 
 def split(covered: Rectangle) -> list[Rectangle]:

@@ -19,6 +19,7 @@ from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.exports import decimals, freqtrade, lean, nautilus, tables
 from alphaforge_assets.exports.export import LAYOUTS, MANIFEST, Order, check, export
 from alphaforge_assets.exports.series import File, Layout, Series
+from alphaforge_assets.research.receipts import METADATA
 from alphaforge_assets.universe import Instrument, load_universe
 
 UNIVERSE = load_universe()
@@ -180,7 +181,7 @@ def test_feather_carries_the_receipt(tmp_path: Path) -> None:
     frame = bars(MINUTES)
     frame.attrs["receipt"] = {"rows": 3, "as_of": dt.datetime(2025, 5, 3, tzinfo=dt.UTC)}
     tables.write_feather(frame, tmp_path / "bars.feather")
-    told = json.loads(pyarrow.feather.read_table(tmp_path / "bars.feather").schema.metadata[tables.RECEIPT])
+    told = json.loads(pyarrow.feather.read_table(tmp_path / "bars.feather").schema.metadata[METADATA])
     assert told == {"rows": 3, "as_of": "2025-05-03T00:00:00+00:00"}
 
 

@@ -12,9 +12,7 @@ import pyarrow.csv
 import pyarrow.feather
 
 from alphaforge_assets.exports.series import File, Layout, Series
-from alphaforge_assets.research import to_parquet
-
-RECEIPT = b"alphaforge.receipt"
+from alphaforge_assets.research.receipts import METADATA, to_parquet
 
 
 def arrow(frame: pd.DataFrame) -> pa.Table:
@@ -23,7 +21,7 @@ def arrow(frame: pd.DataFrame) -> pa.Table:
     bare.attrs = {}  # pandas would write them as JSON of its own
     table = pa.Table.from_pandas(bare, preserve_index=False)
     receipt = frame.attrs.get("receipt")
-    metadata = {RECEIPT: json.dumps(receipt, default=plain).encode()} if receipt is not None else {}
+    metadata = {METADATA: json.dumps(receipt, default=plain).encode()} if receipt is not None else {}
     return table.replace_schema_metadata(metadata)
 
 
