@@ -6,15 +6,19 @@ The map, from what everything knows to what knows everything (imports point up t
     universe     WHAT we keep: start reading here
     venues/      WHERE it comes from: one file a venue, the guarded HTTP, the rate budget
     warehouse/   the only code that talks to ClickHouse: client, statements, batches, migrations, the embedded server
+    webhooks     where alerts go
     settings     the environment, read once
-    research     reading for people: frames, receipts, snapshots
-    plugin, exports/, chart              the same for an orchestrator, for other tools, for the eye
+    research/    reading for people: frames, receipts, snapshots, and the plugin for an orchestrator
+    exports/     the same for other tools, and charts for the eye
+    datasets     what kinds of data there are
     partitions   day x instrument, and the rectangle a run covers; from here on up Dagster may be imported
-    resources, described                 what assets are given, and what the UI shows of them
-    plan         what a backfill will cost, and how near to the venues' limits the last ones came
-    landing, staging, mart, dimensions   the assets of each layer
-    checks, sensors                      one Dagster noun each
+    catalog, resources, instance         what the UI shows of assets, what they are given, where runs are recorded
+    pipeline/    the assets of each layer: landing, staging, mart, dimensions
+    quality/     what is missing and why, the rules, how old it may be
+    upkeep/      what happens without a person: the open day, days that close, healing, listings, the audit
+    alerts/, report/                     who is told of trouble, and what a day was like
     definitions  a list of all that
+    backfill/    what a backfill is asked, what it will cost, and its runs
     cli/         the `alphaforge` command
     sandbox/     an exchange on loopback; nothing but cli and tests imports it
 

@@ -4,14 +4,18 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from alphaforge_assets import audit, checks, coverage, dimensions, freshness, landing, live, mart, sensors, staging
 from alphaforge_assets.alerts.sensor import send_alerts
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import by_day, day_by_instrument
+from alphaforge_assets.pipeline import dimensions, landing, mart, staging
+from alphaforge_assets.quality import checks, coverage, freshness
 from alphaforge_assets.report import daily
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.upkeep import runs as audit
+from alphaforge_assets.upkeep import sensors
+from alphaforge_assets.upkeep import tail as live
 
 
 @dg.definitions

@@ -13,12 +13,12 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import audit
-from alphaforge_assets.cli.question import ask
+from alphaforge_assets.backfill.question import ask
 from alphaforge_assets.cli.run import refresh_dimensions, run_backfill
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.upkeep import runs as audit
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.conftest import LIFTED

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alphaforge_assets import chart
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.exports import chart
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 DAY = pd.Timestamp("2025-05-01", tz="UTC")

@@ -10,13 +10,13 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import checks
-from alphaforge_assets.checks import RULES, Rule, asset_checks
 from alphaforge_assets.datasets import BARS
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.staging import stage
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality import checks
+from alphaforge_assets.quality.checks import RULES, Rule, asset_checks
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.conftest import SandboxExchanges, empty, filled_tables

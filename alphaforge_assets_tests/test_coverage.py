@@ -12,18 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import coverage, healing
 from alphaforge_assets.cli.gaps import print_coverage, print_gaps
 from alphaforge_assets.cli.screen import screen
-from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.definitions import build
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality import coverage
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.upkeep import healing
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import coverage
-from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import FUNDING_RATES
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.quality import coverage
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges

@@ -15,7 +15,7 @@ import nbclient
 import nbformat
 import pytest
 
-from alphaforge_assets.described import LAYERS, dictionary
+from alphaforge_assets.catalog import LAYERS, dictionary
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import SCRIPT, Installed
 from docs import make_dictionary

@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import checks
-from alphaforge_assets.checks import RULES, Rule
-from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import FEAR_GREED_INDEX
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
-from alphaforge_assets.landing import Landed, land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle, by_day, partition_key, rectangle, rectangle_of_tags
+from alphaforge_assets.pipeline.landing import Landed, land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality import checks
+from alphaforge_assets.quality.checks import RULES, Rule
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import FEAR_GREED, load_universe
 from alphaforge_assets.venues.alternative_me import open_index, read_history
 from alphaforge_assets.venues.connection import Cost, Patience

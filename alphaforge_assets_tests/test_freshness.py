@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import checks, freshness
 from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.quality import checks, freshness
 from alphaforge_assets.universe import FEAR_GREED, Instrument, load_universe
 from alphaforge_assets_tests.test_graph import definitions
 

@@ -9,18 +9,18 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import checks
-from alphaforge_assets.checks import RULES, Rule, asset_checks
 from alphaforge_assets.cli.show import status_rows
 from alphaforge_assets.datasets import FUNDING_RATES
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.landing import Landed, land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import Landed, land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality import checks
+from alphaforge_assets.quality.checks import RULES, Rule, asset_checks
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 

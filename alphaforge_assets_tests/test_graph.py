@@ -6,9 +6,9 @@ import sys
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.checks import RULES
+from alphaforge_assets.catalog import dictionary
 from alphaforge_assets.definitions import build
-from alphaforge_assets.described import dictionary
+from alphaforge_assets.quality.checks import RULES
 from alphaforge_assets.universe import load_universe
 
 GOLDEN = {

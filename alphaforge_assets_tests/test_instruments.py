@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import dimensions
-from alphaforge_assets.checks import RULES
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
+from alphaforge_assets.pipeline import dimensions
+from alphaforge_assets.quality.checks import RULES
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe

@@ -10,18 +10,20 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import audit, live, sensors
-from alphaforge_assets.closing import closed_until, days_to_close
 from alphaforge_assets.datasets import BARS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish, publishing
 from alphaforge_assets.partitions import Rectangle, partition_key
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish, publishing
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe, load_universe
+from alphaforge_assets.upkeep import runs as audit
+from alphaforge_assets.upkeep import sensors
+from alphaforge_assets.upkeep import tail as live
+from alphaforge_assets.upkeep.day_close import closed_until, days_to_close
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 from alphaforge_assets_tests.installed import call, fault, requests_of
 from alphaforge_assets_tests.test_pipeline import count, digest, post

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.errors import Permanent
-from alphaforge_assets.landing import Landed, land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import Landed, land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 

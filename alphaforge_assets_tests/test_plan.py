@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphaforge_assets.backfill.cost import Spent, calls_of
 from alphaforge_assets.datasets import BARS, FUNDING_RATES
-from alphaforge_assets.plan import Spent, calls_of
 from alphaforge_assets.universe import INTERVAL_MS, load_universe
 from alphaforge_assets.venues.bars import walk, windows
 from alphaforge_assets.venues.columns import TIME

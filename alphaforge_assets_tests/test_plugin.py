@@ -14,11 +14,11 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.plugin import WarehouseClickhouse, warehouse_clickhouse
-from alphaforge_assets.staging import stage
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.research.plugin import WarehouseClickhouse, warehouse_clickhouse
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
@@ -127,7 +127,7 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
     assert '[project.entry-points."alphaforge.plugins"]' in text
     found = [e for e in importlib.metadata.entry_points(group="alphaforge.plugins") if e.name == "warehouse_clickhouse"]
     point = found[0] if found else importlib.metadata.EntryPoint(
-        "warehouse_clickhouse", "alphaforge_assets.plugin:warehouse_clickhouse", "alphaforge.plugins"
+        "warehouse_clickhouse", "alphaforge_assets.research.plugin:warehouse_clickhouse", "alphaforge.plugins"
     )  # fmt: skip
     assert point.value in text
     assert point.load() is warehouse_clickhouse

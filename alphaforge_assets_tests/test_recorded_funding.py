@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.checks import RULES, offenders
-from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import FUNDING_RATES
-from alphaforge_assets.landing import Landed, land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import Landed, land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality.checks import RULES, offenders
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 

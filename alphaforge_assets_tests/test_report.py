@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.cli.main import main
-from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.partitions import by_day
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.report import daily, words
 from alphaforge_assets.report.reading import Part, Report, read
 from alphaforge_assets.report.rendering import _cell, render

@@ -18,16 +18,16 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from hypothesis import strategies as st
 
-from alphaforge_assets.coverage import judge
 from alphaforge_assets.datasets import BARS, FUNDING_RATES
 from alphaforge_assets.errors import BadInput, CoverageError, WarehouseDown
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.research import IncompleteWarning, Research, to_parquet
 from alphaforge_assets.research.columns import BARS as FORM
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse, running

@@ -17,12 +17,12 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, NO_GRID
 from alphaforge_assets.errors import BadInput, Permanent
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.research import hashes, snapshots
 from alphaforge_assets.research.hashes import contents
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import FEAR_GREED, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse

@@ -23,11 +23,11 @@ from hypothesis.stateful import (
 
 from alphaforge_assets.datasets import BARS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.research import snapshots
 from alphaforge_assets.research.hashes import Contents
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from alphaforge_assets.checks import RULES
+from alphaforge_assets.quality.checks import RULES
 from alphaforge_assets_tests.installed import Filled
 
 pytestmark = pytest.mark.browser

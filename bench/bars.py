@@ -17,14 +17,15 @@ import dagster as dg
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.cli import backfill, instance
+from alphaforge_assets import instance
+from alphaforge_assets.backfill import run as backfill
 from alphaforge_assets.datasets import BARS
-from alphaforge_assets.landing import land
-from alphaforge_assets.mart import publish
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import Settings
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.venues.connection import Connection, open_venue
 from alphaforge_assets.warehouse import statements

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from alphaforge_assets.errors import AlphaForgeError
-from alphaforge_assets.plugin import warehouse_clickhouse
+from alphaforge_assets.research.plugin import warehouse_clickhouse
 
 FAST, SLOW = 20, 50  # hours
 COST = 0.0010  # of what is traded: 0.10 % each way, fee and slippage together

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alphaforge_assets.described import LAYERS, dictionary
+from alphaforge_assets.catalog import LAYERS, dictionary
 
 FILE = Path(__file__).with_name("dictionary.md")
 LAYER_SAYS = {

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import freshness
 from alphaforge_assets.datasets import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
+from alphaforge_assets.quality import freshness
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import FEAR_GREED, Universe
 from alphaforge_assets.venues.governor import held

@@ -53,10 +53,11 @@ def _show(as_json: bool) -> None:
 
     from rich.table import Table
 
+    from alphaforge_assets import instance
     from alphaforge_assets.alerts.messages import identity
     from alphaforge_assets.alerts.sensor import told_so_far
     from alphaforge_assets.alerts.troubles import KINDS, look
-    from alphaforge_assets.cli import instance, schema
+    from alphaforge_assets.cli import schema
     from alphaforge_assets.cli.screen import minute, screen
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.universe import load_universe

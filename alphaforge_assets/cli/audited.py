@@ -7,11 +7,12 @@ from typing import Any
 import click
 from rich.table import Table
 
-from alphaforge_assets.audit import record_finished
-from alphaforge_assets.cli import instance, schema
+from alphaforge_assets import instance
+from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.upkeep.runs import record_finished
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 

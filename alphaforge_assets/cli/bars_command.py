@@ -153,8 +153,8 @@ def _write_parquet(research: Any, asked: _Asked, file: Path) -> None:
 
 
 def _plot(research: Any, asked: _Asked, file: Path) -> None:
-    from alphaforge_assets import chart
     from alphaforge_assets.cli.screen import screen
+    from alphaforge_assets.exports import chart
     from alphaforge_assets.exports.export import atomically
 
     (instrument,) = asked.instruments

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
+from alphaforge_assets.backfill.question import ask
 from alphaforge_assets.cli import run as runs
 from alphaforge_assets.cli import schema
-from alphaforge_assets.cli.question import ask
 from alphaforge_assets.cli.screen import count, screen
 from alphaforge_assets.cli.show import print_status, status_rows
 from alphaforge_assets.research import Research

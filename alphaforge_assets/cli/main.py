@@ -184,7 +184,7 @@ def backfill(datasets: str, patterns: tuple[str, ...], start: str, end: str, ref
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
       alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
     """
-    from alphaforge_assets.cli.question import ask
+    from alphaforge_assets.backfill.question import ask
 
     question = ask(
         _words("--datasets", [datasets]),

@@ -44,15 +44,17 @@ def plan(
     if not start or not end:
         raise BadInput(f"--{'to' if start else 'from'} is missing: write a day as 2025-05-01")
 
-    from alphaforge_assets.cli.question import ask
+    from alphaforge_assets.backfill.question import ask
 
     question = ask(_words(datasets), [w for p in patterns for w in _words(p)], _day("--from", start), _day("--to", end))
     _print_plans(question, as_json)
 
 
 def _print_plans(question: Any, as_json: bool) -> None:
-    from alphaforge_assets import plan as plans
-    from alphaforge_assets.cli import backfill, instance, schema
+    from alphaforge_assets import instance
+    from alphaforge_assets.backfill import cost as plans
+    from alphaforge_assets.backfill import run as backfill
+    from alphaforge_assets.cli import schema
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings, universe = question.settings, question.universe
@@ -150,7 +152,7 @@ def _record(planned: Any, own: Mapping[str, tuple[float, float]]) -> dict[str, A
 
 def _latest(client: Any, dagster: Any, runs: int) -> list[dict[str, Any]]:
     """Per run and venue of the last runs: rows, requests, weight, seconds from the step's start, ceiling seconds."""
-    from alphaforge_assets import plan as plans
+    from alphaforge_assets.backfill import cost as plans
     from alphaforge_assets.datasets import DATASETS
     from alphaforge_assets.warehouse import statements
 
@@ -216,7 +218,8 @@ def _own_work(client: Any, dagster: Any) -> dict[str, tuple[float, float]]:
 def _print_reached(runs: int, as_json: bool) -> None:
     from rich.table import Table
 
-    from alphaforge_assets.cli import instance, schema
+    from alphaforge_assets import instance
+    from alphaforge_assets.cli import schema
     from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.warehouse.client import open_warehouse

@@ -2,13 +2,13 @@
 
 import datetime as dt
 
-from alphaforge_assets.audit import code_hash, code_version
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import screen
 from alphaforge_assets.report import words
 from alphaforge_assets.report.reading import read
 from alphaforge_assets.report.writing import publish, target
 from alphaforge_assets.settings import settings_from_environment
+from alphaforge_assets.upkeep.runs import code_hash, code_version
 from alphaforge_assets.warehouse.client import open_warehouse
 
 

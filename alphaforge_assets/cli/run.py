@@ -24,16 +24,19 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from alphaforge_assets import audit, dimensions
-from alphaforge_assets.cli import backfill, instance, schema
-from alphaforge_assets.cli.question import Question
+from alphaforge_assets import instance
+from alphaforge_assets.backfill import run as backfill
+from alphaforge_assets.backfill.question import Question
+from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import complain, count, screen
 from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline import dimensions
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.upkeep import runs as audit
 from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse
 

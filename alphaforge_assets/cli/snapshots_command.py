@@ -181,7 +181,7 @@ def _report(settings: "Settings", snapshot: "Snapshot") -> None:
     """Tell the Dagster instance, so that the lineage shows what was pinned from history, and when."""
     import dagster as dg
 
-    from alphaforge_assets.cli import instance
+    from alphaforge_assets import instance
 
     metadata: Mapping[str, Any] = _plain(snapshot) | {"rows": snapshot.rows}
     with instance.opened(settings.dagster_home) as opened:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from alphaforge_assets.cli import instance, schema
+from alphaforge_assets import instance
+from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import screen
 from alphaforge_assets.errors import BadInput, Occupied, Permanent
 from alphaforge_assets.settings import Settings, settings_from_environment

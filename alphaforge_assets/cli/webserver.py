@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alphaforge_assets.cli.instance import WORKSPACE
+from alphaforge_assets.instance import WORKSPACE
 from alphaforge_assets.report.daily import SERVED_AT
 from alphaforge_assets.settings import settings_from_environment
 

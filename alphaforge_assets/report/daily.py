@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.audit import code_hash, code_version
-from alphaforge_assets.described import OWNER
+from alphaforge_assets.catalog import OWNER
 from alphaforge_assets.report import words
 from alphaforge_assets.report.reading import Report, days_looked_at, read
 from alphaforge_assets.report.rendering import HTML
 from alphaforge_assets.report.writing import Directory, publish, target
 from alphaforge_assets.settings import settings_from_environment
+from alphaforge_assets.upkeep.runs import code_hash, code_version
 
 NAME = "quality_report"
 # Below this path our UI serves the reports of a directory.

@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from alphaforge_assets.coverage import WEIGHTS
+from alphaforge_assets.quality.coverage import WEIGHTS
 from alphaforge_assets.report import words
 from alphaforge_assets.report.heatmap import VERDICTS, HeatMap, heat_map, kind, trend
 from alphaforge_assets.report.reading import Report, Row

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.audit import LIVE_TAIL
+from alphaforge_assets.catalog import row_counts
 from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
-from alphaforge_assets.described import row_counts
 from alphaforge_assets.errors import AlphaForgeError
-from alphaforge_assets.landing import Landed, Reached, land_from, not_reached, reach
-from alphaforge_assets.mart import publish, publishing
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import Landed, Reached, land_from, not_reached, reach
+from alphaforge_assets.pipeline.mart import publish, publishing
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.resources import Exchanges
-from alphaforge_assets.staging import stage
 from alphaforge_assets.universe import Universe
+from alphaforge_assets.upkeep.runs import LIVE_TAIL
 from alphaforge_assets.venues.connection import Patience
 from alphaforge_assets.warehouse.batches import Window, refuse_mixing, unanswered
 

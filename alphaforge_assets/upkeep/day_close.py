@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import coverage
 from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
+from alphaforge_assets.quality import coverage
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import coverage
 from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.partitions import Rectangle, rectangles
+from alphaforge_assets.quality import coverage
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
 

@@ -19,15 +19,15 @@ from typing import TypeVar
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.audit import PERSON_TAG, TRIGGER_TAG, person
-from alphaforge_assets.cli.instance import executor_tag
 from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.definitions import build
+from alphaforge_assets.instance import executor_tag
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.resources import Exchanges
-from alphaforge_assets.sensors import failed_instruments, left_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.upkeep.runs import PERSON_TAG, TRIGGER_TAG, person
+from alphaforge_assets.upkeep.sensors import failed_instruments, left_of
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 

@@ -16,8 +16,8 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.catalog import described, record_beside
 from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
-from alphaforge_assets.described import described, record_beside
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.connection import VENUES

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.described import described, record_beside
+from alphaforge_assets.catalog import described, record_beside
 from alphaforge_assets.errors import AlphaForgeError, VenueUnavailable
 from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.universe import Universe

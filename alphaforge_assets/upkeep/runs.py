@@ -23,8 +23,8 @@ import dagster as dg
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.catalog import described
 from alphaforge_assets.datasets import DATASETS, Dataset
-from alphaforge_assets.described import described
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Universe
@@ -37,7 +37,7 @@ RECORD_EVERY_S = 30
 PAGE = 200
 ERROR_LENGTH_MAX = 2_000
 GIT_S_MAX = 5.0
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _OUTCOMES = {
     dg.DagsterRunStatus.SUCCESS: "success",
     dg.DagsterRunStatus.FAILURE: "failure",

@@ -14,11 +14,13 @@ import dagster as dg
 from clickhouse_connect.driver.client import Client
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from alphaforge_assets import closing, healing, live
-from alphaforge_assets.audit import TRIGGER_TAG
 from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Universe
+from alphaforge_assets.upkeep import day_close as closing
+from alphaforge_assets.upkeep import healing
+from alphaforge_assets.upkeep import tail as live
+from alphaforge_assets.upkeep.runs import TRIGGER_TAG
 from alphaforge_assets.warehouse import statements
 
 # Half the first pause between two attempts; looking costs a second.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.catalog import described, record_beside, row_counts
 from alphaforge_assets.datasets import DATASETS, FUNDING_RATES, Dataset
-from alphaforge_assets.described import described, record_beside, row_counts
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.resources import Exchanges

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.catalog import column_lineage, described, record_beside, row_counts
 from alphaforge_assets.datasets import DATASETS, Dataset
-from alphaforge_assets.described import column_lineage, described, record_beside, row_counts
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements

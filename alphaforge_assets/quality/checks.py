@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets import freshness
 from alphaforge_assets.datasets import DATASETS, FUNDING_RATES
 from alphaforge_assets.partitions import Rectangle, rectangle
+from alphaforge_assets.quality import freshness
 from alphaforge_assets.universe import FEAR_GREED, Universe
 from alphaforge_assets.warehouse import statements
 

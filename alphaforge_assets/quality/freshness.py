@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.coverage import NEVER_ASKED_MAX, NO_TRADES_MAX
 from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
+from alphaforge_assets.quality.coverage import NEVER_ASKED_MAX, NO_TRADES_MAX
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.warehouse import statements
 
