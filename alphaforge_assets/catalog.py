@@ -85,7 +85,8 @@ def dictionary() -> Mapping[str, Described]:
             found[name] = Described(comment.group(1) if comment else "", columns)
         for name, column, kind, said in _ADDED.findall(text):
             if column not in {c for c, _, _ in found[name].columns}:  # IF NOT EXISTS: the first one counts
-                found[name] = replace(found[name], columns=(*found[name].columns, (column, kind, said)))
+                added = (column, _TYPE.split(kind)[0].strip(), said)
+                found[name] = replace(found[name], columns=(*found[name].columns, added))
     return found
 
 

@@ -1,7 +1,7 @@
 """The datasets we keep, as records: which instruments have them, on what grid, and how a venue is asked.
 
-A dataset's name is its tables': landing_<name>, staging_<name>, <name>_history, <name>. Its SQL is
-sql/staging/<name>.sql, sql/staging/rejected_<name>.sql, sql/mart/<name>_history.sql and sql/mart/<name>.sql.
+A dataset's name is its tables': landing_<name>, staging_<name>, <name>_history, <name>, and judged_<name>, the view
+that says which rule a landed row breaks. The statements of sql/staging and sql/mart are told these names.
 """
 
 import datetime as dt
@@ -35,6 +35,7 @@ class Dataset:
     rows_a_day_max: Callable[[Sequence[str]], int]  # of one instrument, on those intervals
     view: str  # what researchers read it through
     only: Instrument | None = None
+    series: str = "interval"  # the column that tells apart the series of one instrument; it is part of every key
     # What came about later than this is left for the next run: venues are not done with it yet.
     settle: dt.timedelta = dt.timedelta(seconds=5)
     # What was fetched sooner than this after it ended is asked for once more: venues revise a bar for moments.
@@ -57,6 +58,21 @@ class Dataset:
     def chain(self) -> tuple[str, str, str]:
         """Its assets, upstream first."""
         return f"landing_{self.name}", f"staging_{self.name}", self.name
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The names that statements written once for every dataset are told."""
+        landing, staging, current = self.chain
+        return {
+            "dataset": self.name,
+            "database": "analytics",
+            "series": self.series,
+            "landing": landing,
+            "judged": f"judged_{self.name}",
+            "staging": staging,
+            "history": f"{self.name}_history",
+            "current": current,
+        }
 
     @property
     def run_assets(self) -> tuple[str, ...]:
@@ -113,6 +129,7 @@ FUNDING_RATES = Dataset(
     intervals=lambda universe: NO_GRID,  # it differs by symbol and changes: observed, never assumed
     ask=_ask_funding_rates,
     rows_a_day_max=lambda intervals: 24,
+    series="rate_type",
     settle=dt.timedelta(minutes=5),  # a rate is listed some time after its settlement
     window_months=12,  # a page holds 100 to 1,000 settlements, a year of one symbol about 1,100
 )

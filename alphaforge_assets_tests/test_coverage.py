@@ -25,6 +25,7 @@ from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep import healing
+from alphaforge_assets.verdicts import UNKNOWN_ATTEMPTS_MAX
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 
@@ -429,11 +430,11 @@ def test_a_real_hole_stops_being_asked_for_and_says_why(emptied: Client, tmp_pat
         assert verdicts(emptied, BTC) == [("01 05:00", "01 05:05", "unknown")]
         daemon = Daemon(emptied, exchanges, UNIVERSE)
         asked = []
-        for _ in range(coverage.UNKNOWN_ATTEMPTS_MAX + 2):
+        for _ in range(UNKNOWN_ATTEMPTS_MAX + 2):
             asked.append(len(daemon.tick(instance)))
             assert daemon.tick(instance) == []  # not before its time
             make_due(emptied)
-    assert asked == [1] * coverage.UNKNOWN_ATTEMPTS_MAX + [0, 0]
+    assert asked == [1] * UNKNOWN_ATTEMPTS_MAX + [0, 0]
     (gap,) = found(emptied, BTC)
-    assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", coverage.UNKNOWN_ATTEMPTS_MAX, None)
-    assert f"asked again {coverage.UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]
+    assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", UNKNOWN_ATTEMPTS_MAX, None)
+    assert f"asked again {UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]

@@ -14,10 +14,10 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets import FUNDING_RATES
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.quality import coverage
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.verdicts import UNKNOWN_ATTEMPTS_MAX
 from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
 from alphaforge_assets_tests.test_coverage import Daemon, make_due, post
 
@@ -200,10 +200,10 @@ def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_pa
         daemon.run("refresh_funding_rates", Rectangle((BTC, ETH), FIRST, LAST), instance)
         assert verdicts(migrated, BTC) == [(START + 96 * HOUR, 1, "unknown")]
         asked = []
-        for _ in range(coverage.UNKNOWN_ATTEMPTS_MAX + 1):
+        for _ in range(UNKNOWN_ATTEMPTS_MAX + 1):
             make_due(migrated)
             asked.append(len(daemon.tick(instance)))
-    assert asked == [1] * coverage.UNKNOWN_ATTEMPTS_MAX + [0]
+    assert asked == [1] * UNKNOWN_ATTEMPTS_MAX + [0]
     (gap,) = found(migrated, BTC)
-    assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", coverage.UNKNOWN_ATTEMPTS_MAX, None)
-    assert f"asked again {coverage.UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]
+    assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", UNKNOWN_ATTEMPTS_MAX, None)
+    assert f"asked again {UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]

@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import dagster as dg
+import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.catalog import dictionary
+from alphaforge_assets.datasets import DATASETS, Dataset
 from alphaforge_assets.definitions import build
 from alphaforge_assets.quality.checks import RULES
 from alphaforge_assets.universe import load_universe
@@ -110,6 +112,23 @@ def test_the_dictionary_is_the_databases_own(migrated: Client) -> None:
         assert list(described.columns) == actual[name], name
     comments = dict(migrated.query("SELECT name, comment FROM system.tables WHERE database = 'analytics'").result_rows)
     assert {n: d.comment for n, d in dictionary().items()} == {n: comments[n] for n in dictionary()}
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda d: d.name)
+def test_columns_keep_their_place_from_judgement_to_mart(dataset: Dataset, migrated: Client) -> None:
+    """The statements of staging and mart go by it: they name no column but the key."""
+
+    def columns(name: str) -> list[str]:
+        rows = migrated.query(
+            "SELECT name FROM system.columns WHERE database = 'analytics' AND table = {t:String}"
+            " AND default_kind NOT IN ('ALIAS', 'MATERIALIZED') ORDER BY position",
+            parameters={"t": dataset.tables[name]},
+        )
+        return [name for (name,) in rows.result_rows]
+
+    staging = columns("staging")
+    assert columns("judged") == [*staging, "is_final", "rule", "row_hash", "row"]
+    assert columns("history") == columns("current") == [*staging, "published_at"]
 
 
 def test_each_module_imports_alone_and_quietly() -> None:

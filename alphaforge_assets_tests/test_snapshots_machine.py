@@ -192,7 +192,8 @@ class Histories(RuleBasedStateMachine):
         self.at.land(0, HOURS, 100)
         self.at.stage()
         low, high = (START + dt.timedelta(hours=h) for h in (first, first + length))
-        statements.execute(self.at.client, "mart/bars_history", instruments=PART.instrument_ids, start=low, end=high)
+        bounds = {"instruments": PART.instrument_ids, "start": low, "end": high}
+        statements.execute(self.at.client, "mart/history", **bounds, **BARS.tables)
 
     @rule()
     def two_publishers(self) -> None:

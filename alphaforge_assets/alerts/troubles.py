@@ -18,6 +18,7 @@ from alphaforge_assets.quality import freshness
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import FEAR_GREED, Universe
 from alphaforge_assets.venues.governor import held
+from alphaforge_assets.verdicts import UNEXPLAINED
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -218,7 +219,11 @@ def _stale_instruments(client: Client, universe: Universe, now: dt.datetime) -> 
 
 def _gaps(client: Client, universe: Universe, now: dt.datetime) -> list[Trouble]:
     rows = statements.rows(
-        client, "reads/unexplained_gaps", instruments=_instruments(universe), attempts=ATTEMPTS_BEFORE_ALERT
+        client,
+        "reads/unexplained_gaps",
+        instruments=_instruments(universe),
+        attempts=ATTEMPTS_BEFORE_ALERT,
+        unexplained=list(UNEXPLAINED),
     )
     return [
         Trouble(

@@ -14,6 +14,7 @@ from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, Instrument, load_universe
+from alphaforge_assets.verdicts import UNEXPLAINED
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -108,7 +109,7 @@ def _bar(row: dict[str, Any]) -> str:
 def _verdict(row: dict[str, Any]) -> str:
     if not row["is_open"]:
         return "[green]filled[/green]"
-    return f"[yellow]{row['verdict']}[/yellow]" if row["verdict"] in ("we_missed", "unknown") else str(row["verdict"])
+    return f"[yellow]{row['verdict']}[/yellow]" if row["verdict"] in UNEXPLAINED else str(row["verdict"])
 
 
 def _text(moment: dt.date) -> str:

@@ -18,12 +18,12 @@ import pandas as pd
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.verdicts import EXPLAINED
 
 TEMPLATE = Path(__file__).with_name("chart.html")
 HTML_CANDLES_MAX = 20_000  # about a megabyte; the page sums further to what the window has room for
 PNG_CANDLES_MAX = 400
 STEPS_MIN = (1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1440, 2 * 1440, 4 * 1440, 7 * 1440)
-NO_FAULT = ("not_listed", "delisted", "no_trades", "venue_outage")  # verdicts that say nobody could have the bars
 PLACES_MAX = 10
 UP, DOWN, GAP, QUIET = "#17966b", "#d64545", "#d98e04", "#8a94a6"
 
@@ -102,7 +102,7 @@ def write_html(drawn: Chart, path: Path) -> None:
                 int(g.end.timestamp() * 1000),
                 g.verdict,
                 g.evidence,
-                g.verdict in NO_FAULT,
+                g.verdict in EXPLAINED,
             ]
             for g in drawn.gaps
         ],
@@ -150,7 +150,7 @@ def _draw(drawn: Chart, prices: Any, volumes: Any) -> None:
         volumes.bar(x[chosen], part["volume"], width * 0.72, color=colour, alpha=0.55, linewidth=0)
     for gap in drawn.gaps:
         sides = [moment.timestamp() / 86_400 for moment in (gap.start, gap.end)]
-        colour = QUIET if gap.verdict in NO_FAULT else GAP
+        colour = QUIET if gap.verdict in EXPLAINED else GAP
         for panel in (prices, volumes):
             panel.axvspan(*sides, color=colour, alpha=0.18, linewidth=0)
         wide = sides[1] - sides[0] > 0.05 * (x[-1] - x[0])

@@ -30,8 +30,8 @@ def publish(
     """Bring history, then the current table, up to date with staging. Raises WarehouseDown, WarehouseRefused."""
     for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
-        statements.execute(client, f"mart/{dataset.name}_history", comment, **bounds)
-        statements.execute(client, f"mart/{dataset.name}", comment, **bounds)
+        statements.execute(client, "mart/history", comment, **bounds, **dataset.tables)
+        statements.execute(client, "mart/current", comment, **bounds, **dataset.tables)
 
 
 def publishing(instance: dg.DagsterInstance, dataset: Dataset) -> FileLock:

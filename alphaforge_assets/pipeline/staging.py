@@ -25,8 +25,8 @@ def stage(
     """Bring staging and rejected_rows up to date with landing. Raises WarehouseDown, WarehouseRefused."""
     for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
-        statements.execute(client, f"staging/{dataset.name}", comment, **bounds)
-        statements.execute(client, f"staging/rejected_{dataset.name}", comment, **bounds)
+        statements.execute(client, "staging/current", comment, **bounds, **dataset.tables)
+        statements.execute(client, "staging/rejected", comment, **bounds, **dataset.tables)
 
 
 def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import DATASETS, FUNDING_RATES
+from alphaforge_assets.datasets import DATASETS
 from alphaforge_assets.partitions import Rectangle, rectangle
 from alphaforge_assets.quality import freshness
 from alphaforge_assets.universe import FEAR_GREED, Universe
@@ -225,13 +225,7 @@ def offenders(client: Client, rule: Rule, covered: Rectangle, now: dt.datetime) 
         return statements.rows(client, rule.statement, **within, **rule.bounds)
     if rule.name == FRESHNESS:
         return freshness.stale(client, dataset, covered.instruments, now)
-    landing, staging, _ = dataset.chain
-    names = {
-        "dataset": dataset.name, "database": "analytics", "landing": landing, "judged": f"judged_{dataset.name}",
-        "staging": staging, "series": "rate_type" if dataset is FUNDING_RATES else "interval",
-        "is_final": "is_settled" if dataset is FUNDING_RATES else "is_closed",
-    }  # fmt: skip
-    return statements.rows(client, rule.statement, **within, **names, **rule.bounds)
+    return statements.rows(client, rule.statement, **within, **dataset.tables, **rule.bounds)
 
 
 def _covered(context: dg.AssetCheckExecutionContext, universe: Universe) -> Rectangle:

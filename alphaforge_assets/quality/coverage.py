@@ -3,9 +3,8 @@
 The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason, and the asset. Bars have a
 grid of their own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
-Verdicts, the most certain first: not_listed, delisted, retention_lost, we_missed (no answer), no_trades, venue_outage,
-unknown. Of these only we_missed and unknown are worth asking again, and once an outage that rests on one instrument and
-a listing that rests on a silence.
+Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost, we_missed (no answer), no_trades,
+venue_outage, unknown.
 """
 
 import datetime as dt
@@ -21,6 +20,7 @@ from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
 from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.connection import VENUES
+from alphaforge_assets.verdicts import ALONE_ATTEMPTS_MAX, MISSED_ATTEMPTS_MAX, UNEXPLAINED, UNKNOWN_ATTEMPTS_MAX
 from alphaforge_assets.warehouse import statements
 
 GRACE = dt.timedelta(hours=1)  # what closed later and was never asked for is late, not missing: live updates bring it
@@ -48,13 +48,6 @@ RETENTION: Mapping[tuple[str, str], dt.timedelta] = {
     if venue.funding and venue.funding.kept_days
 }
 
-# A venue that has answered the same three more times, hours apart, has nothing.
-UNKNOWN_ATTEMPTS_MAX = 3
-# An outage that rests on one instrument is confirmed once: a lost page of a venue looked at alone would pass for one.
-# So is a listing that only a silence of at most NEVER_ASKED_MAX before the first bar tells of.
-ALONE_ATTEMPTS_MAX = 1
-# A venue that does not answer may be down for days: with the backoff below ten attempts last a week.
-MISSED_ATTEMPTS_MAX = 10
 # Pauses of 15 min, 1 h, 4 h and 16 h, then a day.
 BACKOFF_FIRST = dt.timedelta(minutes=15)
 BACKOFF_FACTOR = 4
@@ -64,12 +57,6 @@ NEVER_ASKED_MAX = dt.timedelta(days=31)
 
 # What the score is made of. A missing bar is worse than anything that can be said of one that is there.
 WEIGHTS = {"completeness": 0.6, "finality": 0.15, "agreement": 0.15, "freshness": 0.1}
-
-ATTEMPT_LIMITS = {
-    "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
-    "missed_attempts": MISSED_ATTEMPTS_MAX,
-    "alone_attempts": ALONE_ATTEMPTS_MAX,
-}
 
 
 def _seconds(span: dt.timedelta) -> int:
@@ -84,7 +71,10 @@ _THRESHOLDS = {
     "sparse_silences": SPARSE_SILENCES_A_DAY,
     "no_trades_s": _seconds(NO_TRADES_MAX),
     "listing_silence_bars": LISTING_SILENCE_BARS,
-    **ATTEMPT_LIMITS,
+    "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
+    "missed_attempts": MISSED_ATTEMPTS_MAX,
+    "alone_attempts": ALONE_ATTEMPTS_MAX,
+    "unexplained": list(UNEXPLAINED),
     "never_asked_s": _seconds(NEVER_ASKED_MAX),
     **{f"weight_{part}": weight for part, weight in WEIGHTS.items()},
 }

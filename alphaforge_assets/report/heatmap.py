@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from alphaforge_assets.report.reading import Report, Row
+from alphaforge_assets.verdicts import VERDICTS
 
 PLOT_WIDTH = 936
 CELL_WIDTH_MIN = 2.5
@@ -25,18 +26,6 @@ NUMBERS_FROM_WIDTH = 18
 TREND_HEIGHT = 110
 # Shares of a day that make a cell darker.
 STEPS = (0.01, 0.1)
-
-# The page names a verdict by its place here.
-VERDICTS = ("we_missed", "unknown", "venue_outage", "no_trades", "retention_lost", "delisted", "not_listed")
-_KINDS = {
-    "we_missed": "unexplained",
-    "unknown": "unexplained",
-    "venue_outage": "outage",
-    "no_trades": "quiet",
-    "retention_lost": "lost",
-    "delisted": "unlisted",
-    "not_listed": "unlisted",
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ def kind(cell: Row) -> str:
     if not cell["missing"]:
         return "full"
     verdict = cell["verdicts"][0][0] if cell["verdicts"] else "unknown"
-    name = _KINDS.get(verdict, "unexplained")
+    name = VERDICTS[verdict].colour if verdict in VERDICTS else "unexplained"
     share = cell["missing"] / cell["expected"]
     return f"{name}-{1 + sum(share >= step for step in STEPS)}"
 
@@ -188,7 +177,8 @@ def _perfect(cell: Row) -> bool:
 
 def _told(cell: Row) -> list[Any]:
     figures = [cell[name] for name in ("expected", "present", "missing", "rejected", "revised", "off_grid", "score")]
-    return [*figures, int(cell["is_settled"]), [[VERDICTS.index(name), int(slots)] for name, slots in cell["verdicts"]]]
+    places = {name: n for n, name in enumerate(VERDICTS)}  # the page names a verdict by its place
+    return [*figures, int(cell["is_settled"]), [[places[name], int(slots)] for name, slots in cell["verdicts"]]]
 
 
 def _ticks(start: dt.date, days: int, cell: float) -> list[Tick]:

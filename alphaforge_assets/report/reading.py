@@ -7,6 +7,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.verdicts import UNEXPLAINED
 from alphaforge_assets.warehouse import statements
 
 # Of each list that can grow without end; what is left out is counted and said.
@@ -59,8 +60,9 @@ def read(client: Client, start: dt.date, end: dt.date, *, now: dt.datetime | Non
     shown_from = start - dt.timedelta(days=DAYS_BEFORE) if (end - start).days == 1 else start
     period = {"start": _midnight(start), "end": _midnight(end)}
     shown = {"start": _midnight(shown_from), "end": _midnight(end)}
+    kinds = {"unexplained": list(UNEXPLAINED)}
     origins = statements.rows(client, "reads/origins")
-    cells = statements.rows(client, "reads/report_cells", **shown)
+    cells = statements.rows(client, "reads/report_cells", **shown, **kinds)
     scores = statements.rows(client, "reads/report_scores", **shown)
     if scores:  # nothing is shown of days before the first one that was looked at
         shown_from = min(start, scores[0]["day"])
@@ -74,7 +76,7 @@ def read(client: Client, start: dt.date, end: dt.date, *, now: dt.datetime | Non
         verdicts=statements.rows(client, "reads/report_verdicts", **period),
         cells=cells,
         scores=scores,
-        gaps=_part(client, "reads/report_gaps", **period),
+        gaps=_part(client, "reads/report_gaps", **period, **kinds),
         rejected=_part(client, "reads/report_rejected", **period),
         revisions=_part(client, "reads/report_revisions", **period),
         freshness=statements.rows(client, "reads/report_freshness", now=made_at),
@@ -90,8 +92,8 @@ def days_looked_at(client: Client, start: dt.date, end: dt.date) -> list[dt.date
     return [row["day"] for row in rows]
 
 
-def _part(client: Client, statement: str, **bounds: dt.datetime) -> Part:
-    rows = statements.rows(client, statement, rows_max=ROWS_MAX, **bounds)
+def _part(client: Client, statement: str, **parameters: Any) -> Part:
+    rows = statements.rows(client, statement, rows_max=ROWS_MAX, **parameters)
     total = rows[0]["total"] if rows else 0
     return Part([{k: v for k, v in row.items() if k != "total"} for row in rows], total)
 
@@ -100,10 +102,11 @@ def _columns(client: Client, period: Mapping[str, dt.datetime], now: dt.datetime
     """Names of the columns of each list. Asked for no rows, and for no time at all."""
     nothing = {"start": period["end"], "end": period["end"]}
     few = {"rows_max": 0}
+    kinds = {"unexplained": list(UNEXPLAINED)}
     empty = {
-        "coverage": statements.table(client, "reads/report_cells", **nothing),
+        "coverage": statements.table(client, "reads/report_cells", **nothing, **kinds),
         "scores": statements.table(client, "reads/report_scores", **nothing),
-        "gaps": statements.table(client, "reads/report_gaps", **nothing, **few),
+        "gaps": statements.table(client, "reads/report_gaps", **nothing, **few, **kinds),
         "rejected": statements.table(client, "reads/report_rejected", **nothing, **few),
         "revisions": statements.table(client, "reads/report_revisions", **nothing, **few),
         "freshness": statements.table(client, "reads/report_freshness", now=now),

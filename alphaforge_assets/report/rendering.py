@@ -22,8 +22,9 @@ from markupsafe import Markup
 
 from alphaforge_assets.quality.coverage import WEIGHTS
 from alphaforge_assets.report import words
-from alphaforge_assets.report.heatmap import VERDICTS, HeatMap, heat_map, kind, trend
+from alphaforge_assets.report.heatmap import HeatMap, heat_map, kind, trend
 from alphaforge_assets.report.reading import Report, Row
+from alphaforge_assets.verdicts import VERDICTS
 
 # More is no reading matter: the page stays small, and the CSV has the rest.
 ROWS_SHOWN_MAX = 300
@@ -84,7 +85,7 @@ def _page(report: Report, beside: Sequence[str], code_version: str, code_hash: s
         legend=[("outage", "venue outage"), ("unexplained", "unexplained or not fetched"),
                 ("quiet", "no trades"), ("lost", "no longer served")],
         gaps=gaps, gaps_shown=gaps_shown, rejected=_rejected(report), revisions=_revisions(report),
-        fresh=fresh, fresh_shown=fresh_shown, files=beside, verdicts=words.VERDICTS,
+        fresh=fresh, fresh_shown=fresh_shown, files=beside, verdicts=VERDICTS,
         weights={k: f"{100 * v:g}" for k, v in WEIGHTS.items()},
         intervals=", ".join(sorted({r["interval"] for r in report.freshness if r["dataset"] == "bars"})) or "none yet",
         code_version=code_version, code_hash=code_hash,

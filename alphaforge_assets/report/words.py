@@ -6,33 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from alphaforge_assets.report.reading import Report, Row
-
-VERDICTS = {
-    "we_missed": ("Not fetched", "No complete answer covers it. It is asked for again by itself."),
-    "unknown": ("Unexplained", "The venue answered and had nothing, and nothing we know explains it."),
-    "venue_outage": ("Venue outage", "The venue itself was silent."),
-    "no_trades": ("No trades", "Nobody traded, and this venue leaves out bars without a trade."),
-    "retention_lost": ("No longer served", "The venue keeps its history for a time only, and that had passed."),
-    "delisted": ("Delisted", "The instrument had been taken off the venue."),
-    "not_listed": ("Not listed yet", "The instrument did not trade on the venue yet."),
-}
-_BECAUSE = {
-    "venue_outage": "outages of the venue",
-    "no_trades": "minutes without a trade",
-    "retention_lost": "history that the venue no longer serves",
-}
-_NOT_DUE = ("not_listed", "delisted")
-_UNEXPLAINED = {"we_missed": "could not be fetched so far", "unknown": "nobody can explain yet"}
+from alphaforge_assets.verdicts import NOT_DUE, UNEXPLAINED, VERDICTS
 
 
 def verdict(name: str) -> str:
     """`Venue outage` for venue_outage; an unknown name as a person would write it."""
-    return VERDICTS[name][0] if name in VERDICTS else name.replace("_", " ").capitalize()
+    return VERDICTS[name].title if name in VERDICTS else name.replace("_", " ").capitalize()
 
 
 def due(report: Report) -> int:
     """Bars that should exist: expected ones, less those of times before a listing or after a delisting."""
-    return int(report.totals["expected"] - sum(v["missing"] for v in report.verdicts if v["verdict"] in _NOT_DUE))
+    return int(report.totals["expected"] - sum(v["missing"] for v in report.verdicts if v["verdict"] in NOT_DUE))
 
 
 def standing(report: Report) -> tuple[str, str]:
@@ -68,16 +52,16 @@ def _missing(report: Report, absent: int) -> list[str]:
     if absent <= 0:
         return []
     by = {v["verdict"]: v["missing"] for v in report.verdicts}
-    due_to = [(by[v], words) for v, words in _BECAUSE.items() if by.get(v)]
+    due_to = [(by[v.name], v.clause) for v in VERDICTS.values() if v.is_explained and v.is_due and by.get(v.name)]
     causes = [f"{number(n)} by {words}" if len(due_to) > 1 else f"by {words}" for n, words in due_to]
-    if not any(by.get(v) for v in _UNEXPLAINED):
+    if not any(by.get(v) for v in UNEXPLAINED):
         what = "The missing one is" if absent == 1 else f"All {number(absent)} missing ones are"
         return [f"{what} explained{':' if len(due_to) > 1 else ''} {listed(causes)}."] if causes else []
     said = [f"{number(n)} by {words}" for n, words in due_to]
     explained = (
         [f"Of the missing ones {number(sum(n for n, _ in due_to))} are explained: {listed(said)}."] if said else []
     )
-    open_ones = [f"{plural(by[v], 'bar')} {words}" for v, words in _UNEXPLAINED.items() if by.get(v)]
+    open_ones = [f"{plural(by[v], 'bar')} {VERDICTS[v].clause}" for v in UNEXPLAINED if by.get(v)]
     return [*explained, f"{' and '.join(open_ones)}."]
 
 

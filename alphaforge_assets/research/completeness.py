@@ -1,10 +1,10 @@
 """What is missing of an answer and why: never filled, never hidden; said once, or refused.
 
 Every slot of the grid in [start, end) is expected. What has no row is a gap, with the verdict of the gap ledger
-(analytics.v_gaps: not_listed, delisted, retention_lost, no_trades, venue_outage, we_missed, unknown) or, where the
-ledger has none, one of these: `not_closed` (it had not ended at the moment of the read), `we_missed` (the venue was
-asked and did not answer), `unknown` (it answered without it, and nobody has judged that yet), `never_asked`. A bar
-off the grid fills the slot it opens in. Funding has no grid: there the minutes count that no complete answer covers.
+(verdicts.py) or, where the ledger has none, one of these: `not_closed` (it had not ended at the moment of the read),
+`we_missed` (the venue was asked and did not answer), `unknown` (it answered without it, and nobody has judged that
+yet), `never_asked`. A bar off the grid fills the slot it opens in. Funding has no grid: there the minutes count that no
+complete answer covers.
 """
 
 import datetime as dt
@@ -21,11 +21,10 @@ from alphaforge_assets.errors import CoverageError
 from alphaforge_assets.research.arguments import Request
 from alphaforge_assets.research.columns import GRIDLESS_MS
 from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.verdicts import EXPLAINED, NOT_DUE
 
-# The venue is known to have nothing there, so a complete record cannot have it either. As sql/coverage counts it.
-EXPLAINED = ("not_listed", "delisted", "retention_lost", "no_trades", "venue_outage")
 # Nobody could have traded then, or nobody knows: no row is ever made up there.
-NEVER_FILLED = ("not_listed", "delisted", "not_closed", "never_asked")
+NEVER_FILLED = (*NOT_DUE, "not_closed", "never_asked")
 SHOWN_MAX = 5
 
 _OWN = (
@@ -85,7 +84,8 @@ def gaps_of(request: Request, times_ms: Mapping[str, Any], read_at: dt.datetime,
 def hold(request: Request, gaps: pd.DataFrame, require: bool | str, stacklevel: int) -> None:
     """Say once that an answer has gaps, or raise CoverageError if completeness was required.
 
-    `require` True refuses every gap, "explained" lets those of EXPLAINED pass. Filling does not make data complete.
+    `require` True refuses every gap, "explained" lets those pass that are explained (verdicts.py). Filling does not
+    make data complete.
     """
     if not len(gaps):
         return

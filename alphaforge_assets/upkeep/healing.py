@@ -14,6 +14,7 @@ from alphaforge_assets.datasets import Dataset
 from alphaforge_assets.partitions import Rectangle, rectangles
 from alphaforge_assets.quality import coverage
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.verdicts import ATTEMPTS
 from alphaforge_assets.warehouse import statements
 
 # Days of one instrument that are closer than this share a run: its start costs more than the days between.
@@ -50,7 +51,7 @@ def due(client: Client, dataset: Dataset, universe: Universe, now: dt.datetime) 
         dataset=dataset.name,
         instruments=list(by_id),
         now=now,
-        **coverage.ATTEMPT_LIMITS,
+        **ATTEMPTS,
     )
     gaps: dict[Instrument, list[tuple[dt.date, dt.date]]] = defaultdict(list)
     for row in found:
@@ -80,7 +81,7 @@ def note_attempt(client: Client, dataset: Dataset, run: Rectangle, now: dt.datet
         backoff_first_s=int(coverage.BACKOFF_FIRST.total_seconds()),
         backoff_factor=coverage.BACKOFF_FACTOR,
         backoff_max_s=int(coverage.BACKOFF_MAX.total_seconds()),
-        **coverage.ATTEMPT_LIMITS,
+        **ATTEMPTS,
     )
 
 

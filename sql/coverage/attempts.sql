@@ -13,5 +13,5 @@ SELECT
 FROM analytics.gaps FINAL
 WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)} AND is_open
     AND next_attempt_at <= {now:DateTime64(3, 'UTC')}
-    AND attempts < multiIf(verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32}, {alone_attempts:UInt32})
+    AND attempts < transform(toString(verdict), {verdicts:Array(String)}, {attempts_max:Array(UInt32)}, toUInt32(0))
     AND gap_start < {end:DateTime64(3, 'UTC')} AND gap_end > {start:DateTime64(3, 'UTC')}

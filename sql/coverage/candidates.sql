@@ -68,8 +68,7 @@ FROM
                 FROM
                 (
                     SELECT instrument_id, interval, timestamp,
-                        intDiv(toUnixTimestamp64Milli(timestamp), transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'],
-                            [60000, 300000, 900000, 3600000, 14400000, 86400000], 1)) AS slot
+                        intDiv(toUnixTimestamp64Milli(timestamp), bars.step_ms) AS slot
                     FROM analytics.bars
                     WHERE instrument_id IN {instruments:Array(UInt32)}
                 )

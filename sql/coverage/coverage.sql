@@ -35,7 +35,7 @@ WITH
             count() AS bars
         FROM
         (
-            SELECT *, transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 1) AS step_ms
+            SELECT *
             FROM analytics.v_bars
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
@@ -66,12 +66,11 @@ WITH
     ),
     holes AS
     (
-        SELECT instrument_id, interval, day, sumIf(slots, verdict NOT IN ('we_missed', 'unknown')) AS explained,
+        SELECT instrument_id, interval, day, sumIf(slots, verdict NOT IN {unexplained:Array(String)}) AS explained,
             sumIf(slots, NOT answered) AS unanswered
         FROM
         (
-            SELECT instrument_id, interval, verdict, JSONExtractFloat(figures, 'answered') = 1 AS answered,
-                transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 1) AS step_ms,
+            SELECT instrument_id, interval, verdict, JSONExtractFloat(figures, 'answered') = 1 AS answered, step_ms,
                 toDate(arrayJoin(range(
                     toUInt32(toDate(greatest(gap_start, {start:DateTime64(3, 'UTC')}))),
                     toUInt32(toDate(least(gap_end, {end:DateTime64(3, 'UTC')}) - toIntervalMillisecond(1))) + 1))) AS day,

@@ -22,8 +22,7 @@ WITH
     alive AS
     (
         SELECT DISTINCT venue, interval,
-            intDiv(toUnixTimestamp64Milli(timestamp), step_ms) * step_ms AS slot_ms,
-            transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 1) AS step_ms
+            intDiv(toUnixTimestamp64Milli(timestamp), step_ms) * step_ms AS slot_ms
         FROM analytics.bars
         WHERE instrument_id IN {peers:Array(UInt32)}
             AND timestamp >= (SELECT min(gap_start) FROM silences) AND timestamp < (SELECT max(gap_end) FROM silences)
@@ -80,8 +79,7 @@ WITH
         INNER JOIN
         (
             SELECT instrument_id, interval,
-                transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 1) AS step,
-                intDiv(timestamp_unix, step) * step AS slot_ms,
+                intDiv(timestamp_unix, step_ms) * step_ms AS slot_ms,
                 volume = 0 AND open = high AND high = low AND low = close AS is_frozen, volume
             FROM analytics.v_bars
             WHERE instrument_id IN {instruments:Array(UInt32)}

@@ -7,7 +7,7 @@ INSERT INTO analytics.gaps
 WITH
     gone AS
     (
-        SELECT *, transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 1) AS step_ms
+        SELECT *, step_ms
         FROM analytics.gaps FINAL
         WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)} AND is_open
             AND gap_start < {end:DateTime64(3, 'UTC')} AND gap_end > {start:DateTime64(3, 'UTC')}
@@ -25,7 +25,6 @@ WITH
         INNER JOIN
         (
             SELECT DISTINCT instrument_id, interval,
-                transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 1) AS step_ms,
                 intDiv(toUnixTimestamp64Milli(timestamp), step_ms) * step_ms AS slot_ms
             FROM analytics.bars
             WHERE instrument_id IN {instruments:Array(UInt32)}

@@ -9,14 +9,15 @@ AS SELECT
     interval,
     greatest(min(window_start), {start:DateTime64(3, 'UTC')}) AS answered_from,
     least(max(window_end), {end:DateTime64(3, 'UTC')}) AS answered_until,
-    argMax(batch_id, recorded_at) AS batch_id
+    argMax(batch_id, recorded_at) AS batch_id,
+    any(step_ms) AS step_ms
 FROM
 (
     SELECT *, sum(opens) OVER (PARTITION BY instrument_id, interval ORDER BY window_start, window_end, recorded_at) AS island
     FROM
     (
         SELECT
-            instrument_id, venue, symbol, interval, window_start, window_end, recorded_at, batch_id,
+            instrument_id, venue, symbol, interval, window_start, window_end, recorded_at, batch_id, step_ms,
             window_start > max(window_end) OVER (
                 PARTITION BY instrument_id, interval ORDER BY window_start, window_end, recorded_at
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS opens

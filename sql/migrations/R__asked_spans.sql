@@ -5,14 +5,15 @@
 CREATE OR REPLACE VIEW analytics.asked_spans
 AS SELECT
     instrument_id, venue, symbol, interval,
-    transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS step_ms,
+    step_ms,
     asked_from,
     if(horizon > known_until + toIntervalSecond({never_asked_s:UInt32}), known_until, greatest(known_until, horizon)) AS expected_until,
     listed_at, delisted_at
 FROM
 (
     SELECT
-        s.instrument_id AS instrument_id, s.venue AS venue, s.symbol AS symbol, s.interval AS interval, s.asked_from AS asked_from,
+        s.instrument_id AS instrument_id, s.venue AS venue, s.symbol AS symbol, s.interval AS interval, s.step_ms AS step_ms,
+        s.asked_from AS asked_from,
         l.listed_at AS listed_at, l.delisted_at AS delisted_at,
         if(v.venue != '',
             addMilliseconds({now:DateTime64(3, 'UTC')}, v.clock_skew_ms) - toIntervalSecond({grace_s:UInt32}),
@@ -26,7 +27,8 @@ FROM
             max(failed_until) OVER (PARTITION BY venue) AS venue_failed_until
         FROM
         (
-            SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, min(window_start) AS asked_from,
+            SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, any(step_ms) AS step_ms,
+                min(window_start) AS asked_from,
                 maxIf(window_end, status = 'complete') AS answered_until, maxIf(window_end, status = 'failed') AS failed_until
             FROM analytics.ingest_batches
             WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}

@@ -6,7 +6,7 @@ CREATE OR REPLACE VIEW analytics.bars_as_of
 AS SELECT
     venue, symbol, instrument_id, interval, timestamp, toUnixTimestamp64Milli(timestamp) AS timestamp_unix,
     open, high, low, close, volume, quote_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume, source, ingested_at,
-    contract_volume, close_time, published_at, batch_id
+    contract_volume, close_time, published_at, batch_id, step_ms
 FROM analytics.bars_history
 WHERE published_at <= {as_of:DateTime64(3, 'UTC')}
     AND instrument_id IN {instruments:Array(UInt32)} AND interval = {interval:String}

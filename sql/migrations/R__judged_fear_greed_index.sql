@@ -9,23 +9,27 @@ CREATE OR REPLACE VIEW analytics.judged_fear_greed_index
     timestamp DateTime64(3, 'UTC') COMMENT 'Start of the day, exactly as the source gave it',
     value Nullable(Int64) COMMENT '0 (extreme fear) to 100 (extreme greed)',
     classification String COMMENT 'The word of the source for the value',
-    is_closed Bool COMMENT 'Whether the day was over when we asked',
-    metadata String COMMENT 'JSON of whatever came that no column holds',
     source LowCardinality(String) COMMENT 'rest',
     batch_id UUID COMMENT 'Batch that brought the row',
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the source had come',
     version UInt64 COMMENT 'Finality rank of the source (top byte), ingested_at in milliseconds (41 bits), hash of the values (15 bits)',
-    rule String COMMENT 'First rule the row breaks, empty when it is valid'
+    is_final Bool COMMENT 'Whether the day was over when we asked',
+    rule String COMMENT 'First rule the row breaks, empty when it is valid',
+    row_hash UInt64 COMMENT 'Hash of the values as they came, for rejected_rows',
+    row String COMMENT 'The values as they came, JSON, for rejected_rows'
 )
 AS SELECT
-    instrument_id, venue, symbol, interval, timestamp, value, classification, is_closed, metadata, source, batch_id, ingested_at,
+    instrument_id, venue, symbol, interval, timestamp, value, classification, source, batch_id, ingested_at,
     bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws'], [3, 2, 1], 0)), 56)
         + bitShiftLeft(toUInt64(toUnixTimestamp64Milli(ingested_at)), 15)
         + bitAnd(cityHash64(tuple(value, classification)), 32767) AS version,
+    is_closed AS is_final,
     multiIf(
         value IS NULL, 'required_columns_are_not_null',
         assumeNotNull(value) NOT BETWEEN 0 AND 100, 'value_is_between_0_and_100',
         ''
-    ) AS rule
+    ) AS rule,
+    cityHash64(tuple(value, classification, is_closed, metadata)) AS row_hash,
+    toJSONString(map('value', toString(value), 'classification', classification, 'metadata', metadata)) AS row
 FROM analytics.landing_fear_greed_index
 COMMENT 'landing_fear_greed_index with the version of each row and the first rule it breaks. Internal: the one place where the rules stand.';

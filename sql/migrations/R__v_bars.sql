@@ -22,11 +22,12 @@ CREATE OR REPLACE VIEW analytics.v_bars
     contract_volume Nullable(Float64) COMMENT 'Amount traded, in contracts, NULL where the venue counts in base',
     close_time Nullable(DateTime64(3, 'UTC')) COMMENT 'Close time as the venue gave it, NULL if it gives none',
     published_at DateTime64(3, 'UTC') COMMENT 'When researchers could first read this version',
-    batch_id UUID COMMENT 'Batch of ingest_batches that brought the row'
+    batch_id UUID COMMENT 'Batch of ingest_batches that brought the row',
+    step_ms Int64 COMMENT 'Bar length in milliseconds'
 )
 AS SELECT
     venue, symbol, instrument_id, interval, timestamp, timestamp_unix, open, high, low, close, volume,
     quote_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume, source, ingested_at,
-    contract_volume, close_time, published_at, batch_id
+    contract_volume, close_time, published_at, batch_id, step_ms
 FROM analytics.bars FINAL
 COMMENT 'Closed OHLCV bars, one row a key, current version. A bar that is not here was not served by the venue: see ingest_batches.';

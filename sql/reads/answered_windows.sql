@@ -15,9 +15,8 @@ INNER JOIN
     FROM
     (
         SELECT
-            instrument_id, interval, recorded_at, window_end,
-            transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 60000) AS step_ms
-        FROM analytics.ingest_batches
+            instrument_id, interval, recorded_at, window_end, if(b.step_ms = 0, 60000, b.step_ms) AS step_ms
+        FROM analytics.ingest_batches AS b
         WHERE dataset = {dataset:String} AND status = 'complete'
             AND instrument_id IN {instruments:Array(UInt32)}
             AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}

@@ -8,7 +8,7 @@ FROM analytics.v_coverage AS c
 LEFT JOIN
 (
     SELECT dataset, instrument_id, day, arraySort(
-        x -> (x.1 NOT IN ('we_missed', 'unknown'), -x.2), groupArray((CAST(verdict AS String), slots))) AS verdicts
+        x -> (NOT has({unexplained:Array(String)}, x.1), -x.2), groupArray((CAST(verdict AS String), slots))) AS verdicts
     FROM
     (
         SELECT dataset, instrument_id, verdict, day, round(sum(slots)) AS slots

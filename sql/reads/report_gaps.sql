@@ -2,5 +2,5 @@
 SELECT *, concat(venue, '.', replaceOne(symbol, '/', '-')) AS instrument, count() OVER () AS total
 FROM analytics.v_gaps
 WHERE gap_start < {end:DateTime64(3, 'UTC')} AND gap_end > {start:DateTime64(3, 'UTC')}
-ORDER BY is_open AND verdict IN ('we_missed', 'unknown') DESC, is_open DESC, missing DESC, venue, symbol, interval, gap_start
+ORDER BY is_open AND verdict IN {unexplained:Array(String)} DESC, is_open DESC, missing DESC, venue, symbol, interval, gap_start
 LIMIT {rows_max:UInt32}

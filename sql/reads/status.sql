@@ -10,8 +10,7 @@ SELECT
 FROM
 (
     SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, max(answered_until) AS until,
-        sum(toUnixTimestamp64Milli(answered_until) - toUnixTimestamp64Milli(answered_from))
-            / transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS bars
+        sum(toUnixTimestamp64Milli(answered_until) - toUnixTimestamp64Milli(answered_from)) / any(step_ms) AS bars
     FROM analytics.answered_windows(
         dataset = 'bars', instruments = {instruments:Array(UInt32)},
         start = toDateTime64('2009-01-03 00:00:00', 3, 'UTC'), end = toDateTime64('2100-01-01 00:00:00', 3, 'UTC'))
@@ -19,9 +18,7 @@ FROM
 ) AS answered
 LEFT JOIN
 (
-    SELECT instrument_id, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows,
-        uniqExact(intDiv(timestamp_unix, transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'],
-            [60000, 300000, 900000, 3600000, 14400000, 86400000], 1))) AS slots
+    SELECT instrument_id, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows, uniqExact(intDiv(timestamp_unix, step_ms)) AS slots
     FROM analytics.v_bars
     WHERE instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval

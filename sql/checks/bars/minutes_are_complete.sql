@@ -8,8 +8,7 @@ FROM
     FROM
     (
         SELECT
-            instrument_id, venue, symbol, interval,
-            transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS step_ms,
+            instrument_id, venue, symbol, interval, step_ms,
             fromUnixTimestamp64Milli(arrayJoin(range(
                 toUnixTimestamp64Milli(answered_from), toUnixTimestamp64Milli(answered_until), step_ms)), 'UTC') AS slot
         FROM analytics.answered_windows(
@@ -20,8 +19,7 @@ FROM
     (
         SELECT
             instrument_id, interval,
-            fromUnixTimestamp64Milli(intDiv(timestamp_unix, step_ms) * step_ms, 'UTC') AS slot,
-            transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'], [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS step_ms
+            fromUnixTimestamp64Milli(intDiv(timestamp_unix, step_ms) * step_ms, 'UTC') AS slot
         FROM analytics.v_bars
         WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}

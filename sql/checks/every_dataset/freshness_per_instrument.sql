@@ -28,8 +28,7 @@ FROM
             (
                 SELECT
                     instrument_id, venue, symbol, interval, window_start, window_end, status, recorded_at,
-                    transform(interval, ['1m', '5m', '15m', '1h', '4h', '1d'],
-                        [60000, 300000, 900000, 3600000, 14400000, 86400000], 0) AS step,
+                    step_ms AS step,
                     min(step) OVER (PARTITION BY instrument_id) AS shortest
                 FROM analytics.ingest_batches
                 WHERE dataset = {dataset:String} AND instrument_id IN {wanted:Array(UInt32)}

@@ -14,7 +14,7 @@ FROM
         FROM {database:Identifier}.{judged:Identifier}
         WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-            AND {is_final:Identifier} AND rule = ''
+            AND is_final AND rule = ''
         UNION ALL
         SELECT instrument_id, venue, symbol, {series:Identifier}, timestamp, 0, version
         FROM {database:Identifier}.{staging:Identifier}
@@ -28,7 +28,7 @@ FROM
     FROM {database:Identifier}.{judged:Identifier}
     WHERE instrument_id IN {instruments:Array(UInt32)}
         AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        AND {is_final:Identifier} AND rule != ''
+        AND is_final AND rule != ''
         AND (instrument_id, timestamp, batch_id) NOT IN  -- a batch is of one interval
         (
             SELECT instrument_id, timestamp, batch_id

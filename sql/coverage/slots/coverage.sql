@@ -56,7 +56,7 @@ WITH
     holes AS
     (
         SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, day, count() AS missing,
-            countIf(verdict NOT IN ('we_missed', 'unknown')) AS explained, countIf(NOT answered) AS unanswered
+            countIf(verdict NOT IN {unexplained:Array(String)}) AS explained, countIf(NOT answered) AS unanswered
         FROM
         (
             SELECT instrument_id, venue, symbol, interval, verdict, JSONExtractFloat(figures, 'answered') = 1 AS answered,
