@@ -8,50 +8,49 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, TypedDict
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.warehouse import statements
 
 OWNER = "team:market-data"
 
-LAYERS = {
+# Tables and views that belong to no dataset.
+_OTHERS = {
     "venues": "dimensions",
     "instruments": "dimensions",
     "venues_history": "dimensions",
-    "landing_bars": "landing",
     "ingest_batches": "landing",
-    "staging_bars": "staging",
     "rejected_rows": "staging",
-    "bars_history": "mart",
-    "bars": "mart",
-    "landing_fear_greed_index": "landing",
-    "staging_fear_greed_index": "staging",
-    "fear_greed_index_history": "mart",
-    "fear_greed_index": "mart",
-    "v_bars": "research",
-    "v_fear_greed": "research",
-    "landing_funding_rates": "landing",
-    "staging_funding_rates": "staging",
-    "funding_rates_history": "mart",
-    "funding_rates": "mart",
-    "v_funding": "research",
     "coverage": "mart",
     "gaps": "mart",
+    "snapshots": "mart",
+    "snapshot_hashes": "mart",
+    "runs": "audit",
     "v_coverage": "research",
     "v_gaps": "research",
     "v_instruments": "research",
     "v_instruments_history": "research",
-    "snapshots": "mart",
-    "snapshot_hashes": "mart",
     "v_snapshots": "research",
-    "runs": "audit",
     "v_runs": "research",
     "v_ingest_batches": "research",
 }
+
+
+def layers() -> dict[str, str]:
+    """The layer of every table and view that people are shown; also the Dagster group of its asset."""
+    known: dict[str, str] = {}
+    for dataset in DATASETS.values():
+        landing, staging, current = dataset.chain
+        known |= {landing: "landing", staging: "staging", dataset.history: "mart", current: "mart"}
+        known[dataset.view] = "research"
+    return known | _OTHERS
+
 
 _OBJECT = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?analytics\.(\w+)\s*\n\((.*?)\n\)(.*?);\s*$",
@@ -73,11 +72,17 @@ class Described:
     columns: tuple[tuple[str, str, str], ...]  # name, type, comment
 
 
-@cache
 def dictionary() -> Mapping[str, Described]:
-    """Every table and view of sql/migrations by name, later files winning."""
+    """Every table and view by name: of sql/migrations, and of datasets that bring tables of their own."""
+    return _dictionary(tuple(d.ddl for d in DATASETS.values() if d.ddl))
+
+
+@cache
+def _dictionary(more: tuple[Path, ...]) -> Mapping[str, Described]:
+    """Later files win."""
     found: dict[str, Described] = {}
-    for file in sorted(statements.MIGRATIONS.glob("*.sql"), key=lambda f: (f.name[0] != "V", f.name)):
+    migrations = sorted(statements.MIGRATIONS.glob("*.sql"), key=lambda f: (f.name[0] != "V", f.name))
+    for file in (*migrations, *more):
         text = file.read_text(encoding="utf-8")
         for name, body, rest in _OBJECT.findall(text):
             columns = tuple((c, _TYPE.split(kind)[0].strip(), said) for c, kind, said in _COLUMN.findall(body))
@@ -108,12 +113,12 @@ class Shown(TypedDict):
     metadata: dict[str, Any]
 
 
-def described(name: str) -> Shown:
-    """Arguments of `dg.asset` or `dg.AssetSpec` for the table or view `name`."""
-    layer = LAYERS[name]
+def described(name: str, says: str = "") -> Shown:
+    """Arguments of `dg.asset` or `dg.AssetSpec` for a table or view; `says` describes an asset that is a part of it."""
+    layer = layers()[name]
     return {
         "group_name": layer,
-        "description": dictionary()[name].comment,
+        "description": says or dictionary()[name].comment,
         "owners": [OWNER],
         "kinds": {"clickhouse", "view" if layer == "research" else "table"},
         "tags": {"layer": layer},

@@ -4,18 +4,17 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from alphaforge_assets import assets
 from alphaforge_assets.alerts.sensor import send_alerts
-from alphaforge_assets.datasets import DATASETS, Dataset
-from alphaforge_assets.partitions import by_day, day_by_instrument
-from alphaforge_assets.pipeline import dimensions, landing, mart, staging
-from alphaforge_assets.quality import checks, coverage, freshness
+from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.partitions import by_day
+from alphaforge_assets.pipeline import dimensions
+from alphaforge_assets.quality import checks, freshness
 from alphaforge_assets.report import daily
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Universe, load_universe
-from alphaforge_assets.upkeep import runs as audit
-from alphaforge_assets.upkeep import sensors
-from alphaforge_assets.upkeep import tail as live
+from alphaforge_assets.upkeep import day_close, failed_runs, healing, listings, old_runs, runs, tail
 
 
 @dg.definitions
@@ -35,14 +34,14 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
 
     Without `live_updates` nothing is fetched that nobody asked for, until somebody turns the schedule on in the UI.
     """
-    chains = {d.name: _chain(d, universe) for d in DATASETS.values()}
+    chains = {d.name: assets.chain(d, universe) for d in DATASETS.values()}
     jobs = {
         name: dg.define_asset_job(
             f"refresh_{name}", selection=chain, description=f"Land, stage, publish and judge a range of {name}."
         )
         for name, chain in chains.items()
     }
-    listings = dg.define_asset_job(
+    list_job = dg.define_asset_job(
         "refresh_listings",
         selection=[dimensions.venues_and_instruments],
         description="Ask every venue for its clock and its listings, and publish what changed.",
@@ -54,34 +53,21 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
             daily.asset(by_day(universe.history_start)),
         ]
     )
-    above = (dimensions, landing, staging, mart, coverage, audit)
-    specs = [spec for module in above for spec in module.specs()]
+    specs = [spec for module in (dimensions, assets, runs) for spec in module.specs()]
     return dg.Definitions(
         assets=[freshness.with_policy(a) if live_updates else a for a in (*materializable, *specs)],
         asset_checks=checks.asset_checks(),
-        jobs=[*jobs.values(), listings, live.live_tail],
-        schedules=[live.schedule(running=live_updates), daily.schedule()],
+        jobs=[*jobs.values(), list_job, tail.live_tail],
+        schedules=[tail.schedule(running=live_updates), daily.schedule()],
         sensors=[
-            sensors.split_failed_runs(universe, jobs),
-            sensors.heal_gaps(jobs),
-            sensors.day_close(jobs, running=live_updates),
-            sensors.keep_listings(listings, running=live_updates),
-            sensors.forget_live_runs(running=live_updates),
+            failed_runs.split_failed_runs(universe, jobs),
+            healing.heal_gaps(jobs),
+            day_close.day_close(jobs, running=live_updates),
+            listings.keep_listings(list_job, running=live_updates),
+            old_runs.forget_live_runs(running=live_updates),
             send_alerts(universe),
-            audit.record_runs,
+            runs.record_runs,
         ],
         resources=resources,
         executor=dg.in_process_executor,
     )
-
-
-def _chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
-    """Landing, staging and mart of a dataset, on the same partitions."""
-    start = dataset.starts(universe)
-    partitions: dg.PartitionsDefinition[str] = (
-        by_day(start) if dataset.only else day_by_instrument(start, dataset.instruments(universe))
-    )
-    above = [landing.asset(dataset, partitions), staging.asset(dataset, partitions)]
-    if "coverage" in dataset.followed_by:
-        return [*above, mart.asset(dataset, partitions), coverage.asset(dataset, partitions)]
-    return [*above, mart.asset(dataset, partitions, coverage.after_publication)]

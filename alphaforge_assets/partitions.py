@@ -1,7 +1,7 @@
 """How assets are cut: days × instruments, and the rectangle of them that one run covers.
 
-Keys spell `2026-08-01|binance_spot.BTC-USDT`, or `2026-08-01` for Fear & Greed, which is cut by day alone. Slicing of
-orchestration belongs here; tables are partitioned by month elsewhere.
+Keys spell `2026-08-01|binance_spot.BTC-USDT`, or `2026-08-01` for a dataset of one instrument, which is cut by day
+alone. Slicing of orchestration belongs here; tables are partitioned by month elsewhere.
 """
 
 import datetime as dt
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from alphaforge_assets.datasets import Dataset
-from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse.batches import Window
 
 ROWS_PER_STATEMENT = 1_000_000
@@ -57,17 +58,20 @@ class Rectangle:
         return wanted
 
     def slices(self, rows_a_day: int) -> Iterator[tuple[dt.datetime, dt.datetime]]:
-        """[start, end) of each statement over it: whole months, as many as ROWS_PER_STATEMENT rows fill, at least one.
+        """[start, end) of each statement over it: as many months, days or else hours as ROWS_PER_STATEMENT rows fill.
 
         `rows_a_day` is the most that one instrument brings. A statement costs 30 ms before its first row and memory by
         the row, and may touch 100 table partitions.
         """
-        months = min(MONTHS_PER_STATEMENT_MAX, max(1, ROWS_PER_STATEMENT // (31 * rows_a_day * len(self.instruments))))
-        start = self.start
-        while start < self.end:
-            first_of_next = start.year * 12 + start.month - 1 + months
-            end = min(self.end, dt.date(first_of_next // 12, first_of_next % 12 + 1, 1))
-            yield _midnight(start), _midnight(end)
+        a_day = rows_a_day * len(self.instruments)
+        months = min(MONTHS_PER_STATEMENT_MAX, ROWS_PER_STATEMENT // (31 * a_day))
+        hours = max(1, 24 * ROWS_PER_STATEMENT // a_day)
+        step = dt.timedelta(days=hours // 24) if hours >= 24 else dt.timedelta(hours=hours)
+        start, last = self.start_time, self.end_time
+        while start < last:
+            later = start.year * 12 + start.month - 1 + months
+            end = dt.datetime(later // 12, later % 12 + 1, 1, tzinfo=dt.UTC) if months else start + step
+            yield start, min(end, last)
             start = end
 
     def keys(self, instrument: Instrument) -> list[str]:
@@ -91,6 +95,12 @@ def backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=dataset.keys_per_run_max)
 
 
+def partitions_of(dataset: Dataset, universe: Universe) -> dg.PartitionsDefinition[str]:
+    """Days × instruments; days alone where there is one instrument only."""
+    start = dataset.starts(universe)
+    return by_day(start) if dataset.only else day_by_instrument(start, dataset.instruments(universe))
+
+
 def day_by_instrument(start: dt.date, instruments: Sequence[Instrument]) -> dg.MultiPartitionsDefinition:
     """Days from the start of history to today × instruments, ordered by venue as in the universe."""
     return dg.MultiPartitionsDefinition(
@@ -107,14 +117,14 @@ def by_day(start: dt.date) -> dg.DailyPartitionsDefinition:
 
 
 def partition_key(day: dt.date, instrument: Instrument) -> str:
-    """`2026-08-01|binance_spot.BTC-USDT`; the day alone for Fear & Greed."""
-    if instrument == FEAR_GREED:
+    """`2026-08-01|binance_spot.BTC-USDT`; the day alone for the only instrument of a dataset."""
+    if not _named(instrument):
         return day.isoformat()
     return dg.MultiPartitionKey({"date": day.isoformat(), "instrument": instrument.key})
 
 
-def rectangle(keys: Sequence[str], universe: Universe) -> Rectangle:
-    """The rectangle that a run's partition keys make up."""
+def rectangle(keys: Sequence[str], order: Sequence[Instrument]) -> Rectangle:
+    """The rectangle that a run's partition keys make up. `order` is the partitions' own."""
     days, names = set(), set()
     for key in keys:
         day, _, name = key.partition("|")
@@ -122,7 +132,7 @@ def rectangle(keys: Sequence[str], universe: Universe) -> Rectangle:
         names.add(name)
     if len(days) * len(names) != len(set(keys)) or (max(days) - min(days)).days + 1 != len(days):
         raise ValueError(f"{len(keys)} partition keys from {min(keys)} to {max(keys)} are not whole days × instruments")
-    instruments = tuple(i for i in (*universe.instruments, FEAR_GREED) if _named(i) in names)
+    instruments = tuple(i for i in order if _named(i) in names)
     return Rectangle(instruments, min(days), max(days) + dt.timedelta(days=1))
 
 
@@ -165,8 +175,8 @@ def rectangles(
 
 
 def _named(instrument: Instrument) -> str:
-    """What a key has after the day."""
-    return "" if instrument == FEAR_GREED else instrument.key
+    """What a key has after the day: nothing, where a dataset has one instrument only."""
+    return "" if any(instrument == d.only for d in DATASETS.values()) else instrument.key
 
 
 def _midnight(day: dt.date) -> dt.datetime:

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import DEFAULT_FILE, VENUES
+from alphaforge_assets.universe import DEFAULT_FILE
+from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.transport import check_base_url
 from alphaforge_assets.webhooks import Webhook, read_webhooks
 

@@ -14,29 +14,40 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any
 
 import pydantic
 import yaml
+from pydantic_core import PydanticCustomError
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.intervals import Interval
+from alphaforge_assets.venues.directory import VENUES
 
-Interval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
-VenueName = Literal["binance_spot", "okx_spot", "bybit_spot", "binance_perp", "okx_perp", "bybit_perp"]
-VENUES: tuple[str, ...] = get_args(VenueName)
 
-INTERVAL_MS: dict[str, int] = {
-    "1m": 60_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "1h": 3_600_000,
-    "4h": 14_400_000,
-    "1d": 86_400_000,
-}
+def _venue(name: str) -> str:
+    if name not in VENUES:
+        raise PydanticCustomError("literal_error", "not known", {"expected": ", ".join(map(repr, VENUES))})
+    return name
+
+
+VenueName = Annotated[str, pydantic.AfterValidator(_venue)]
 
 DEFAULT_FILE = Path(__file__).with_name("universe.yaml")
 FILE_BYTES_MAX = 1_000_000
+EARLIEST = dt.date(2009, 1, 3)  # no crypto market is older
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
+
+
+def id_of(key: str) -> int:
+    """UInt32 derived from a key: ClickHouse's `CRC32('binance_spot.BTC-USDT')`."""
+    return zlib.crc32(key.encode())
+
+
+def instrument_of(key: str) -> "Instrument":
+    """The instrument of a key alone: one may have left the universe since something was kept of it."""
+    venue, symbol = key.split(".", 1)
+    return Instrument(venue, symbol.replace("-", "/"), EARLIEST)
 
 
 @dataclass(frozen=True, order=True)
@@ -59,8 +70,8 @@ class Instrument:
 
     @property
     def instrument_id(self) -> int:
-        """UInt32 derived from the key: ClickHouse's `CRC32('binance_spot.BTC-USDT')`."""
-        return zlib.crc32(self.key.encode())
+        """As `id_of`."""
+        return id_of(self.key)
 
     @property
     def is_perpetual(self) -> bool:

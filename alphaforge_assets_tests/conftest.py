@@ -4,16 +4,17 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.venues.alternative_me import Index, open_index
-from alphaforge_assets.venues.connection import Connection, Patience, open_venue
+from alphaforge_assets.venues.directory import REST, Exchanges
+from alphaforge_assets.venues.rest import RestConnection
+from alphaforge_assets.venues.source import Access
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
@@ -90,25 +91,14 @@ def recorded() -> Path:
 LIFTED = 50.0
 
 
-@dataclass(frozen=True)
-class SandboxExchanges:
-    """`resources.Exchanges` on a sandbox whose rate limits are lifted, on both sides, so that tests do not wait."""
+def lifted(url: str, governor_file: Path, origin: str = "sandbox") -> Exchanges:
+    """The exchanges of a sandbox whose rate limits are lifted, on both sides, so that tests do not wait."""
+    return Exchanges(origin, url, governor_file, limits_factor=LIFTED)
 
-    url: str
-    governor_file: Path
-    origin: str = "sandbox"
 
-    def open(self, venue: str, patience: Patience | None = None) -> Connection:
-        return open_venue(
-            venue,
-            base_url=self.url,
-            governor_file=self.governor_file,
-            limits_factor=LIFTED,
-            patience=patience or Patience(),
-        )
-
-    def open_index(self) -> Index:
-        return open_index(base_url=self.url, governor_file=self.governor_file, limits_factor=LIFTED)
+def open_venue(name: str, *, base_url: str | None, governor_file: Path, **more: Any) -> RestConnection:
+    """The REST API of a venue, open."""
+    return REST[name].open(Access(base_url, governor_file, **more))
 
 
 @pytest.fixture
@@ -151,11 +141,11 @@ def emptied(schema_home: Path) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxExchanges]:
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchanges]:
     """Generated venues whose clock stands at 2025-07-01 00:00 UTC, for the whole session: read it, do not change it."""
     now = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
     with sandbox.start(now=now, budget_scale=LIFTED) as url:
-        yield SandboxExchanges(url, tmp_path_factory.mktemp("governor") / "governor.sqlite3")
+        yield lifted(url, tmp_path_factory.mktemp("governor") / "governor.sqlite3")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from alphaforge_assets.alerts.messages import Told, after, lasting, news, read_m
 from alphaforge_assets.alerts.sensor import send_alerts
 from alphaforge_assets.alerts.troubles import KINDS, Look, Trouble, look
 from alphaforge_assets.cli.main import main
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe

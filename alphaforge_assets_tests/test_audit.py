@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.backfill.question import ask
 from alphaforge_assets.cli.run import refresh_dimensions, run_backfill
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
@@ -119,7 +120,7 @@ def test_what_a_run_on_record_brought_is_nobody_elses(tried: Tried) -> None:
             "SELECT * FROM analytics.runs WHERE rows_out > 0 LIMIT 1", tz_mode="aware"
         ).named_results()
         asked = {
-            "dataset": "bars", "instruments": row["instrument_ids"], "start": NOW - dt.timedelta(days=40), "end": NOW,
+            **BARS.tables, "instruments": row["instrument_ids"], "start": NOW - dt.timedelta(days=40), "end": NOW,
             "started_at": row["started_at"] - HOUR, "ended_at": row["ended_at"] + HOUR,
         }  # fmt: skip
         late, its = (statements.rows(client, "reads/run_published", run=r, **asked)[0] for r in ("x", row["run_id"]))

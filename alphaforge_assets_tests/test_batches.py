@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from alphaforge_assets.errors import Permanent
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.columns import BAR_SCHEMA
+from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.warehouse import batches, statements
 from alphaforge_assets.warehouse.batches import (
     Answer,
@@ -39,7 +40,7 @@ def answer(window: Window, close: float = 1.5, rows: int | None = None) -> Answe
     moments = [window.start + dt.timedelta(hours=n) for n in range(count)]
     row = {"open": 1.0, "high": 2.0, "low": 1.0, "close": close, "volume": 3.0, "is_closed": True, "metadata": ""}
     table = pa.Table.from_pylist([{"timestamp": m, **row} for m in moments], BAR_SCHEMA)
-    return Answer(window, table, dt.datetime.now(dt.UTC), 1, 2, 0, 0.0)
+    return Answer(window, table, dt.datetime.now(dt.UTC), Cost(1, 2))
 
 
 def write(client: Client, *answers: Answer, origin: str = "sandbox") -> int:
@@ -59,7 +60,9 @@ def test_what_is_left_is_what_no_answer_covers(
     emptied: Client, asked: list[tuple[int, int]], wanted: tuple[int, int]
 ) -> None:
     emptied.command("TRUNCATE TABLE analytics.ingest_batches")
-    write(emptied, *(answer(w, rows=0) for first, length in asked for w in cut([hours(first, first + length)], 1)))
+    write(
+        emptied, *(answer(w, rows=0) for first, length in asked for w in cut([hours(first, first + length)], "month"))
+    )
     covered = {h for first, length in asked for h in range(first, first + length)}
     want = range(wanted[0], wanted[0] + wanted[1])
     left = unanswered(emptied, "bars", [hours(want.start, want.stop)])
@@ -96,7 +99,7 @@ def test_a_refetch_follows_the_latest_answer_so_going_back_is_a_third_one(emptie
 
 def test_an_insert_stays_within_a_month_and_a_million_rows(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "ROWS_PER_INSERT_MAX", 30)
-    windows = cut([hours(0, 100), hours(0, 100, ETH)], 1)
+    windows = cut([hours(0, 100), hours(0, 100, ETH)], "month")
     assert [w.start.month for w in windows] == [1, 1, 2, 2]
     assert write(emptied, *(answer(w) for w in windows)) == 200
     assert landing(emptied) == 200
@@ -109,7 +112,7 @@ def test_an_insert_stays_within_a_month_and_a_million_rows(emptied: Client, monk
 
 def test_a_failure_is_in_the_ledger_with_its_evidence_and_answers_nothing(emptied: Client) -> None:
     failure = Failure(hours(0, 10), dt.datetime.now(dt.UTC), "VenueUnavailable: no JSON", "<html>maintenance</html>")
-    record_failures(emptied, "bars", [failure], origin="sandbox", run_id="test")
+    record_failures(emptied, "bars", [failure], origin="sandbox", source="rest", run_id="test")
     row = emptied.query("SELECT status, error, evidence, row_count FROM analytics.ingest_batches").result_rows
     assert row == [("failed", failure.error, failure.evidence, 0)]
     assert unanswered(emptied, "bars", [hours(0, 10)]) == [hours(0, 10)]

@@ -10,16 +10,17 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import checks
-from alphaforge_assets.quality.checks import RULES, Rule, asset_checks
+from alphaforge_assets.quality.checks import Check, asset_checks, every_check
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets_tests.conftest import SandboxExchanges, empty, filled_tables
+from alphaforge_assets_tests.conftest import empty, filled_tables
 
 UNIVERSE = load_universe()
 DAY = dt.date(2025, 6, 1)
@@ -27,11 +28,11 @@ PART = Rectangle(UNIVERSE.select(["*.BTC-USDT"]), DAY, DAY + dt.timedelta(days=1
 
 
 @pytest.fixture(scope="module")
-def sound(schema_home: Path, exchange: SandboxExchanges) -> Iterator[list[str]]:
+def sound(schema_home: Path, exchange: Exchanges) -> Iterator[list[str]]:
     """The tables of a sound day, in a database of that name: copying them back is quicker than landing them again."""
     with open_warehouse(schema_home) as client:
         empty(client)
-        landed = land(client, exchange, PART, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+        landed = land(client, exchange, PART, BARS, UNIVERSE.intervals, run_id="test")
         assert landed.failures == []
         stage(client, PART, BARS, UNIVERSE.intervals)
         publish(client, PART, BARS, UNIVERSE.intervals)
@@ -58,10 +59,10 @@ def filled(sound: list[str], emptied: Client) -> Client:
     return emptied
 
 
-BAR_RULES = [r for r in RULES if r.asset.endswith("bars")]
+BAR_RULES = [r for r in every_check() if r.asset.endswith("bars")]
 
 
-def offenders(client: Client, rule: Rule) -> list[dict[str, Any]]:
+def offenders(client: Client, rule: Check) -> list[dict[str, Any]]:
     return checks.offenders(client, rule, PART, dt.datetime.now(dt.UTC))
 
 
@@ -106,7 +107,7 @@ BROKEN_BY_ROWS = [r for r in BAR_RULES if r.name != checks.FRESHNESS]
 
 
 @pytest.mark.parametrize("rule", BROKEN_BY_ROWS, ids=lambda rule: rule.name)
-def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Rule) -> None:
+def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Check) -> None:
     statement = BREAKS[rule.name]
     filled.command(statement.removeprefix("stage "))
     if statement.startswith("stage "):
@@ -139,12 +140,12 @@ def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(emptied: Clien
         publish(emptied, PART, BARS, UNIVERSE.intervals)
     assert emptied.query("SELECT rule, count() FROM analytics.rejected_rows GROUP BY rule").result_rows == [(name, 1)]
     assert emptied.query("SELECT count() FROM analytics.v_bars").result_rows == [(1,)]
-    accounted = next(r for r in RULES if r.name == "landing_is_accounted_for")
+    accounted = next(r for r in every_check() if r.name == "landing_is_accounted_for")
     assert offenders(emptied, accounted) == []
 
 
 def test_every_way_to_lose_or_invent_a_row_is_told_from_the_others(emptied: Client) -> None:
-    accounted = next(r for r in RULES if r.name == "landing_is_accounted_for")
+    accounted = next(r for r in every_check() if r.name == "landing_is_accounted_for")
     sound = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 3.0}
     first = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
     for minute in range(3):
@@ -184,7 +185,7 @@ def test_checks_reach_dagster_with_the_offenders(filled: Client) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
     found = {e.check_name: e for e in result.get_asset_check_evaluations()}
-    assert set(found) == {r.name for r in RULES if r.asset == "bars"}
+    assert set(found) == {r.name for r in every_check() if r.asset == "bars"}
     broken = found["volume_is_not_negative"]
     assert not broken.passed
     assert broken.metadata["offending_rows"].value == 1

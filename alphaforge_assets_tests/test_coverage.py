@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.cli.gaps import print_coverage, print_gaps
 from alphaforge_assets.cli.screen import screen
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.definitions import build
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
@@ -25,9 +25,10 @@ from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep import healing
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.verdicts import UNKNOWN_ATTEMPTS_MAX
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 DAY = dt.date(2025, 6, 1)
 NOW = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
@@ -127,7 +128,7 @@ def hole(client: Client, instrument: Instrument, start: str, end: str) -> None:
     serve(client, instrument, end, "06-02 00:00")
 
 
-def test_a_whole_day_has_no_gap_and_a_perfect_score(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_whole_day_has_no_gap_and_a_perfect_score(emptied: Client, exchange: Exchanges) -> None:
     part = covered(BTC, OKX)
     fill(emptied, exchange, part)
     judge(emptied, part, BARS, UNIVERSE)
@@ -243,7 +244,7 @@ def test_before_the_first_bar_a_short_silence_is_no_proof(emptied: Client) -> No
 
 
 def test_what_the_venue_no_longer_serves_is_lost(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coverage, "RETENTION", {("bars", "okx_spot"): dt.timedelta(days=20)})
+    monkeypatch.setattr(coverage, "kept", lambda venue, *_: dt.timedelta(days=20) if venue == "okx_spot" else None)
     ask(emptied, OKX, "06-01 00:00", "06-20 00:00")
     serve(emptied, OKX, "06-15 00:00", "06-20 00:00")
     judge(emptied, covered(OKX, days=20), BARS, UNIVERSE, now=NOW)
@@ -323,8 +324,8 @@ def test_downtime_shows_and_is_made_up_for_but_a_series_left_alone_is_not(emptie
     assert set(scores(emptied, OKX)) == set()
 
 
-def fill(client: Client, exchanges: SandboxExchanges, part: Rectangle, universe: Universe = UNIVERSE) -> None:
-    land(client, exchanges, part, BARS, universe.intervals, run_id="test")  # type: ignore[arg-type]
+def fill(client: Client, exchanges: Exchanges, part: Rectangle, universe: Universe = UNIVERSE) -> None:
+    land(client, exchanges, part, BARS, universe.intervals, run_id="test")
     stage(client, part, BARS, universe.intervals)
     publish(client, part, BARS, universe.intervals)
 
@@ -338,7 +339,7 @@ def post(url: str, path: str, body: dict[str, object]) -> None:
 class Daemon:
     """What Dagster's daemon does with the sensor: evaluates it and executes what it asks for."""
 
-    def __init__(self, client: Client, exchanges: SandboxExchanges, universe: Universe) -> None:
+    def __init__(self, client: Client, exchanges: Exchanges, universe: Universe) -> None:
         self.resources = {"warehouse": client, "exchanges": exchanges, "universe": universe}
         self.definitions = build(universe, self.resources)
 
@@ -377,7 +378,7 @@ def test_a_lost_day_heals_without_a_person_in_one_attempt(
     """The venue refuses one instrument for a day, or pretends to have nothing, which is believed when said twice."""
     instruments = [BTC] if alone else [BTC, ETH]
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
         fill(emptied, exchanges, covered(*instruments, start=DAY - dt.timedelta(days=1)))
         fill(emptied, exchanges, covered(*instruments, start=DAY + dt.timedelta(days=1)))
         post(url, "/_faults", {"path": "/api/v3/klines", "symbol": "BTCUSDT", "times": 1000, **fault})
@@ -401,7 +402,7 @@ def test_a_lost_first_day_is_asked_for_once_more_before_it_counts_as_not_listed(
     emptied: Client, tmp_path: Path
 ) -> None:
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
         fill(emptied, exchanges, covered(BTC, start=DAY + dt.timedelta(days=1)))
         post(url, "/_faults", {"path": "/api/v3/klines", "symbol": "BTCUSDT", "times": 1000, "kind": "empty"})
         fill(emptied, exchanges, covered(BTC))
@@ -424,7 +425,7 @@ def test_a_real_hole_stops_being_asked_for_and_says_why(emptied: Client, tmp_pat
         sandbox.start(recordings=tmp_path / "played", budget_scale=LIFTED) as url,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
         fill(emptied, exchanges, covered(BTC, ETH))
         judge(emptied, covered(BTC, ETH), BARS, UNIVERSE)
         assert verdicts(emptied, BTC) == [("01 05:00", "01 05:05", "unknown")]

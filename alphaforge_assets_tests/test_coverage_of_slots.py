@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import FUNDING_RATES
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.verdicts import UNKNOWN_ATTEMPTS_MAX
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_coverage import Daemon, make_due, post
 
 UNIVERSE = Universe.model_validate(
@@ -160,7 +160,7 @@ def test_a_lost_window_heals_without_a_person_in_one_attempt(
     whole = [Rectangle((BTC,), FIRST, dt.date(2025, 6, 5)), Rectangle((BTC,), dt.date(2025, 6, 7), LAST)]
     now = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
     with sandbox.start(now=now, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
-        daemon = Daemon(migrated, SandboxExchanges(url, tmp_path / "governor.sqlite3"), UNIVERSE)
+        daemon = Daemon(migrated, lifted(url, tmp_path / "governor.sqlite3"), UNIVERSE)
         for part in whole:
             daemon.run("refresh_funding_rates", part, instance)
         judged(migrated, BTC)
@@ -196,7 +196,7 @@ def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_pa
         sandbox.start(recordings=tmp_path / "played", now=END, budget_scale=LIFTED) as url,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        daemon = Daemon(migrated, SandboxExchanges(url, tmp_path / "governor.sqlite3"), UNIVERSE)
+        daemon = Daemon(migrated, lifted(url, tmp_path / "governor.sqlite3"), UNIVERSE)
         daemon.run("refresh_funding_rates", Rectangle((BTC, ETH), FIRST, LAST), instance)
         assert verdicts(migrated, BTC) == [(START + 96 * HOUR, 1, "unknown")]
         asked = []

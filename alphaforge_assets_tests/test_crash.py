@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets_tests.conftest import SandboxExchanges
 from alphaforge_assets_tests.installed import SCRIPT
 from alphaforge_assets_tests.test_pipeline import digest
 
@@ -25,14 +25,14 @@ def environment(home: Path, url: str) -> dict[str, str]:
     return os.environ | {"ALPHAFORGE_HOME": str(home), "ALPHAFORGE_VENUES": url}
 
 
-def test_killed_five_times_the_bars_are_those_of_an_undisturbed_run(tmp_path: Path, exchange: SandboxExchanges) -> None:
+def test_killed_five_times_the_bars_are_those_of_an_undisturbed_run(tmp_path: Path, exchange: Exchanges) -> None:
     instruments = ("binance_spot.BTC-USDT", "bybit_spot.ETH-USDT")
-    calm = environment(tmp_path / "calm", exchange.url)
+    calm = environment(tmp_path / "calm", exchange.base_url)
     began = time.monotonic()
     subprocess.run(command(*instruments), env=calm, check=True, capture_output=True, timeout=240)
     took_s = time.monotonic() - began
 
-    killed = environment(tmp_path / "killed", exchange.url)
+    killed = environment(tmp_path / "killed", exchange.base_url)
     moments = random.Random(took_s)  # noqa: S311 - another choice in every run; printed with a failure
     waits = [moments.uniform(0.3, 1.0) * took_s * 0.8 for _ in range(KILLS)]
     for wait_s in waits:

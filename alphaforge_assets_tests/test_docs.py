@@ -15,7 +15,7 @@ import nbclient
 import nbformat
 import pytest
 
-from alphaforge_assets.catalog import LAYERS, dictionary
+from alphaforge_assets.catalog import dictionary, layers
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import SCRIPT, Installed
 from docs import make_dictionary
@@ -207,7 +207,7 @@ def key(section: str) -> list[str]:
     return re.findall(r"`(\w+)`", section.partition("**Key:**")[2].partition("\n")[0])
 
 
-@pytest.mark.parametrize("view", [name for name, layer in LAYERS.items() if layer == "research"])
+@pytest.mark.parametrize("view", [name for name, layer in layers().items() if layer == "research"])
 def test_every_view_for_researchers_has_its_contract(view: str) -> None:
     section, columns = contracts()[view], dictionary()[view].columns
     assert key(section)
@@ -218,7 +218,7 @@ def test_every_view_for_researchers_has_its_contract(view: str) -> None:
 
 @pytest.mark.timeout(1200)
 def test_the_keys_are_keys(tutorial: Tutorial) -> None:
-    views = [name for name, layer in LAYERS.items() if layer == "research"]
+    views = [name for name, layer in layers().items() if layer == "research"]
     with open_warehouse(tutorial.folder / ".alphaforge") as client:
         for view in views:
             columns = ", ".join(key(contracts()[view]))

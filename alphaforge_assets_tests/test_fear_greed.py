@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import FEAR_GREED_INDEX
+from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle, by_day, partition_key, rectangle, rectangle_of_tags
@@ -19,14 +19,15 @@ from alphaforge_assets.pipeline.landing import Landed, land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import checks
-from alphaforge_assets.quality.checks import RULES, Rule
+from alphaforge_assets.quality.checks import Check, every_check
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import FEAR_GREED, load_universe
-from alphaforge_assets.venues.alternative_me import open_index, read_history
-from alphaforge_assets.venues.connection import Cost, Patience
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets.venues.alternative_me import IndexSource, read_history
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets.venues.source import Access, Cost, Patience
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_pipeline import count, post
 
 UNIVERSE = load_universe()
@@ -35,18 +36,18 @@ WHOLE = Rectangle((FEAR_GREED,), FEAR_GREED.listed_from, dt.date(2026, 6, 8))
 MAY = Rectangle((FEAR_GREED,), dt.date(2025, 5, 1), dt.date(2025, 6, 1))
 
 
-def refresh(client: Client, exchanges: SandboxExchanges, part: Rectangle, *, refetch: bool = False) -> Landed:
-    landed = land(client, exchanges, part, FEAR_GREED_INDEX, INTERVALS, run_id="test", refetch=refetch)  # type: ignore[arg-type]
+def refresh(client: Client, exchanges: Exchanges, part: Rectangle, *, refetch: bool = False) -> Landed:
+    landed = land(client, exchanges, part, FEAR_GREED_INDEX, INTERVALS, run_id="test", refetch=refetch)
     stage(client, part, FEAR_GREED_INDEX, INTERVALS)
     publish(client, part, FEAR_GREED_INDEX, INTERVALS)
     return landed
 
 
-def offenders(client: Client, rule: Rule, part: Rectangle) -> list[dict[str, Any]]:
+def offenders(client: Client, rule: Check, part: Rectangle) -> list[dict[str, Any]]:
     return checks.offenders(client, rule, part, dt.datetime.now(dt.UTC))
 
 
-MINE = [rule for rule in RULES if rule.asset in FEAR_GREED_INDEX.chain]
+MINE = [rule for rule in every_check() if rule.asset in FEAR_GREED_INDEX.chain]
 
 
 @pytest.mark.recorded
@@ -59,17 +60,19 @@ def test_the_whole_recorded_history_arrives_value_for_value_in_one_request(
     assert expected == sorted((int(r["timestamp"]), int(r["value"]), r["value_classification"]) for r in wire)
     now = dt.datetime(2026, 6, 6, 12, tzinfo=dt.UTC)
     with sandbox.start(recordings=recorded / "market-data", now=now, budget_scale=LIFTED) as url:
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
         landed = refresh(emptied, exchanges, WHOLE)
-        assert (landed.failures, landed.rows, landed.requests) == ([], len(expected) - 1, 1)
+        assert (landed.failures, landed.rows, landed.cost.requests) == ([], len(expected) - 1, 1)
         before = stored(emptied)
         refresh(emptied, exchanges, WHOLE)
         again = refresh(emptied, exchanges, WHOLE, refetch=True)
-        assert (again.rows, again.requests) == (len(expected) - 1, 1)
+        assert (again.rows, again.cost.requests) == (len(expected) - 1, 1)
         assert stored(emptied) == before == expected[:-1]  # the newest is the open day
         assert count(emptied, "fear_greed_index_history") == len(expected) - 1
         # What is answered already is not asked again; the open day cannot be, so the source is asked for its clock.
-        assert refresh(emptied, exchanges, Rectangle((FEAR_GREED,), WHOLE.start, dt.date(2026, 6, 6))).requests == 0
+        assert (
+            refresh(emptied, exchanges, Rectangle((FEAR_GREED,), WHOLE.start, dt.date(2026, 6, 6))).cost.requests == 0
+        )
     found = {rule.name: offenders(emptied, rule, WHOLE) for rule in MINE}
     holes = [
         (r["first"].date().isoformat(), r["last"].date().isoformat(), r["rows"]) for r in found.pop("days_are_complete")
@@ -109,9 +112,9 @@ def stored(client: Client) -> list[tuple[int, int, str]]:
     return [tuple(row[:3]) for row in found]
 
 
-def test_the_open_day_stays_out_until_it_is_over(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_the_open_day_stays_out_until_it_is_over(emptied: Client, exchange: Exchanges) -> None:
     with sandbox.start(now=dt.datetime(2025, 5, 20, 23, 59, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         assert refresh(emptied, own, MAY).rows == 19
         assert refresh(emptied, own, MAY).rows == 0
         assert last_day(emptied) == dt.date(2025, 5, 19)
@@ -126,7 +129,7 @@ def last_day(client: Client) -> dt.date:
     return found
 
 
-def test_the_ledger_has_what_it_took(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_the_ledger_has_what_it_took(emptied: Client, exchange: Exchanges) -> None:
     refresh(emptied, exchange, MAY)
     rows = emptied.query(
         "SELECT dataset, venue, symbol, interval, status, row_count, requests, weight, instrument_id"
@@ -138,9 +141,9 @@ def test_the_ledger_has_what_it_took(emptied: Client, exchange: SandboxExchanges
     assert count(emptied, "instruments") == 0  # it is none
 
 
-def test_a_source_that_is_down_is_a_failure_of_its_windows(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_source_that_is_down_is_a_failure_of_its_windows(emptied: Client, exchange: Exchanges) -> None:
     with sandbox.start(now=dt.datetime(2025, 7, 1, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         post(url, "/_faults", {"path": "/fng/", "kind": "status", "status": 451, "times": 1})
         landed = refresh(emptied, own, MAY)
         assert [f.error.partition(":")[0] for f in landed.failures] == ["VenueRefused"]
@@ -150,13 +153,14 @@ def test_a_source_that_is_down_is_a_failure_of_its_windows(emptied: Client, exch
 @pytest.mark.parametrize("fault", [
     {"kind": "status", "status": 503}, {"kind": "status", "status": 429}, {"kind": "truncate"}, {"kind": "html"},
 ])  # fmt: skip
-def test_a_blip_is_asked_again(exchange: SandboxExchanges, tmp_path: Path, fault: dict[str, object]) -> None:
+def test_a_blip_is_asked_again(exchange: Exchanges, tmp_path: Path, fault: dict[str, object]) -> None:
     with sandbox.start(now=dt.datetime(2025, 7, 1, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
         post(url, "/_faults", {"path": "/fng/", "times": 1} | fault)
         patience = Patience(wait_first_s=0.01, jitter_s=0.01)
-        with open_index(base_url=url, governor_file=tmp_path / "g", patience=patience, limits_factor=LIFTED) as index:
+        access = Access(url, tmp_path / "g", patience=patience, limits_factor=LIFTED)
+        with IndexSource().open(access) as index:
             fetched = index.submit_days(MAY.start_time, MAY.end_time).result()
-    assert (fetched.table.num_rows, fetched.requests, fetched.retries) == (31, 2, 1)
+    assert (fetched.table.num_rows, fetched.cost.requests, fetched.cost.retries) == (31, 2, 1)
 
 
 def day(number: int, value: object = "50", **more: object) -> dict[str, object]:
@@ -211,8 +215,8 @@ def test_the_clock_never_leaves_the_newest_day(countdown: str | None) -> None:
     assert read_history(answer(newest, day(4)), Cost()).now.date() == dt.date(2018, 2, 6)
 
 
-def test_an_answer_that_does_not_reach_back_claims_nothing(exchange: SandboxExchanges) -> None:
-    with exchange.open_index() as index:
+def test_an_answer_that_does_not_reach_back_claims_nothing(exchange: Exchanges) -> None:
+    with IndexSource().open(Access(exchange.base_url, exchange.governor_file, limits_factor=LIFTED)) as index:
         early = index.submit_days(dt.datetime(2018, 1, 31, tzinfo=dt.UTC), dt.datetime(2018, 2, 3, tzinfo=dt.UTC))
         assert (
             index.submit_days(dt.datetime(2018, 2, 1, tzinfo=dt.UTC), dt.datetime(2018, 2, 3, tzinfo=dt.UTC))
@@ -246,7 +250,7 @@ BROKEN_BY_ROWS = [rule for rule in MINE if rule.name != checks.FRESHNESS]
 
 @pytest.mark.parametrize("rule", BROKEN_BY_ROWS, ids=lambda rule: rule.name)
 def test_a_rule_is_silent_on_sound_data_and_fires_on_a_row_made_to_break_it(
-    emptied: Client, exchange: SandboxExchanges, rule: Rule
+    emptied: Client, exchange: Exchanges, rule: Check
 ) -> None:
     refresh(emptied, exchange, MAY)
     assert offenders(emptied, rule, MAY) == []
@@ -301,7 +305,7 @@ def test_a_bad_value_is_kept_named_and_not_published(emptied: Client, value: int
     assert stored(emptied) == [(1746316800, 100, "Extreme Greed")]
 
 
-def test_a_changed_value_is_a_new_version(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_changed_value_is_a_new_version(emptied: Client, exchange: Exchanges) -> None:
     refresh(emptied, exchange, MAY)
     insert(
         emptied, "landing_fear_greed_index", "2025-05-03", value=99, ingested_at=dt.datetime(2029, 1, 1, tzinfo=dt.UTC)
@@ -312,7 +316,7 @@ def test_a_changed_value_is_a_new_version(emptied: Client, exchange: SandboxExch
     assert count(emptied, "fear_greed_index_history") == 32
 
 
-def test_researchers_read_a_frame(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_researchers_read_a_frame(emptied: Client, exchange: Exchanges) -> None:
     refresh(emptied, exchange, MAY)
     research = Research(emptied, UNIVERSE)
     frame = research.fear_greed_index("2025-05-01", "2025-05-11")
@@ -333,11 +337,11 @@ def test_researchers_read_a_frame(emptied: Client, exchange: SandboxExchanges) -
 def test_its_partitions_are_days_alone() -> None:
     keys = by_day(FEAR_GREED.listed_from).get_partition_keys()
     assert keys[0] == partition_key(FEAR_GREED.listed_from, FEAR_GREED) == "2018-02-01"
-    assert rectangle([str(k) for k in MAY.keys(FEAR_GREED)], UNIVERSE) == MAY
+    assert rectangle([str(k) for k in MAY.keys(FEAR_GREED)], (FEAR_GREED,)) == MAY
     assert rectangle_of_tags(MAY.tags(), (FEAR_GREED,)) == MAY
 
 
-def test_a_run_of_its_chain_judges_it_too(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_run_of_its_chain_judges_it_too(emptied: Client, exchange: Exchanges) -> None:
     resources = {"warehouse": emptied, "exchanges": exchange, "universe": UNIVERSE}
     job = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
+from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.quality import checks, freshness
 from alphaforge_assets.universe import FEAR_GREED, Instrument, load_universe
@@ -181,7 +185,7 @@ def test_fear_and_greed_is_due_in_the_morning(emptied: Client) -> None:
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda d: d.name)
 def test_it_is_a_rule_of_every_dataset(emptied: Client, dataset: Dataset) -> None:
-    (rule,) = [r for r in checks.RULES if (r.asset, r.name) == (dataset.name, checks.FRESHNESS)]
+    (rule,) = [r for r in checks.every_check() if (r.asset, r.name) == (dataset.name, checks.FRESHNESS)]
     instrument = FEAR_GREED if dataset.only else BTC
     covered = Rectangle((instrument,), NOW.date(), NOW.date() + DAY)
     assert checks.offenders(emptied, rule, covered, NOW) == []
@@ -195,6 +199,6 @@ def test_it_is_a_rule_of_every_dataset(emptied: Client, dataset: Dataset) -> Non
 def test_every_table_that_is_kept_up_to_date_has_a_policy() -> None:
     specs = {s.key.to_user_string(): s for s in definitions().resolve_all_asset_specs()}
     found = {name: spec.freshness_policy for name, spec in specs.items() if spec.freshness_policy}
-    assert found == freshness.POLICIES
+    assert found == freshness.policies()
     assert found["v_bars"] == found["v_funding"] == freshness.TAILED
     assert found["landing_bars"] == found["fear_greed_index"] == found["instruments"] == freshness.DAILY

@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.cli.show import status_rows
-from alphaforge_assets.datasets import FUNDING_RATES
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.partitions import Rectangle
@@ -18,22 +18,23 @@ from alphaforge_assets.pipeline.landing import Landed, land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import checks
-from alphaforge_assets.quality.checks import RULES, Rule, asset_checks
+from alphaforge_assets.quality.checks import Check, asset_checks, every_check
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 UNIVERSE = load_universe()
 FIRST = dt.date(2025, 6, 1)
 PART = Rectangle(UNIVERSE.select(["*_perp.BTC-USDT"]), FIRST, FIRST + dt.timedelta(days=10))
-FUNDING_RULES = [r for r in RULES if r.asset.endswith("funding_rates")]
+FUNDING_RULES = [r for r in every_check() if r.asset.endswith("funding_rates")]
 KEY = "binance_perp.BTC-USDT"
 HOUR = dt.timedelta(hours=1)
 
 
-def refresh(client: Client, exchanges: SandboxExchanges, part: Rectangle = PART, *, refetch: bool = False) -> Landed:
-    landed = land(client, exchanges, part, FUNDING_RATES, [""], run_id="test", refetch=refetch)  # type: ignore[arg-type]
+def refresh(client: Client, exchanges: Exchanges, part: Rectangle = PART, *, refetch: bool = False) -> Landed:
+    landed = land(client, exchanges, part, FUNDING_RATES, [""], run_id="test", refetch=refetch)
     judge(client, part)
     return landed
 
@@ -43,7 +44,7 @@ def judge(client: Client, part: Rectangle = PART) -> None:
     publish(client, part, FUNDING_RATES, [""])
 
 
-def offenders(client: Client, rule: Rule) -> list[dict[str, Any]]:
+def offenders(client: Client, rule: Check) -> list[dict[str, Any]]:
     return checks.offenders(client, rule, PART, dt.datetime.now(dt.UTC))
 
 
@@ -55,16 +56,16 @@ def count(client: Client, table: str) -> int:
 
 
 @pytest.fixture
-def filled(emptied: Client, exchange: SandboxExchanges) -> Client:
+def filled(emptied: Client, exchange: Exchanges) -> Client:
     assert refresh(emptied, exchange).failures == []
     return emptied
 
 
-def test_three_venues_arrive_whole_and_break_no_rule(filled: Client, exchange: SandboxExchanges) -> None:
+def test_three_venues_arrive_whole_and_break_no_rule(filled: Client, exchange: Exchanges) -> None:
     assert count(filled, "v_funding") == 3 * 10 * 3
     assert {rule.name: offenders(filled, rule) for rule in FUNDING_RULES} == {rule.name: [] for rule in FUNDING_RULES}
     again = refresh(filled, exchange)
-    assert (again.rows, again.requests) == (0, 0)
+    assert (again.rows, again.cost.requests) == (0, 0)
     refresh(filled, exchange, refetch=True)
     assert count(filled, "funding_rates_history") == count(filled, "v_funding") == 90
     assert count(filled, "landing_funding_rates") == 180
@@ -95,7 +96,7 @@ BROKEN_BY_ROWS = [r for r in FUNDING_RULES if r.name != checks.FRESHNESS]
 
 
 @pytest.mark.parametrize("rule", BROKEN_BY_ROWS, ids=lambda rule: rule.name)
-def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Rule) -> None:
+def test_a_rule_fires_on_a_row_made_to_break_it(filled: Client, rule: Check) -> None:
     statement = BREAKS[rule.name]
     filled.command(statement.removeprefix("judge "))
     if statement.startswith("judge "):
@@ -169,7 +170,7 @@ def test_holes_are_told_from_changes_of_the_interval(
     ]
 
 
-def test_what_was_not_asked_for_is_no_hole(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_what_was_not_asked_for_is_no_hole(emptied: Client, exchange: Exchanges) -> None:
     days = dt.timedelta(days=1)
     for first in (FIRST, FIRST + 6 * days):
         refresh(emptied, exchange, Rectangle(PART.instruments, first, first + 3 * days))
@@ -220,7 +221,7 @@ def test_a_row_that_breaks_a_rule_is_kept_named_and_not_published(
     assert offenders(emptied, accounted) == []
 
 
-def test_what_is_not_settled_never_leaves_landing(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_what_is_not_settled_never_leaves_landing(emptied: Client, exchange: Exchanges) -> None:
     put(emptied, grid(8), is_settled=False)
     judge(emptied)
     assert [count(emptied, t) for t in ("landing_funding_rates", "v_funding", "rejected_rows")] == [2, 0, 0]
@@ -228,11 +229,11 @@ def test_what_is_not_settled_never_leaves_landing(emptied: Client, exchange: San
     emptied.command("TRUNCATE TABLE analytics.ingest_batches")
     soon = dt.datetime(2025, 6, 1, 16, 4, 30, tzinfo=dt.UTC)  # a rate is listed some time after its settlement
     with sandbox.start(now=soon, budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         refresh(emptied, own)
     assert count(emptied, "v_funding") == 3 * 2
     with sandbox.start(now=soon + dt.timedelta(minutes=2), budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         refresh(emptied, own)
         assert count(emptied, "v_funding") == 3 * 3
 
@@ -272,7 +273,7 @@ def test_a_frame_has_the_promised_form(filled: Client) -> None:
         research.funding_rates(KEY, "2025-06-02", "2025-06-02")
 
 
-def test_a_run_of_dagster_publishes_and_checks(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_run_of_dagster_publishes_and_checks(emptied: Client, exchange: Exchanges) -> None:
     resources = {"warehouse": emptied, "exchanges": exchange, "universe": UNIVERSE}
     part = Rectangle(UNIVERSE.select(["bybit_perp.*"]), FIRST, FIRST + dt.timedelta(days=2))
     with dg.DagsterInstance.ephemeral() as instance:
@@ -298,4 +299,4 @@ def test_a_universe_without_perpetuals_has_a_graph() -> None:
     definitions = build(universe, {name: object() for name in ("warehouse", "exchanges", "universe")})
     dg.Definitions.validate_loadable(definitions)
     assert definitions.resolve_assets_def("bars")
-    assert {r.asset for r in RULES} >= {c.node_def.name.removesuffix("_checks") for c in asset_checks()}
+    assert {r.asset for r in every_check()} >= {c.node_def.name.removesuffix("_checks") for c in asset_checks()}

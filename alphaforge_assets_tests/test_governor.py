@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from alphaforge_assets.errors import BadInput, VenueLimited, VenueUnavailable
 from alphaforge_assets.venues import binance, bybit, okx
-from alphaforge_assets.venues.connection import VENUES
+from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.governor import HEADROOM, HOLD_S_MAX, Budget, Governor, State, grant
 
 BUDGETS = (

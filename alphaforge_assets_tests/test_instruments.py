@@ -13,15 +13,16 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.pipeline import dimensions
-from alphaforge_assets.quality.checks import RULES
+from alphaforge_assets.quality.checks import every_check
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues import bybit
-from alphaforge_assets.venues.venue import Listing
+from alphaforge_assets.venues.directory import REST, Exchanges
+from alphaforge_assets.venues.source import Listing
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.listings import NOT_LISTED, publish_listings, venue_symbols
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_pipeline import count, post
 
 FIRST = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
@@ -30,8 +31,8 @@ UNIVERSE = load_universe()
 
 
 @pytest.fixture(scope="module")
-def listings(exchange: SandboxExchanges) -> list[Listing]:
-    with exchange.open("binance_perp") as connection:
+def listings(exchange: Exchanges) -> list[Listing]:
+    with exchange.open(REST["binance_perp"]) as connection:
         return connection.fetch_listings()
 
 
@@ -165,12 +166,12 @@ def test_a_refresh_notes_who_was_reachable(emptied: Client, tmp_path: Path) -> N
     venues = {"okx_spot": {"instruments": ["BTC/USDT"]}, "bybit_spot": {"instruments": ["BTC/USDT"]}}
     two = Universe.model_validate({"history_start": dt.date(2025, 1, 1), "intervals": ["1h"], "venues": venues})
     with sandbox.start(now=dt.datetime(2025, 7, 1, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        changes, errors = dimensions.refresh(emptied, own, two)  # type: ignore[arg-type]
+        own = lifted(url, tmp_path / "governor.sqlite3")
+        changes, errors = dimensions.refresh_listings(emptied, own, two)  # type: ignore[arg-type]
         assert errors == {}
         assert set(changes) == {"okx_spot", "bybit_spot"}
         post(url, "/_faults", {"path": "/v5/market/time", "kind": "status", "status": 451, "times": 1})
-        changes, errors = dimensions.refresh(emptied, own, two)  # type: ignore[arg-type]
+        changes, errors = dimensions.refresh_listings(emptied, own, two)  # type: ignore[arg-type]
     assert changes == {"okx_spot": []}
     assert errors["bybit_spot"].startswith("VenueRefused")
     rows = emptied.query(
@@ -184,7 +185,7 @@ def test_a_refresh_notes_who_was_reachable(emptied: Client, tmp_path: Path) -> N
     assert emptied.query("SELECT count() FROM analytics.venues FINAL").result_rows == [(2,)]
 
 
-(CONSISTENT,) = [rule for rule in RULES if rule.name == "metadata_is_consistent"]
+(CONSISTENT,) = [rule for rule in every_check() if rule.name == "metadata_is_consistent"]
 
 
 def offenders(client: Client) -> list[tuple[str, str, int]]:
@@ -239,11 +240,11 @@ def test_metadata_that_contradicts_the_bars_is_named(emptied: Client, listings: 
     ]
 
 
-def test_the_asset_tells_the_ui_what_changed(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_the_asset_tells_the_ui_what_changed(emptied: Client, exchange: Exchanges) -> None:
     resources = {"warehouse": emptied, "exchanges": exchange, "universe": UNIVERSE}
     job = build(UNIVERSE, resources).resolve_implicit_global_asset_job_def()
     selection = [dg.AssetKey("venues"), dg.AssetKey("instruments")]
-    with exchange.open("okx_perp") as connection:
+    with exchange.open(REST["okx_perp"]) as connection:
         listings = connection.fetch_listings()
     first = listings[0]
     publish_listings(emptied, [replace(first, tick_size=9.0), *listings[1:]], FIRST)

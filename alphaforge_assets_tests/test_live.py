@@ -10,7 +10,10 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
+from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.partitions import Rectangle, partition_key
@@ -21,10 +24,12 @@ from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe, load_universe
 from alphaforge_assets.upkeep import runs as audit
-from alphaforge_assets.upkeep import sensors
 from alphaforge_assets.upkeep import tail as live
 from alphaforge_assets.upkeep.day_close import closed_until, days_to_close
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets.upkeep.failed_runs import left_of
+from alphaforge_assets.upkeep.old_runs import forget
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.installed import call, fault, requests_of
 from alphaforge_assets_tests.test_pipeline import count, digest, post
 
@@ -44,27 +49,20 @@ DAY = dt.date(2025, 6, 2)
 
 
 @pytest.fixture
-def venues(exchange: SandboxExchanges) -> Iterator[SandboxExchanges]:
+def venues(exchange: Exchanges) -> Iterator[Exchanges]:
     """Venues of the test's own, whose clock stands at NOW."""
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
-        yield SandboxExchanges(url, exchange.governor_file)
+        yield lifted(url, exchange.governor_file)
 
 
-def set_clock(venues: SandboxExchanges, now: dt.datetime) -> None:
-    post(venues.url, "/_clock", {"now": now.isoformat()})
+def set_clock(venues: Exchanges, now: dt.datetime) -> None:
+    post(venues.base_url, "/_clock", {"now": now.isoformat()})
 
 
-def tail(
-    client: Client, venues: SandboxExchanges, tmp_path: Path, universe: Universe = UNIVERSE
-) -> dict[str, live.Tailed]:
+def tail(client: Client, venues: Exchanges, tmp_path: Path, universe: Universe = UNIVERSE) -> dict[str, live.Tailed]:
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
-        tails = live.tail(
-            client,
-            venues,  # type: ignore[arg-type]
-            universe,
-            run_id="tail",
-            lock=lambda dataset: publishing(instance, dataset),
-        )
+        lock = publishing(Path(instance.root_directory))
+        tails = live.tail(client, venues, universe, run_id="tail", lock=lock)
     return {t.venue: t for t in tails}
 
 
@@ -79,7 +77,7 @@ def last_bar(client: Client, interval: str = "1m") -> dt.datetime:
 
 
 def test_a_tail_brings_what_has_closed_since_yesterday_and_then_only_what_is_new(
-    emptied: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: Exchanges, tmp_path: Path
 ) -> None:
     first = tail(emptied, venues, tmp_path)
     assert not any(t.failed or t.unreachable for t in first.values())
@@ -88,13 +86,13 @@ def test_a_tail_brings_what_has_closed_since_yesterday_and_then_only_what_is_new
     assert digest(emptied)[0] == 4 * (1440 + 24 + 603 + 10)
     settled = emptied.query("SELECT count(), max(timestamp) FROM analytics.v_funding", tz_mode="aware").result_rows[0]
     assert settled == (2 * 5, NOW.replace(hour=8, minute=0, second=0))
-    before = requests_of(venues.url)[-1]["n"]
+    before = requests_of(venues.base_url)[-1]["n"]
     tail(emptied, venues, tmp_path)
-    assert {r["path"] for r in requests_of(venues.url, before)} == {"/api/v3/time", "/api/v5/public/time"}
+    assert {r["path"] for r in requests_of(venues.base_url, before)} == {"/api/v3/time", "/api/v5/public/time"}
     set_clock(venues, NOW + dt.timedelta(minutes=5))
     later = tail(emptied, venues, tmp_path)
     assert sum(t.landed["bars"].rows for t in later.values()) == 4 * 5
-    assert sum(t.landed["bars"].requests for t in later.values()) == 4
+    assert sum(t.landed["bars"].cost.requests for t in later.values()) == 4
     assert last_bar(emptied) == NOW.replace(minute=7, second=0)
     assert count(emptied, "bars_history") == digest(emptied)[0]
 
@@ -120,28 +118,28 @@ def test_live_updates_are_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failed_run_goes_on_without_the_instruments_it_names() -> None:
     covered = Rectangle(UNIVERSE.instruments, DAY, DAY + dt.timedelta(days=2))
-    parts = sensors.left_of(covered, {UNIVERSE.instruments[1].key}, BARS, UNIVERSE)
+    parts = left_of(covered, {UNIVERSE.instruments[1].key}, BARS, UNIVERSE)
     assert [p.instruments for p in parts] == [(BINANCE,), UNIVERSE.instruments[2:]]
-    assert len(sensors.left_of(covered, {}, BARS, UNIVERSE)) == 4
-    assert sensors.left_of(covered, {i.key for i in UNIVERSE.instruments}, BARS, UNIVERSE) == []
+    assert len(left_of(covered, {}, BARS, UNIVERSE)) == 4
+    assert left_of(covered, {i.key for i in UNIVERSE.instruments}, BARS, UNIVERSE) == []
 
 
-def test_funding_is_asked_for_once_an_hour(emptied: Client, venues: SandboxExchanges, tmp_path: Path) -> None:
+def test_funding_is_asked_for_once_an_hour(emptied: Client, venues: Exchanges, tmp_path: Path) -> None:
     tail(emptied, venues, tmp_path)
     set_clock(venues, dt.datetime(2025, 6, 2, 16, 4, tzinfo=dt.UTC))
     tail(emptied, venues, tmp_path)
     set_clock(venues, dt.datetime(2025, 6, 2, 16, 10, tzinfo=dt.UTC))
     assert tail(emptied, venues, tmp_path)["okx_perp"].landed["funding_rates"].rows == 2
     set_clock(venues, dt.datetime(2025, 6, 2, 16, 55, tzinfo=dt.UTC))
-    assert tail(emptied, venues, tmp_path)["okx_perp"].landed["funding_rates"].requests == 0
+    assert tail(emptied, venues, tmp_path)["okx_perp"].landed["funding_rates"].cost.requests == 0
 
 
 def test_a_bar_fetched_moments_after_its_close_is_asked_for_once_more(
-    emptied: Client, exchange: SandboxExchanges, tmp_path: Path
+    emptied: Client, exchange: Exchanges, tmp_path: Path
 ) -> None:
     """Whether a venue was done with it is known by the clock, so this one is the real one."""
     with sandbox.start(budget_scale=LIFTED) as url:
-        venues = SandboxExchanges(url, exchange.governor_file)
+        venues = lifted(url, exchange.governor_file)
         while not 6 <= dt.datetime.now(dt.UTC).second < 40:  # the last bar is some seconds old, and no minute
             time.sleep(0.5)
         tail(emptied, venues, tmp_path)
@@ -158,11 +156,11 @@ def test_a_bar_fetched_moments_after_its_close_is_asked_for_once_more(
 
 
 def test_one_venue_down_or_one_instrument_of_nonsense_holds_back_nobody_and_heals(
-    emptied: Client, venues: SandboxExchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emptied: Client, venues: Exchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "PATIENCE", live.Patience(request_s=2, total_s=2, attempts=2))
-    fault(venues.url, path="/api/v5/public/time", kind="status", status=503, times=100)
-    fault(venues.url, path="/api/v3/klines", symbol="ETHUSDT", kind="garbage", times=100)
+    fault(venues.base_url, path="/api/v5/public/time", kind="status", status=503, times=100)
+    fault(venues.base_url, path="/api/v3/klines", symbol="ETHUSDT", kind="garbage", times=100)
     tails = tail(emptied, venues, tmp_path)
     assert "VenueUnavailable" in tails["okx_perp"].unreachable
     assert set(tails["binance_spot"].failed) == {"binance_spot.ETH-USDT"}
@@ -173,37 +171,34 @@ def test_one_venue_down_or_one_instrument_of_nonsense_holds_back_nobody_and_heal
         ("okx_perp", "BTC/USDT"),
         ("okx_perp", "ETH/USDT"),
     ]
-    call(f"{venues.url}/_faults", method="DELETE")
+    call(f"{venues.base_url}/_faults", method="DELETE")
     venues.governor_file.unlink()  # the breaker would hold back the next try for a while
     healed = tail(emptied, venues, tmp_path)
     assert not any(t.failed or t.unreachable for t in healed.values())
     assert digest(emptied)[0] == 4 * (1440 + 24 + 603 + 10)
 
 
-def refresh(client: Client, venues: SandboxExchanges, part: Rectangle, dataset: Dataset, lock: live.Lock) -> None:
+def refresh(client: Client, venues: Exchanges, part: Rectangle, dataset: Dataset, lock: live.Lock) -> None:
     """What the runs of a backfill do."""
     intervals = dataset.intervals(UNIVERSE)
-    land(client, venues, part, dataset, intervals, run_id="backfill")  # type: ignore[arg-type]
+    land(client, venues, part, dataset, intervals, run_id="backfill")
     stage(client, part, dataset, intervals)
     with lock(dataset):
         publish(client, part, dataset, intervals)
 
 
 def test_a_tail_and_a_backfill_at_once_leave_every_version_once(
-    emptied: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: Exchanges, tmp_path: Path
 ) -> None:
     days = Rectangle(UNIVERSE.instruments, DAY - dt.timedelta(days=3), DAY + dt.timedelta(days=1))
     perpetuals = Rectangle(UNIVERSE.instruments[2:], days.start, days.end)
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance, ThreadPoolExecutor(4) as pool:
-
-        def lock(dataset: Dataset) -> live.AbstractContextManager[object]:
-            return publishing(instance, dataset)
-
+        lock = publishing(Path(instance.root_directory))
         for minutes in (0, 5):
             set_clock(venues, NOW + dt.timedelta(minutes=minutes))
             runs = [
-                pool.submit(live.tail, emptied, venues, UNIVERSE, run_id="tail", lock=lock),  # type: ignore[arg-type]
-                pool.submit(live.tail, emptied, venues, UNIVERSE, run_id="other", lock=lock),  # type: ignore[arg-type]
+                pool.submit(live.tail, emptied, venues, UNIVERSE, run_id="tail", lock=lock),
+                pool.submit(live.tail, emptied, venues, UNIVERSE, run_id="other", lock=lock),
                 pool.submit(refresh, emptied, venues, days, BARS, lock),
                 pool.submit(refresh, emptied, venues, perpetuals, FUNDING_RATES, lock),
             ]
@@ -216,7 +211,7 @@ def test_a_tail_and_a_backfill_at_once_leave_every_version_once(
 
 
 def test_a_day_is_over_when_a_venue_has_answered_from_after_it(
-    emptied: Client, venues: SandboxExchanges, tmp_path: Path
+    emptied: Client, venues: Exchanges, tmp_path: Path
 ) -> None:
     now = dt.datetime.now(dt.UTC)
     assert closed_until(emptied, BARS, UNIVERSE, now) == {}
@@ -259,7 +254,7 @@ def test_without_a_memory_it_goes_on_at_the_last_materialized_day_and_never_fart
 
 
 def test_the_job_publishes_says_who_failed_and_costs_few_events(
-    emptied: Client, venues: SandboxExchanges, monkeypatch: pytest.MonkeyPatch
+    emptied: Client, venues: Exchanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "PATIENCE", live.Patience(request_s=2, total_s=2, attempts=2))
     resources = {"warehouse": emptied, "exchanges": venues, "universe": UNIVERSE}
@@ -274,14 +269,14 @@ def test_the_job_publishes_says_who_failed_and_costs_few_events(
         assert latest
         assert latest.asset_materialization
         assert latest.asset_materialization.metadata["dagster/row_count"].value == count(emptied, "bars")
-        monkeypatch.setenv("ALPHAFORGE_VENUES", venues.url)
+        monkeypatch.setenv("ALPHAFORGE_VENUES", venues.base_url)
         audit.record_finished(emptied, instance, UNIVERSE, settings_from_environment())
         (row,) = emptied.query("SELECT * FROM analytics.v_runs").named_results()
         assert (row["job"], row["datasets"], row["outcome"]) == ("live_tail", ["bars", "funding_rates"], "success")
         (published,) = emptied.query("SELECT count() FROM analytics.bars_history").result_columns[0]
         assert row["rows_out"] >= published > 0
         assert row["instruments"] == [i.key for i in UNIVERSE.instruments]
-        fault(venues.url, path="/api/v5/public/time", kind="status", status=503, times=100)
+        fault(venues.base_url, path="/api/v5/public/time", kind="status", status=503, times=100)
         set_clock(venues, NOW + dt.timedelta(minutes=5))
         bad = job.execute_in_process(instance=instance, raise_on_error=False)
         assert not bad.success
@@ -296,9 +291,7 @@ def test_the_job_publishes_says_who_failed_and_costs_few_events(
         assert "okx_perp could not be reached" in str(failure.description)
 
 
-def test_old_runs_of_the_tail_are_forgotten_and_no_others(
-    emptied: Client, venues: SandboxExchanges, tmp_path: Path
-) -> None:
+def test_old_runs_of_the_tail_are_forgotten_and_no_others(emptied: Client, venues: Exchanges, tmp_path: Path) -> None:
     resources = {"warehouse": emptied, "exchanges": venues, "universe": UNIVERSE}
     definitions = build(UNIVERSE, resources)
     root = tmp_path / "dagster"
@@ -309,18 +302,18 @@ def test_old_runs_of_the_tail_are_forgotten_and_no_others(
         before = dt.datetime.now(dt.UTC)
         kept = definitions.resolve_job_def("live_tail").execute_in_process(instance=instance).run_id
         assert any(root.rglob(f"{tailed}*"))
-        assert sensors.forget(instance, before) == 1
+        assert forget(instance, before) == 1
         assert {r.run_id for r in instance.get_runs()} == {kept, other}
         assert not list(root.rglob(f"{tailed}*"))
-        assert sensors.forget(instance, before) == 0
+        assert forget(instance, before) == 0
 
 
 def test_funding_that_a_venue_no_longer_keeps_is_a_gap_and_asked_for_by_the_year(
-    emptied: Client, venues: SandboxExchanges
+    emptied: Client, venues: Exchanges
 ) -> None:
     def ask(instrument: Instrument, start: dt.date) -> None:
         part = Rectangle((instrument,), start, DAY)
-        landed = land(emptied, venues, part, FUNDING_RATES, ("",), run_id="test")  # type: ignore[arg-type]
+        landed = land(emptied, venues, part, FUNDING_RATES, ("",), run_id="test")
         assert landed.failures == []
 
     def gaps() -> list[tuple[dt.date, dt.date, str]]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets import partitions
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle, day_by_instrument, rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Instrument, load_universe
 
@@ -37,7 +37,7 @@ def test_rectangles_cover_a_selection_exactly_once(
 def test_a_run_is_found_again_by_its_tags(instruments: list[Instrument], span: tuple[dt.date, dt.date]) -> None:
     for r in rectangles(instruments, *span, UNIVERSE.instruments, BARS.keys_per_run_max)[:3]:
         assert rectangle_of_tags(r.tags(), UNIVERSE.instruments) == r
-        assert rectangle([k for i in r.instruments for k in r.keys(i)], UNIVERSE) == r
+        assert rectangle([k for i in r.instruments for k in r.keys(i)], UNIVERSE.instruments) == r
 
 
 @given(selections, days, st.sets(st.sampled_from(["1m", "5m", "1h", "1d"]), min_size=1))
@@ -63,7 +63,7 @@ def test_keys_that_are_no_rectangle_are_refused() -> None:
     a, b = UNIVERSE.instruments[:2]
     keys = [partitions.partition_key(START, a), partitions.partition_key(START + dt.timedelta(days=1), b)]
     with pytest.raises(ValueError, match="not whole days"):
-        rectangle(keys, UNIVERSE)
+        rectangle(keys, UNIVERSE.instruments)
 
 
 def test_today_is_a_partition_and_venues_are_neighbours() -> None:

@@ -11,7 +11,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from hypothesis import strategies as st
 
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.errors import Permanent
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed, land
@@ -19,7 +19,8 @@ from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 UNIVERSE = load_universe()
 DAY = dt.date(2025, 6, 1)
@@ -32,13 +33,13 @@ def covered(patterns: Sequence[str], start: dt.date = DAY, days: int = 1) -> Rec
 
 def refresh(
     client: Client,
-    exchanges: SandboxExchanges,
+    exchanges: Exchanges,
     part: Rectangle,
     universe: Universe = UNIVERSE,
     *,
     refetch: bool = False,
 ) -> Landed:
-    landed = land(client, exchanges, part, BARS, universe.intervals, run_id="test", refetch=refetch)  # type: ignore[arg-type]
+    landed = land(client, exchanges, part, BARS, universe.intervals, run_id="test", refetch=refetch)
     stage(client, part, BARS, universe.intervals)
     publish(client, part, BARS, universe.intervals)
     return landed
@@ -61,19 +62,19 @@ def count(client: Client, table: str) -> int:
     )
 
 
-def test_six_venues_arrive_whole_and_a_rerun_is_identity(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_six_venues_arrive_whole_and_a_rerun_is_identity(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["*.BTC-USDT"])
     landed = refresh(emptied, exchange, part)
     assert landed.failures == []
     assert digest(emptied)[0] == 6 * (1440 + 24) == landed.rows
     before = digest(emptied)
     again = refresh(emptied, exchange, part)
-    assert (again.rows, again.requests) == (0, 0)
+    assert (again.rows, again.cost.requests) == (0, 0)
     assert digest(emptied) == before
     assert count(emptied, "bars_history") == landed.rows
 
 
-def test_a_refetch_of_unchanged_data_publishes_nothing(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_refetch_of_unchanged_data_publishes_nothing(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["bybit_spot.ETH-USDT"])
     first = refresh(emptied, exchange, part)
     second = refresh(emptied, exchange, part, refetch=True)
@@ -82,11 +83,11 @@ def test_a_refetch_of_unchanged_data_publishes_nothing(emptied: Client, exchange
     assert count(emptied, "bars_history") == first.rows
 
 
-def test_a_bar_that_changes_and_changes_back_has_three_versions(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_a_bar_that_changes_and_changes_back_has_three_versions(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["binance_spot.BTC-USDT"])
     when = dt.datetime(2025, 6, 1, 12, 30, tzinfo=dt.UTC)
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         refresh(emptied, own, part)
         before = digest(emptied)
         original = value_at(emptied, when)
@@ -120,13 +121,11 @@ def post(url: str, path: str, body: dict[str, object]) -> None:
         pass
 
 
-def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(
-    emptied: Client, exchange: SandboxExchanges
-) -> None:
+def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["*.ETH-USDT"])
     noon = dt.datetime(2025, 6, 1, 12, 0, 30, tzinfo=dt.UTC)
     with sandbox.start(now=noon, budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         refresh(emptied, own, part)
         assert digest(emptied)[0] == 6 * (720 + 12)
         refresh(emptied, own, part)
@@ -140,12 +139,10 @@ def test_the_open_bar_never_leaves_landing_and_arrives_when_it_closes(
     assert count(emptied, "bars_history") == 6 * (1440 + 24)
 
 
-def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(
-    emptied: Client, exchange: SandboxExchanges
-) -> None:
+def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["*.SOL-USDT"])
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         for path in ("/v5/market/kline", "/v5/market/time"):
             post(url, "/_faults", {"path": path, "kind": "status", "status": 451, "times": 1000})
         landed = refresh(emptied, own, part)
@@ -160,7 +157,7 @@ def test_a_venue_that_is_down_does_not_stop_the_others_and_is_made_up_for(
     assert digest(emptied)[0] == 6 * (1440 + 24)
 
 
-def test_an_unlisted_symbol_is_named_and_alone(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_an_unlisted_symbol_is_named_and_alone(emptied: Client, exchange: Exchanges) -> None:
     universe = Universe.model_validate(
         {
             "history_start": dt.date(2025, 1, 1),
@@ -176,15 +173,15 @@ def test_an_unlisted_symbol_is_named_and_alone(emptied: Client, exchange: Sandbo
     assert digest(emptied)[0] == 24
 
 
-def test_live_and_sandbox_data_never_share_a_warehouse(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_live_and_sandbox_data_never_share_a_warehouse(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["okx_perp.BTC-USDT"])
     refresh(emptied, exchange, part)
-    live = SandboxExchanges(exchange.url, exchange.governor_file, origin="live")
+    live = lifted(exchange.base_url, exchange.governor_file, origin="live")
     with pytest.raises(Permanent, match="holds sandbox data"):
         refresh(emptied, live, covered(["okx_perp.BTC-USDT"], days=2))
 
 
-def test_two_runs_at_once_publish_what_one_would(emptied: Client, exchange: SandboxExchanges) -> None:
+def test_two_runs_at_once_publish_what_one_would(emptied: Client, exchange: Exchanges) -> None:
     part = covered(["binance_spot.*"])
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(refresh, emptied, exchange, part) for _ in range(2)]
@@ -202,7 +199,7 @@ def test_two_runs_at_once_publish_what_one_would(emptied: Client, exchange: Sand
     )
 )
 def test_any_order_of_overlapping_runs_gives_the_same_bars(
-    emptied: Client, exchange: SandboxExchanges, runs: list[tuple[int, int, bool]]
+    emptied: Client, exchange: Exchanges, runs: list[tuple[int, int, bool]]
 ) -> None:
     empty(emptied)
     for first, days, again in runs:

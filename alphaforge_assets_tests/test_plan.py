@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.backfill.cost import Spent, calls_of
-from alphaforge_assets.datasets import BARS, FUNDING_RATES
-from alphaforge_assets.universe import INTERVAL_MS, load_universe
+from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.universe import load_universe
 from alphaforge_assets.venues.bars import walk, windows
 from alphaforge_assets.venues.columns import TIME
-from alphaforge_assets.venues.connection import VENUES
+from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.warehouse.batches import Window
 
@@ -28,19 +30,20 @@ def window(venue: str, bars: int, interval: str = "1m", start: dt.datetime = STA
 
 @given(st.sampled_from(sorted(VENUES)), st.integers(1, 5000), st.sampled_from(["1m", "1h"]))
 def test_requests_and_rows_foretold_are_those_of_the_walk(name: str, bars: int, interval: str) -> None:
-    venue, step = VENUES[name], INTERVAL_MS[interval]
+    feed, step = VENUES[name].bars, INTERVAL_MS[interval]
+    ascending = feed.paging == "ascending"
     wanted = window(name, bars, interval)
     start_ms, end_ms = (int(t.timestamp() * 1000) for t in (wanted.start, wanted.end))
     asked: list[int] = []
 
     def page(cursor_ms: int, rows: int) -> pa.Table:
         asked.append(rows)
-        first = -(-cursor_ms // step) * step if venue.ascending else cursor_ms - rows * step
+        first = -(-cursor_ms // step) * step if ascending else cursor_ms - rows * step
         times = pa.array(range(first, first + rows * step, step), pa.int64()).view(TIME)
         return pa.table({"timestamp": times})
 
-    for part in windows(start_ms, end_ms, step, venue.rows_max, ascending=venue.ascending):
-        walk(part, step, venue.rows_max, page, ascending=venue.ascending)
+    for part in windows(start_ms, end_ms, step, feed.rows_max, ascending=ascending):
+        walk(part, step, feed.rows_max, page, ascending=ascending)
     calls = calls_of(BARS, wanted, NOW)
     assert [int(call.params["limit"]) for call in calls] == asked
 

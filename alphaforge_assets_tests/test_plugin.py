@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
@@ -20,10 +20,10 @@ from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.research.plugin import WarehouseClickhouse, warehouse_clickhouse
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
-from alphaforge_assets_tests.conftest import SandboxExchanges
 
 ROOT = Path(__file__).parents[1]
 UNIVERSE = load_universe()
@@ -48,15 +48,15 @@ def script() -> Any:
     return module
 
 
-def fill(client: Client, exchange: SandboxExchanges, part: Rectangle) -> None:
-    landed = land(client, exchange, part, BARS, ["1h"], run_id="test")  # type: ignore[arg-type]
+def fill(client: Client, exchange: Exchanges, part: Rectangle) -> None:
+    landed = land(client, exchange, part, BARS, ["1h"], run_id="test")
     assert landed.failures == []
     stage(client, part, BARS, ["1h"])
     publish(client, part, BARS, ["1h"])
 
 
 @pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory, exchange: SandboxExchanges) -> list[Path]:
+def homes(tmp_path_factory: pytest.TempPathFactory, exchange: Exchanges) -> list[Path]:
     """Two homes with the same eight days: one filled at once, one a day and an instrument at a time, backwards."""
     instruments = UNIVERSE.select(
         ["okx_spot.BTC-USDT", "okx_spot.ETH-USDT", "binance_spot.BTC-USDT", "binance_spot.ETH-USDT"]

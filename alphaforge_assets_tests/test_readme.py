@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets_tests.conftest import SandboxExchanges
 from alphaforge_assets_tests.installed import SCRIPT
 
 ROOT = Path(__file__).parents[1]
@@ -22,8 +22,8 @@ COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in b
 MAKE = {"make demo": "demo", "make test": None, "make up": "up --venues sandbox"}
 
 
-def environment(home: Path, exchange: SandboxExchanges) -> dict[str, str]:
-    return os.environ | {"ALPHAFORGE_HOME": str(home), "ALPHAFORGE_VENUES": exchange.url}
+def environment(home: Path, exchange: Exchanges) -> dict[str, str]:
+    return os.environ | {"ALPHAFORGE_HOME": str(home), "ALPHAFORGE_VENUES": exchange.base_url}
 
 
 def test_make_targets_run_the_commands_tested_elsewhere() -> None:
@@ -50,7 +50,7 @@ def test_the_demo_shows_a_newcomer_what_there_is(tmp_path: Path) -> None:
     assert max(len(line) for line in done.stdout.split("Next")[0].splitlines()) <= 80
 
 
-def test_everything_else_runs_in_order(tmp_path: Path, exchange: SandboxExchanges) -> None:
+def test_everything_else_runs_in_order(tmp_path: Path, exchange: Exchanges) -> None:
     with contextlib.ExitStack() as warehouses:  # one server a home, so that no command has to start its own
         seen = _entered(warehouses, tmp_path / "home", exchange)
         for command in (c for c in COMMANDS if not c.startswith("make ")):
@@ -69,7 +69,7 @@ def test_everything_else_runs_in_order(tmp_path: Path, exchange: SandboxExchange
         assert "48 (48, " in done.stdout
 
 
-def _entered(warehouses: contextlib.ExitStack, home: Path, exchange: SandboxExchanges) -> dict[str, str]:
+def _entered(warehouses: contextlib.ExitStack, home: Path, exchange: Exchanges) -> dict[str, str]:
     warehouses.enter_context(open_warehouse(home))
     return environment(home, exchange)
 

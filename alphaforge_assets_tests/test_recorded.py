@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
-from alphaforge_assets.quality.checks import RULES, offenders
+from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 pytestmark = pytest.mark.recorded
 
@@ -110,13 +110,13 @@ def test_every_recorded_bar_arrives_and_nothing_else(
 ) -> None:
     part = Rectangle(UNIVERSE.select(patterns), start, end)
     with sandbox.start(recordings=recorded / "market-data", budget_scale=LIFTED) as url:
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        landed = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
+        landed = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")
         stage(migrated, part, BARS, UNIVERSE.intervals)
         publish(migrated, part, BARS, UNIVERSE.intervals)
-        again = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")  # type: ignore[arg-type]
+        again = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")
     assert landed.failures == []
-    assert (again.rows, again.requests) == (0, 0)
+    assert (again.rows, again.cost.requests) == (0, 0)
     holes = missing(migrated, part)
     for instrument in part.instruments:
         source = recorded_bars(recorded, instrument.venue, instrument.symbol, start, end)
@@ -136,5 +136,5 @@ def test_every_recorded_bar_arrives_and_nothing_else(
 def offending(client: Client, part: Rectangle) -> dict[str, int]:
     """Rows that break each rule of bars, of those that anything breaks."""
     now = dt.datetime.now(dt.UTC)
-    found = {r.name: offenders(client, r, part, now) for r in RULES if r.asset in BARS.chain}
+    found = {r.name: offenders(client, r, part, now) for r in every_check() if r.asset in BARS.chain}
     return {name: sum(row["rows"] for row in its) for name, its in found.items() if its}

@@ -9,16 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import FUNDING_RATES
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed, land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
-from alphaforge_assets.quality.checks import RULES, offenders
+from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 pytestmark = pytest.mark.recorded
 
@@ -66,8 +67,8 @@ def source(recorded: Path, instrument: Instrument) -> list[dict[str, Any]]:
     return sorted(pa.concat_tables([pq.read_table(f) for f in files]).to_pylist(), key=lambda row: row["funding_time"])
 
 
-def refresh(client: Client, exchanges: SandboxExchanges, part: Rectangle = PART, *, refetch: bool = False) -> Landed:
-    landed = land(client, exchanges, part, FUNDING_RATES, [""], run_id="test", refetch=refetch)  # type: ignore[arg-type]
+def refresh(client: Client, exchanges: Exchanges, part: Rectangle = PART, *, refetch: bool = False) -> Landed:
+    landed = land(client, exchanges, part, FUNDING_RATES, [""], run_id="test", refetch=refetch)
     stage(client, part, FUNDING_RATES, [""])
     publish(client, part, FUNDING_RATES, [""])
     return landed
@@ -95,12 +96,12 @@ def read(client: Client, instrument: Instrument) -> list[dict[str, Any]]:
 
 def test_every_recorded_settlement_arrives_and_nothing_else(migrated: Client, recorded: Path, tmp_path: Path) -> None:
     with sandbox.start(recordings=recorded / "market-data", now=NOW, budget_scale=LIFTED) as url:
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
         landed = refresh(migrated, exchanges)
         before = counts(migrated)
         again = refresh(migrated, exchanges)
         assert landed.failures == again.failures == []
-        assert (again.rows, again.requests) == (0, 0)
+        assert (again.rows, again.cost.requests) == (0, 0)
         assert counts(migrated) == before
         year = Rectangle(PART.instruments, dt.date(2025, 6, 1), dt.date(2026, 6, 1))
         refetched = refresh(migrated, exchanges, year, refetch=True)
@@ -128,7 +129,7 @@ def test_every_recorded_settlement_arrives_and_nothing_else(migrated: Client, re
 
 def check_rules(client: Client, recorded: Path) -> None:
     """The recordings end before the last day asked for; no rule has anything else to say."""
-    rules = [r for r in RULES if r.asset.endswith("funding_rates")]
+    rules = [r for r in every_check() if r.asset.endswith("funding_rates")]
     broken = {rule.name: offenders(client, rule, PART, NOW) for rule in rules}
     ends = {(r["venue"], r["symbol"]): r["first"] for r in broken.pop("settlements_are_complete")}
     assert broken == {name: [] for name in broken}

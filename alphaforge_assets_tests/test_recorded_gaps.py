@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
@@ -20,7 +20,7 @@ from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_recorded import UNIVERSE
 
 pytestmark = pytest.mark.recorded
@@ -34,8 +34,8 @@ YEARS = [
 
 def filled(client: Client, recordings: Path, part: Rectangle, universe: Universe, tmp_path: Path) -> None:
     with sandbox.start(recordings=recordings, budget_scale=LIFTED) as url:
-        exchanges = SandboxExchanges(url, tmp_path / "governor.sqlite3")
-        landed = land(client, exchanges, part, BARS, universe.intervals, run_id="test")  # type: ignore[arg-type]
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
+        landed = land(client, exchanges, part, BARS, universe.intervals, run_id="test")
     assert landed.failures == []
     stage(client, part, BARS, universe.intervals)
     publish(client, part, BARS, universe.intervals)

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.cli.main import main
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.partitions import by_day
 from alphaforge_assets.quality.coverage import judge
@@ -32,7 +32,7 @@ from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.installed import OPENER
 from alphaforge_assets_tests.test_pipeline import NOW, UNIVERSE, covered, post, refresh
 
@@ -48,7 +48,7 @@ def flawed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     home = tmp_path_factory.mktemp("flawed")
     with open_warehouse(home) as client, sandbox.start(now=NOW, budget_scale=LIFTED) as url:
         migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
-        exchanges = SandboxExchanges(url, home / "governor.sqlite3")
+        exchanges = lifted(url, home / "governor.sqlite3")
         refusal = {"path": "/api/v3/klines", "symbol": "ETHUSDT", "kind": "status", "status": 403, "times": 99}
         post(url, "/_faults", refusal)
         part = covered(["binance_spot.BTC-USDT", "binance_spot.ETH-USDT"])

@@ -18,7 +18,9 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from hypothesis import strategies as st
 
-from alphaforge_assets.datasets import BARS, FUNDING_RATES
+from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.bars import BARS as FORM
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.errors import BadInput, CoverageError, WarehouseDown
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
@@ -26,13 +28,13 @@ from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.research import IncompleteWarning, Research, to_parquet
-from alphaforge_assets.research.columns import BARS as FORM
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse, running
 from alphaforge_assets.warehouse.migrations import migrator
-from alphaforge_assets_tests.conftest import LIFTED, SandboxExchanges
+from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_pipeline import post
 
 KEY, OTHER = "okx_perp.BTC-USDT", "binance_spot.BTC-USDT"
@@ -42,22 +44,22 @@ HOLE = "2025-06-02T10:00", "2025-06-02T11:00"  # of OTHER: its venue was silent
 NOW = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
 
 
-def fill(client: Client, exchange: SandboxExchanges, part: Rectangle, *, refetch: bool = False) -> None:
-    landed = land(client, exchange, part, BARS, UNIVERSE.intervals, run_id="test", refetch=refetch)  # type: ignore[arg-type]
+def fill(client: Client, exchange: Exchanges, part: Rectangle, *, refetch: bool = False) -> None:
+    landed = land(client, exchange, part, BARS, UNIVERSE.intervals, run_id="test", refetch=refetch)
     assert landed.failures == []
     stage(client, part, BARS, UNIVERSE.intervals)
     publish(client, part, BARS, UNIVERSE.intervals)
 
 
 @pytest.fixture(scope="module")
-def research(exchange: SandboxExchanges, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Research]:
+def research(exchange: Exchanges, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Research]:
     """Two days of two instruments, with an hour of an outage: read it, do not change it."""
     home = tmp_path_factory.mktemp("research")
     with open_warehouse(home) as client:
         migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
         fill(client, exchange, PART)
         perpetual = Rectangle(UNIVERSE.select([KEY]), PART.start, PART.end)
-        land(client, exchange, perpetual, FUNDING_RATES, [""], run_id="test")  # type: ignore[arg-type]
+        land(client, exchange, perpetual, FUNDING_RATES, [""], run_id="test")
         stage(client, perpetual, FUNDING_RATES, [""])
         publish(client, perpetual, FUNDING_RATES, [""])
         for table in ("bars", "bars_history"):
@@ -142,7 +144,7 @@ def test_a_question_that_cannot_be_is_answered_in_a_sentence(
     research: Research, arguments: tuple[str, str, str, str], more: dict[str, str], part: str
 ) -> None:
     with pytest.raises(BadInput, match=part) as refused:
-        research.bars(*arguments, **more)  # type: ignore[arg-type]
+        research.bars(*arguments, **more)
     assert "\n" not in str(refused.value)
 
 
@@ -275,7 +277,7 @@ def test_one_read_has_one_hash_in_every_form_and_file(research: Research, tmp_pa
 
 
 def test_a_changed_frame_is_told_from_a_changed_warehouse(
-    migrated: Client, exchange: SandboxExchanges, tmp_path: Path
+    migrated: Client, exchange: Exchanges, tmp_path: Path
 ) -> None:
     part = Rectangle(UNIVERSE.select([KEY]), dt.date(2025, 6, 1), dt.date(2025, 6, 2))
     fill(migrated, exchange, part)
@@ -313,13 +315,13 @@ def test_what_carries_no_receipt_is_refused(research: Research, tmp_path: Path) 
         to_parquet(frame, tmp_path / "none" / "a.parquet")
 
 
-def test_a_revision_is_not_known_before_it_was_published(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_revision_is_not_known_before_it_was_published(migrated: Client, exchange: Exchanges) -> None:
     part = Rectangle(UNIVERSE.select([OTHER]), dt.date(2025, 6, 1), dt.date(2025, 6, 2))
     when = dt.datetime(2025, 6, 1, 12, 30, tzinfo=dt.UTC)
     research = Research(migrated, UNIVERSE)
     span = (OTHER, "1m", "2025-06-01", "2025-06-02")
     with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
-        own = SandboxExchanges(url, exchange.governor_file)
+        own = lifted(url, exchange.governor_file)
         before = dt.datetime.now(dt.UTC) - dt.timedelta(milliseconds=1)
         fill(migrated, own, part)
         first = research.bars(*span)
@@ -376,7 +378,7 @@ def test_as_of_never_shows_what_was_published_later(migrated: Client) -> None:
     law()
 
 
-def test_a_snapshot_is_read_as_it_was_pinned_and_no_further(migrated: Client, exchange: SandboxExchanges) -> None:
+def test_a_snapshot_is_read_as_it_was_pinned_and_no_further(migrated: Client, exchange: Exchanges) -> None:
     part = Rectangle(UNIVERSE.select([OTHER]), dt.date(2025, 6, 1), dt.date(2025, 6, 2))
     fill(migrated, exchange, part)
     research = Research(migrated, UNIVERSE)

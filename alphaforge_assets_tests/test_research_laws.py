@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, CoverageError
 from alphaforge_assets.research import arguments, completeness, content_hash, frames
 from alphaforge_assets.research.arguments import Request
-from alphaforge_assets.research.columns import FORMS, schema
+from alphaforge_assets.research.frames import schema
 
 KEYS = ("binance_spot.BTC-USDT", "okx_spot.BTC-USDT", "okx_spot.ETH-USDT")
 START = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
@@ -33,13 +34,13 @@ VALUES = {
 @st.composite
 def tables(draw: st.DrawFn) -> pa.Table:
     """Canonical tables of bars: any columns, some rows of some instruments, in any number of chunks."""
-    columns = tuple(draw(st.lists(st.sampled_from(list(FORMS["bars"].columns)), min_size=1, unique=True)))
+    columns = tuple(draw(st.lists(st.sampled_from(list(DATASETS["bars"].columns)), min_size=1, unique=True)))
     parts = {}
     for key in KEYS:
         minutes = sorted(draw(st.sets(st.integers(0, 2**20), max_size=4)))
         own = {"timestamp": pa.array([60_000 * m for m in minutes], pa.timestamp("ms", "UTC"))}
         for name in columns:
-            kind = FORMS["bars"].columns[name]
+            kind = DATASETS["bars"].columns[name]
             values = draw(st.lists(VALUES[kind], min_size=len(minutes), max_size=len(minutes)))
             own[name] = pa.array(values, kind)
         parts[key] = pa.table(own)
@@ -151,7 +152,7 @@ def test_a_decade_of_minutes_is_looked_through_at_once() -> None:
 
 
 def test_an_empty_table_has_the_types_of_a_full_one() -> None:
-    for dataset, form in FORMS.items():
+    for dataset, form in DATASETS.items():
         columns = tuple(form.columns)
         empty = schema(dataset, columns, False).empty_table()
         full = pa.concat_tables([empty, pa.Table.from_pylist([{}], empty.schema)])

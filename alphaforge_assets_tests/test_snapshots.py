@@ -15,7 +15,11 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, NO_GRID
+from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.dataset import NO_GRID
+from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
@@ -24,10 +28,10 @@ from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.research import hashes, snapshots
 from alphaforge_assets.research.hashes import contents
 from alphaforge_assets.universe import FEAR_GREED, load_universe
+from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
-from alphaforge_assets_tests.conftest import SandboxExchanges
 from alphaforge_assets_tests.installed import Installed
 from alphaforge_assets_tests.test_snapshots_machine import HOURS, INSTRUMENTS, START, WHOLE, Warehouse, both
 
@@ -178,7 +182,7 @@ def test_pinning_the_same_again_is_nothing_and_anything_else_is_refused(at: Ware
 
 def test_a_crash_in_the_middle_of_a_pin_leaves_nothing_to_see(at: Warehouse) -> None:
     snapshot_id = str(uuid.uuid4())
-    statements.execute(at.client, "snapshots/begin", **snapshots._asked("study", snapshot_id, WHOLE))
+    statements.execute(at.client, "snapshots/begin", **snapshots._asked(at.client, "study", snapshot_id, WHOLE))
     snapshots._keep(at.client, snapshot_id, hashes.hashes(at.client, WHOLE, FAR))
     assert snapshots.listed(at.client) == []
     with pytest.raises(BadInput, match="no snapshot named 'study'"):
@@ -253,7 +257,7 @@ def test_a_difference_names_old_and_new_values_and_the_batch(at: Warehouse) -> N
 
 
 def test_as_of_views_have_the_columns_of_the_current_ones_and_all_datasets_can_be_pinned(
-    migrated: Client, exchange: SandboxExchanges
+    migrated: Client, exchange: Exchanges
 ) -> None:
     key = "okx_perp.BTC-USDT"
     whole = contents(UNIVERSE, key, "1h", START, START + dt.timedelta(days=3), tuple(DATASETS))
@@ -261,7 +265,7 @@ def test_as_of_views_have_the_columns_of_the_current_ones_and_all_datasets_can_b
         chosen = UNIVERSE.select(instruments) if instruments else (FEAR_GREED,)
         part = Rectangle(chosen, START.date(), START.date() + dt.timedelta(days=3))
         intervals = {"bars": ("1h",), "funding_rates": NO_GRID}.get(dataset.name, ("1d",))
-        assert land(migrated, exchange, part, dataset, intervals, run_id="test").failures == []  # type: ignore[arg-type]
+        assert land(migrated, exchange, part, dataset, intervals, run_id="test").failures == []
         stage(migrated, part, dataset, intervals)
         publish(migrated, part, dataset, intervals)
     pinned = snapshots.pin(migrated, "everything", whole)
@@ -329,13 +333,13 @@ def test_where_there_is_nothing_there_is_no_snapshot(at: Warehouse) -> None:
 
 def test_large_contents_are_cut_at_months_and_lose_nothing() -> None:
     ids = list(range(250))
-    cuts = list(hashes._slices("bars", "1m", ids, START, dt.datetime(2026, 2, 3, 4, tzinfo=dt.UTC)))
+    cuts = list(hashes._slices(BARS, "1m", ids, START, dt.datetime(2026, 2, 3, 4, tzinfo=dt.UTC)))
     assert sorted({i for some, _, _ in cuts for i in some}) == ids
     assert all(len(some) * (high - low) / dt.timedelta(minutes=1) <= 5_000_000 for some, low, high in cuts)
     for _, low, high in cuts:
         assert low == START or low.day == 1
         assert high.day == 1 or high.day == 3
-    (whole,) = hashes._slices("fear_greed_index", "", [1], START, dt.datetime(2034, 1, 1, tzinfo=dt.UTC))
+    (whole,) = hashes._slices(FEAR_GREED_INDEX, "", [1], START, dt.datetime(2034, 1, 1, tzinfo=dt.UTC))
     assert whole[1:] == (START, dt.datetime(2034, 1, 1, tzinfo=dt.UTC))
 
 

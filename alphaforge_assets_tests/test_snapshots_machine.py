@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.mart import publish

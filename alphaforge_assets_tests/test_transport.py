@@ -28,9 +28,12 @@ from alphaforge_assets.errors import (
     VenueRefused,
     VenueUnavailable,
 )
-from alphaforge_assets.venues.connection import VENUES, Fetched, Patience, open_venue
-from alphaforge_assets.venues.refusals import Answer, meaning, retry_after_s
+from alphaforge_assets.venues import okx
+from alphaforge_assets.venues.directory import VENUES
+from alphaforge_assets.venues.refusals import Reply, meaning, retry_after_s
+from alphaforge_assets.venues.source import Fetched, Patience
 from alphaforge_assets.venues.transport import parse_json, rehost
+from alphaforge_assets_tests.conftest import open_venue
 
 START = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 MINUTE_MS = 60_000
@@ -327,8 +330,8 @@ def test_a_short_limit_is_waited_out(tmp_path: Path) -> None:
 
     with serving(behave) as wire:
         fetched = fetch(wire.url, tmp_path)
-    assert (fetched.requests, fetched.retries, fetched.weight) == (2, 1, 4)
-    assert fetched.waited_s > 0.9
+    assert (fetched.cost.requests, fetched.cost.retries, fetched.cost.weight) == (2, 1, 4)
+    assert fetched.cost.waited_s > 0.9
     assert moments[1] - moments[0] >= 1.0
 
 
@@ -337,7 +340,7 @@ def test_a_transient_fault_is_survived(tmp_path: Path) -> None:
     with serving(lambda s, h: next(answers)(s, h)) as wire:
         fetched = fetch(wire.url, tmp_path)
     assert fetched.table.num_rows == 3
-    assert (fetched.requests, fetched.retries) == (2, 1)
+    assert (fetched.cost.requests, fetched.cost.retries) == (2, 1)
 
 
 def test_a_closed_port_is_transient(tmp_path: Path) -> None:
@@ -413,9 +416,9 @@ def test_errors_inside_of_answers(exchange: str, status: int, body: bytes, error
 
 def test_every_meaning_is_reached_by_something() -> None:
     """The last line catches all; a code nobody knows is not called transient, one without a code is."""
-    unknown = Answer(200, {}, b'{"code":"59999","msg":"?"}')
-    assert meaning("okx", unknown, None).error is VenueRefused
-    assert meaning("okx", Answer(200, {}, b"{}"), None).error is VenueUnavailable
+    unknown = Reply(200, {}, b'{"code":"59999","msg":"?"}')
+    assert meaning(okx.REFUSALS, unknown, None).error is VenueRefused
+    assert meaning(okx.REFUSALS, Reply(200, {}, b"{}"), None).error is VenueUnavailable
 
 
 @pytest.mark.parametrize(
@@ -437,7 +440,7 @@ def test_every_meaning_is_reached_by_something() -> None:
 def test_how_long_to_wait(
     headers: dict[str, str], body: bytes, otherwise: float | None, expected: float | None
 ) -> None:
-    assert retry_after_s(Answer(429, headers, body), otherwise) == expected
+    assert retry_after_s(Reply(429, headers, body), otherwise) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from alphaforge_assets.quality.checks import RULES
+from alphaforge_assets.quality.checks import every_check
 from alphaforge_assets_tests.installed import Filled
 
 pytestmark = pytest.mark.browser
@@ -95,7 +95,7 @@ def test_lineage_shows_every_table_from_the_venues_to_the_views(seen: Seen) -> N
     for layer, tables in LAYERS.items():
         seen.open(f"/locations/alphaforge/asset-groups/{layer}", *tables)
         seen.picture(f"lineage-{layer}")
-    bars = sum(rule.asset == "bars" for rule in RULES)
+    bars = sum(rule.asset == "bars" for rule in every_check())
     seen.open("/assets/bars?view=lineage&lineageScope=upstream", "staging_bars", f"{bars} / {bars} Passed")
     seen.picture("lineage-bars")
 

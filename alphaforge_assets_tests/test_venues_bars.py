@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.venues.bars import SILENCES, Walked, Window, check_page, check_silence, walk, windows
 from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME, parse_rows
-from alphaforge_assets.venues.connection import HORIZON_MS, VENUES
+from alphaforge_assets.venues.directory import VENUES
+from alphaforge_assets.venues.rest import HORIZON_MS
 from alphaforge_assets.venues.venue import BarPage, Venue
 
 MINUTE_MS = 60_000
@@ -135,23 +136,24 @@ def test_every_venues_own_words_for_a_page(
     name: str, quarters: list[int], limit: int, begin: int, length: int, age: int
 ) -> None:
     """The requests we build, read as the venue reads them: inclusive or not, ascending or not, recent or old."""
-    venue, step = VENUES[name], MINUTE_MS
+    venue, feed, step = VENUES[name], VENUES[name].bars, MINUTE_MS
+    ascending = feed.paging == "ascending"
     bars = times(quarters, step, T0 + begin * step // 4)
     start, end = T0, T0 + length * step
     now = max(end, bars[-1] + step) + age * step
 
     def page(cursor_ms: int, rows: int) -> pa.Table:
-        call = venue.ask_bars(BarPage("X", "1m", cursor_ms, rows, (now - cursor_ms) // step))
-        assert int(call.params["limit"]) <= venue.rows_max
+        call = feed.ask(BarPage("X", "1m", cursor_ms, rows, (now - cursor_ms) // step))
+        assert int(call.params["limit"]) <= feed.rows_max
         answer = speak(venue, step, bars, limit, dict(call.params), call.method)
-        table = parse_rows(venue.bar_layout, venue.bar_rows(answer), step, now)
-        return check_page(table, cursor_ms, max(end, now) + HORIZON_MS, ascending=venue.ascending)
+        table = parse_rows(feed.layout, feed.rows(answer), step, now)
+        return check_page(table, cursor_ms, max(end, now) + HORIZON_MS, ascending=ascending)
 
-    span = windows(start, end, step, venue.rows_max, ascending=venue.ascending)
-    walks = [walk(w, step, venue.rows_max, page, ascending=venue.ascending) for w in span]
+    span = windows(start, end, step, feed.rows_max, ascending=ascending)
+    walks = [walk(w, step, feed.rows_max, page, ascending=ascending) for w in span]
     assert opened(walks) == [t for t in bars if start <= t < end]
     assert all(table.schema == BAR_SCHEMA for w in walks for table in w.tables)
-    check_silence(walks, now, ascending=venue.ascending)
+    check_silence(walks, now, ascending=ascending)
 
 
 def table_of(*minutes: float) -> pa.Table:
@@ -219,7 +221,7 @@ def test_one_empty_page_is_asked_again() -> None:
 
 def test_okx_old_bars_come_from_the_endpoint_that_has_them() -> None:
     def method(age_bars: int) -> str:
-        return VENUES["okx_spot"].ask_bars(BarPage("BTC-USDT", "1m", T0, 300, age_bars)).method
+        return VENUES["okx_spot"].bars.ask(BarPage("BTC-USDT", "1m", T0, 300, age_bars)).method
 
     assert method(0) == method(720) == "publicGetMarketCandles"
     assert method(721) == method(10**6) == "publicGetMarketHistoryCandles"
@@ -227,12 +229,12 @@ def test_okx_old_bars_come_from_the_endpoint_that_has_them() -> None:
 
 def test_binance_futures_pay_by_limit() -> None:
     def weight(rows: int) -> int:
-        return VENUES["binance_perp"].ask_bars(BarPage("BTCUSDT", "1m", T0, rows, 0)).weight
+        return VENUES["binance_perp"].bars.ask(BarPage("BTCUSDT", "1m", T0, rows, 0)).weight
 
     assert [weight(n) for n in (1, 99, 100, 499, 500, 1000)] == [1, 1, 2, 2, 5, 5]
 
 
 def test_days_are_utc_days() -> None:
     """OKX cuts 1D at UTC+8 unless told otherwise; the four-hour grids are the same."""
-    assert VENUES["okx_spot"].ask_bars(BarPage("BTC-USDT", "1d", T0, 300, 0)).params["bar"] == "1Dutc"
+    assert VENUES["okx_spot"].bars.ask(BarPage("BTC-USDT", "1d", T0, 300, 0)).params["bar"] == "1Dutc"
     assert dt.timedelta(hours=8) % dt.timedelta(hours=4) == dt.timedelta(0)

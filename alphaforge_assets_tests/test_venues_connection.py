@@ -20,10 +20,14 @@ import pytest
 from test_transport import reply, serving
 
 from alphaforge_assets.errors import BadInput, UnknownSymbol, VenueLimited, VenueUnavailable
+from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.sandbox import process
-from alphaforge_assets.universe import INTERVAL_MS, Instrument, load_universe
+from alphaforge_assets.universe import Instrument, load_universe
 from alphaforge_assets.venues.columns import BAR_SCHEMA
-from alphaforge_assets.venues.connection import VENUES, Connection, Patience, _gathered, open_venue
+from alphaforge_assets.venues.directory import VENUES
+from alphaforge_assets.venues.rest import _gathered
+from alphaforge_assets.venues.source import Connection, Patience
+from alphaforge_assets_tests.conftest import open_venue
 
 NOW = dt.datetime(2026, 1, 15, 12, 0, 30, tzinfo=dt.UTC)
 TODAY = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
@@ -99,8 +103,8 @@ def test_every_bar_of_a_span_and_no_other(name: str, interval: str, opened: Open
     for column in ("open", "high", "low", "close", "volume", "quote_volume"):
         assert fetched.table[column].null_count == 0
     assert set(fetched.table["metadata"].to_pylist()) == {""}
-    assert fetched.retries == 0
-    assert fetched.requests > 0
+    assert fetched.cost.retries == 0
+    assert fetched.cost.requests > 0
 
 
 @pytest.mark.parametrize("name", VENUES)
@@ -136,13 +140,13 @@ def test_the_same_whatever_the_pages(name: str, opened: Opener, exchange: str) -
     smooth = connection.submit_bars(symbol, "1m", TODAY - 2 * DAY, TODAY, NOW).result(60)
     hook(exchange, "POST", "/_faults", {"path": "*", "kind": "short", "rows": 70, "times": 4})
     cut = connection.submit_bars(symbol, "1m", TODAY - 2 * DAY, TODAY, NOW).result(60)
-    assert cut.requests > smooth.requests
+    assert cut.cost.requests > smooth.cost.requests
     hook(exchange, "DELETE", "/_faults")
     for kind in ("empty", "garbage", "html", "blank", "truncate", "reset", "status"):
         hook(exchange, "POST", "/_faults", {"path": "*", "kind": kind, "times": 1})
     rough = connection.submit_bars(symbol, "1m", TODAY - 2 * DAY, TODAY, NOW).result(60)
     assert not hook(exchange, "GET", "/_faults")
-    assert rough.retries == 6  # all but the empty page, which is no error but is asked for again
+    assert rough.cost.retries == 6  # all but the empty page, which is no error but is asked for again
     assert smooth.table.equals(cut.table)
     assert smooth.table.equals(rough.table)
 
@@ -156,7 +160,7 @@ def test_okx_grants_what_it_likes(limit: int, opened: Opener) -> None:
         assert fetched.table.num_rows == 1440
         paths = {r["path"] for r in bars_asked(url)}
     assert paths == {"/api/v5/market/history-candles"}
-    assert fetched.requests == 1440 // limit + (1440 % limit > 0)
+    assert fetched.cost.requests == 1440 // limit + (1440 % limit > 0)
 
 
 @pytest.mark.parametrize("name", VENUES)
@@ -164,11 +168,11 @@ def test_one_request_a_page(name: str, opened: Opener, exchange: str) -> None:
     venue, connection = VENUES[name], opened(name)
     start = TODAY - 10 * DAY
     fetched = connection.submit_bars(btc(connection), "1m", start, start + 5 * DAY, NOW).result(60)
-    pages = -(-5 * 1440 // (venue.rows_max - venue.ascending))
-    assert fetched.requests == pages
+    pages = -(-5 * 1440 // (venue.bars.rows_max - (venue.bars.paging == "ascending")))
+    assert fetched.cost.requests == pages
     log = bars_asked(exchange)
     assert len(log) == pages
-    assert sum(r["weight"] for r in log) == fetched.weight
+    assert sum(r["weight"] for r in log) == fetched.cost.weight
 
 
 @pytest.mark.parametrize("name", VENUES)
@@ -343,7 +347,7 @@ def test_times_of_any_zone_are_instants(opened: Opener) -> None:
 
 def test_an_empty_span_asks_nothing(opened: Opener, exchange: str) -> None:
     fetched = opened("binance_spot").submit_bars("BTCUSDT", "1m", TODAY, TODAY, NOW).result(60)
-    assert (fetched.table.num_rows, fetched.requests, fetched.table.schema) == (0, 0, BAR_SCHEMA)
+    assert (fetched.table.num_rows, fetched.cost.requests, fetched.table.schema) == (0, 0, BAR_SCHEMA)
     assert not bars_asked(exchange)
 
 
@@ -376,7 +380,7 @@ def test_closing_ends_what_waits(exchange: str, tmp_path: Path) -> None:
 SPENDER = """
 import datetime as dt, sys
 from pathlib import Path
-from alphaforge_assets.venues.connection import open_venue
+from alphaforge_assets_tests.conftest import open_venue
 url, file, venue, symbol, hours, factor = sys.argv[1:]
 end = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
 with open_venue(venue, base_url=url, governor_file=Path(file), limits_factor=float(factor)) as connection:
@@ -428,7 +432,6 @@ def test_one_failure_cancels_the_rest() -> None:
 @pytest.mark.parametrize(
     ("name", "base_url", "factor", "match"),
     [
-        ("kraken_spot", None, 1.0, "venue 'kraken_spot'"),
         ("binance_spot", None, 2.0, "limits_factor 2.0"),
         ("binance_spot", "http://127.0.0.1:1", 0.0, "limits_factor 0.0"),
         ("binance_spot", "http://127.0.0.1:1", float("nan"), "limits_factor nan"),
@@ -447,7 +450,7 @@ def test_live_is_the_venues_own_address_and_nothing_is_sent_on_opening(tmp_path:
             exchange = connection._exchange()
             call = VENUES[name].ask_time
             path, api = ("time", "fapiPublic" if name == "binance_perp" else "public")
-            assert repr(connection) == f"Connection({name!r}, 'live')"
+            assert repr(connection) == f"RestConnection({name!r}, 'live')"
             assert call.method
         if name.startswith("binance"):
             assert exchange.sign(path, [api])["url"].startswith("https://")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from alphaforge_assets.errors import BadInput, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.sandbox import process
 from alphaforge_assets.venues.bars import Window, check_page
-from alphaforge_assets.venues.connection import HORIZON_MS, VENUES, Connection, Patience, open_venue
+from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.funding import (
     FUNDING_SCHEMA,
     HOUR_MS,
@@ -27,7 +27,10 @@ from alphaforge_assets.venues.funding import (
     raw_window,
     walk,
 )
-from alphaforge_assets.venues.venue import Funding, Venue
+from alphaforge_assets.venues.rest import HORIZON_MS
+from alphaforge_assets.venues.source import Connection, Patience
+from alphaforge_assets.venues.venue import FundingFeed, Venue
+from alphaforge_assets_tests.conftest import open_venue
 
 PERPS = [name for name, venue in VENUES.items() if venue.funding]
 T0 = 1_735_689_600_000  # 2025-01-01
@@ -41,7 +44,7 @@ BRIEF = Patience(request_s=5, total_s=20, attempts=4, wait_first_s=0.01, wait_ma
 SERIES = st.lists(st.tuples(st.sampled_from([1, 2, 4, 8, 8, 8, 100]), st.integers(0, 60)), max_size=150)
 
 
-def said(name: str) -> Funding:
+def said(name: str) -> FundingFeed:
     funding = VENUES[name].funding
     assert funding is not None
     return funding
@@ -263,15 +266,15 @@ def test_every_settlement_of_a_span_whatever_happens_on_the_way(opened: Connecti
     smooth = opened.submit_funding(symbol, start, end, NOW).result(60)
     stamps = [r["timestamp"] for r in smooth.table.to_pylist()]
     assert stamps == [start + n * dt.timedelta(hours=8) for n in range(80 * 3 + 2)]
-    assert smooth.retries == 0
+    assert smooth.cost.retries == 0
     hook(exchange, "POST", "/_faults", {"path": "*", "kind": "short", "rows": 30, "times": 3})
     for kind in ("empty", "garbage", "truncate", "status"):
         hook(exchange, "POST", "/_faults", {"path": "*", "kind": kind, "times": 1})
     rough = opened.submit_funding(symbol, start, end, NOW).result(60)
     assert rough.table.equals(smooth.table)
-    assert rough.retries == 3
+    assert rough.cost.retries == 3
     month = opened.submit_funding(symbol, TODAY - 60 * DAY, TODAY - 30 * DAY, NOW).result(60)
-    assert (month.table.num_rows, month.requests) == (90, 1)
+    assert (month.table.num_rows, month.cost.requests) == (90, 1)
 
 
 @pytest.mark.parametrize("opened", PERPS, indirect=True)
@@ -286,7 +289,7 @@ def test_spans_that_cannot_be(opened: Connection, exchange: str, tmp_path: Path)
         with pytest.raises(BadInput, match="whole minutes"):
             opened.submit_funding("BTC-USDT-SWAP", start, end, NOW)
     empty = opened.submit_funding("BTC-USDT-SWAP", TODAY, TODAY, NOW).result(60)
-    assert (empty.table.num_rows, empty.requests, empty.table.schema) == (0, 0, FUNDING_SCHEMA)
+    assert (empty.table.num_rows, empty.cost.requests, empty.table.schema) == (0, 0, FUNDING_SCHEMA)
     with (
         open_venue("okx_spot", base_url=exchange, governor_file=tmp_path / "g") as spot,
         pytest.raises(BadInput, match="no perpetuals"),

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets import instance
 from alphaforge_assets.backfill import run as backfill
-from alphaforge_assets.datasets import BARS
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
@@ -27,10 +27,11 @@ from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Universe
-from alphaforge_assets.venues.connection import Connection, open_venue
+from alphaforge_assets.venues.source import Connection
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
+from alphaforge_assets_tests.conftest import open_venue
 
 LIFTED = 50.0
 START, END = dt.date(2024, 1, 1), dt.date(2025, 1, 1)

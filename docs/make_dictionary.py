@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alphaforge_assets.catalog import LAYERS, dictionary
+from alphaforge_assets.catalog import dictionary, layers
 
 FILE = Path(__file__).with_name("dictionary.md")
 LAYER_SAYS = {
@@ -22,8 +22,8 @@ def text() -> str:
     """The whole page."""
     parts = [HEAD]
     known = dictionary()
-    for layer in [*LAYER_SAYS, *sorted(set(LAYERS.values()) - set(LAYER_SAYS))]:
-        names = [name for name, its in LAYERS.items() if its == layer]
+    for layer in [*LAYER_SAYS, *sorted(set(layers().values()) - set(LAYER_SAYS))]:
+        names = [name for name, its in layers().items() if its == layer]
         parts.append(f"## {layer}\n\n{LAYER_SAYS.get(layer, '')}".rstrip() + "\n")
         parts.extend(_table(name, known[name].comment, known[name].columns) for name in names)
     return "\n".join(parts)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import DATASETS
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.quality import freshness
 from alphaforge_assets.settings import Settings
@@ -175,7 +175,7 @@ def _reason(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _stale_assets(instance: dg.DagsterInstance) -> list[Trouble]:
-    records = instance.get_freshness_state_records([dg.AssetKey(name) for name in sorted(freshness.POLICIES)])
+    records = instance.get_freshness_state_records([dg.AssetKey(name) for name in sorted(freshness.policies())])
     return [
         Trouble(
             "stale_assets", key.to_user_string(), record.updated_at,

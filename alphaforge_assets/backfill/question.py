@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alphaforge_assets.datasets import DATASETS, Dataset
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Instrument, Universe, load_universe

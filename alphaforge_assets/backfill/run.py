@@ -19,15 +19,16 @@ from typing import TypeVar
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.definitions import build
 from alphaforge_assets.instance import executor_tag
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
-from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.resources import exchanges_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.upkeep.runs import PERSON_TAG, TRIGGER_TAG, person
-from alphaforge_assets.upkeep.sensors import failed_instruments, left_of
+from alphaforge_assets.upkeep.failed_runs import failed_instruments, left_of
+from alphaforge_assets.upkeep.jobs import TRIGGER_TAG
+from alphaforge_assets.upkeep.runs import PERSON_TAG, person
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 
@@ -115,7 +116,7 @@ def execute(
     Never raises for a failed run: its instruments and reasons are in the outcome. Ctrl-C leaves the run under way
     marked as canceled and its thread at work: end the process.
     """
-    resources = {"warehouse": client, "exchanges": Exchanges(settings), "universe": universe}
+    resources = {"warehouse": client, "exchanges": exchanges_of(settings), "universe": universe}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # source links: they look better in the UI than in a terminal
         job = build(universe, resources).resolve_implicit_global_asset_job_def()

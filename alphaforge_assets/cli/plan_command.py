@@ -66,7 +66,7 @@ def _print_plans(question: Any, as_json: bool) -> None:
         schema.ensure(client, settings)
         own = _own_work(client, dagster)
         for dataset in question.datasets:
-            chosen = [dataset.only] if dataset.only else [i for i in question.instruments if dataset.keeps(i)]
+            chosen = dataset.chosen(question.instruments)
             work = backfill.plan(
                 client, dagster, universe, dataset, chosen, question.start, question.end, refetch=False
             )
@@ -153,7 +153,7 @@ def _record(planned: Any, own: Mapping[str, tuple[float, float]]) -> dict[str, A
 def _latest(client: Any, dagster: Any, runs: int) -> list[dict[str, Any]]:
     """Per run and venue of the last runs: rows, requests, weight, seconds from the step's start, ceiling seconds."""
     from alphaforge_assets.backfill import cost as plans
-    from alphaforge_assets.datasets import DATASETS
+    from alphaforge_assets.datasets.registry import DATASETS
     from alphaforge_assets.warehouse import statements
 
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)

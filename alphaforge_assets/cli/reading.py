@@ -58,7 +58,7 @@ def span(start: str, end: str) -> tuple[dt.datetime, dt.datetime]:
 
 def kept_interval(option: str, interval: str, universe: "Universe") -> str:
     """`interval`, if bars of it are kept. Raises BadInput."""
-    from alphaforge_assets.universe import INTERVAL_MS
+    from alphaforge_assets.intervals import INTERVAL_MS
 
     if interval not in INTERVAL_MS:
         raise BadInput(f"{option} {interval!r}: there is {', '.join(INTERVAL_MS)}")
@@ -105,7 +105,7 @@ def gaps(client: Any, instrument: "Instrument", interval: str) -> list[Mapping[s
 
 def missing(times: Any, interval: str, first: dt.datetime, last: dt.datetime) -> int:
     """Slots of the grid in [first, last) that are over and have no bar. `times` are open times."""
-    from alphaforge_assets.universe import INTERVAL_MS
+    from alphaforge_assets.intervals import INTERVAL_MS
 
     step = dt.timedelta(milliseconds=INTERVAL_MS[interval])
     until = min(last, dt.datetime.now(dt.UTC) - step)
@@ -117,7 +117,7 @@ def by_verdict(
     rows: Sequence[Mapping[str, Any]], interval: str, first: dt.datetime, last: dt.datetime
 ) -> dict[str, int]:
     """Missing bars of [first, last) by verdict."""
-    from alphaforge_assets.universe import INTERVAL_MS
+    from alphaforge_assets.intervals import INTERVAL_MS
 
     step = dt.timedelta(milliseconds=INTERVAL_MS[interval])
     counted: dict[str, int] = {}

@@ -29,11 +29,11 @@ from alphaforge_assets.backfill import run as backfill
 from alphaforge_assets.backfill.question import Question
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import complain, count, screen
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import dimensions
-from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.resources import exchanges_of
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.upkeep import runs as audit
@@ -72,7 +72,7 @@ def _backfill(
     client: Client, dagster: dg.DagsterInstance, question: Question, dataset: Dataset, *, refetch: bool, dry_run: bool
 ) -> dict[str, str]:
     settings, universe = question.settings, question.universe
-    instruments = [dataset.only] if dataset.only else [i for i in question.instruments if dataset.keeps(i)]
+    instruments = dataset.chosen(question.instruments)
     plan = backfill.plan(client, dagster, universe, dataset, instruments, question.start, question.end, refetch=refetch)
     _print_plan(plan, instruments, question.start, question.end, settings)
     if dry_run or not plan.runs:
@@ -103,7 +103,7 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
         refuse_mixing(client, settings.origin)
         _refuse_absent_sandbox(settings)
         started_at = dt.datetime.now(dt.UTC)
-        changes, errors = dimensions.refresh(client, Exchanges(settings), universe, believe)
+        changes, errors = dimensions.refresh_listings(client, exchanges_of(settings), universe, believe)
         said = "; ".join(f"{venue}: {error}" for venue, error in errors.items())
         audit.record_command(client, settings, "refresh", started_at, said)
     for venue, its in changes.items():
@@ -114,7 +114,7 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
             screen.print(f"  new: {', '.join(new[:CHANGES_SHOWN_MAX])}{more}", soft_wrap=True)
         others = [c for c in its if c.kind != "new"]
         for change in others[:CHANGES_SHOWN_MAX]:
-            screen.print(f"  {change.symbol}: {change.kind}: {dimensions.said(change)}", soft_wrap=True)
+            screen.print(f"  {change.symbol}: {change.kind}: {dimensions.changed_fields(change)}", soft_wrap=True)
         if len(others) > CHANGES_SHOWN_MAX:
             screen.print(f"  … and {count(len(others) - CHANGES_SHOWN_MAX)} more: see v_instruments_history")
     if errors:

@@ -13,8 +13,9 @@ from rich.table import Table
 from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.gaps import scores
 from alphaforge_assets.cli.screen import age, count, minute, screen
+from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Universe, load_universe
+from alphaforge_assets.universe import FEAR_GREED, Universe, load_universe
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.verdicts import EXPLAINED
 
 TEMPLATE = Path(__file__).with_name("chart.html")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from alphaforge_assets.exports import decimals
 from alphaforge_assets.exports.series import File, Layout, Series, milliseconds, utc
-from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.intervals import INTERVAL_MS
 
 RESOLUTIONS = {"1m": "minute", "1h": "hour", "1d": "daily"}
 COLUMNS = ("open", "high", "low", "close", "volume")

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.exports import decimals
 from alphaforge_assets.exports.series import File, Layout, Series, milliseconds, utc
-from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.venue import optional_number
 
 STEPS = {"1m": "1-MINUTE", "5m": "5-MINUTE", "15m": "15-MINUTE", "1h": "1-HOUR", "4h": "4-HOUR", "1d": "1-DAY"}
-MARKS = {"binance_perp": "-PERP", "bybit_spot": "-SPOT", "bybit_perp": "-LINEAR"}
 PRICES = ("open", "high", "low", "close")
 
 
@@ -31,7 +31,7 @@ def instrument_id(series: Series) -> str:
     name = series.listing.get("venue_symbol")
     if not name:
         raise BadInput(f"{series.instrument.key}: its venue's own name is not known; `alphaforge refresh` asks for it")
-    return f"{name}{MARKS.get(series.instrument.venue, '')}.{series.exchange.upper()}"
+    return f"{name}{VENUES[series.instrument.venue].nautilus_mark}.{series.exchange.upper()}"
 
 
 def files(series: Series) -> list[File]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alphaforge_assets.universe import Instrument
-from alphaforge_assets.venues.connection import VENUES
+from alphaforge_assets.venues.directory import VENUES
 
 
 @dataclass(frozen=True)

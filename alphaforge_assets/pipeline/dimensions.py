@@ -11,15 +11,15 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.catalog import described, record_beside
 from alphaforge_assets.errors import AlphaForgeError, VenueUnavailable
-from alphaforge_assets.resources import Exchanges
 from alphaforge_assets.universe import Universe
-from alphaforge_assets.venues.venue import Listing
+from alphaforge_assets.venues.directory import REST, VENUES, Exchanges
+from alphaforge_assets.venues.source import Listing
 from alphaforge_assets.warehouse.listings import Change, publish_listings, publish_venues
 
 CHANGES_SHOWN_MAX = 50
 
 
-def refresh(
+def refresh_listings(
     client: Client, exchanges: Exchanges, universe: Universe, believe: Collection[str] = ()
 ) -> tuple[dict[str, list[Change]], dict[str, str]]:
     """Ask every venue of the universe for its clock and listings, and publish what changed.
@@ -31,14 +31,14 @@ def refresh(
 
     def observe(venue: str) -> tuple[dict[str, object], list[Listing]] | AlphaForgeError:
         try:
-            with exchanges.open(venue) as connection:
+            with exchanges.open(REST[venue]) as connection:
                 clock, ours = connection.fetch_server_time(), dt.datetime.now(dt.UTC)
                 listings = connection.fetch_listings()
         except AlphaForgeError as error:
             return error
         row = {
             "venue": venue,
-            "exchange": connection.venue.exchange,
+            "exchange": VENUES[venue].exchange,
             "market_type": venue.rpartition("_")[2],
             "origin": exchanges.origin,
             "instruments_listed": len(listings),
@@ -85,7 +85,7 @@ def venues_and_instruments(
     universe: dg.ResourceParam[Universe],
 ) -> tuple[dg.MaterializeResult[None], dg.MaterializeResult[None]]:
     """One visit to each venue gives both tables."""
-    changes, errors = refresh(warehouse, exchanges, universe)
+    changes, errors = refresh_listings(warehouse, exchanges, universe)
     every = [change for its in changes.values() for change in its]
     added = {venue: len(its) for venue, its in changes.items()}
     record_beside(context, "venues_history", {"venues_reached": dg.MetadataValue.int(len(changes))})
@@ -119,10 +119,10 @@ def specs() -> list[dg.AssetSpec]:
 
 def _record(change: Change) -> dg.TableRecord:
     return dg.TableRecord(
-        {"venue": change.venue, "symbol": change.symbol, "kind": change.kind, "changes": said(change)}
+        {"venue": change.venue, "symbol": change.symbol, "kind": change.kind, "changes": changed_fields(change)}
     )
 
 
-def said(change: Change) -> str:
+def changed_fields(change: Change) -> str:
     """`tick_size 0.01 → 0.1, …`; empty for a new instrument."""
     return ", ".join(f"{name} {before} → {now}" for name, (before, now) in change.fields.items())

@@ -1,31 +1,31 @@
 """What the venues said: fetch what no complete batch answers, and append it to landing with its ledger rows.
 
-Nothing is judged here. A venue that fails does not stop another, nor one instrument the next.
+Nothing is judged here. A venue that fails does not stop another, nor one instrument the next; what one source cannot
+answer the next one of the venue is asked for.
 """
 
 import datetime as dt
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.catalog import described, record_beside, row_counts
-from alphaforge_assets.datasets import DATASETS, FUNDING_RATES, Dataset
+from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
-from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
-from alphaforge_assets.resources import Exchanges
-from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Instrument, Universe
-from alphaforge_assets.venues.alternative_me import Index
-from alphaforge_assets.venues.connection import Connection, Fetched
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.universe import Instrument
+from alphaforge_assets.venues.directory import Exchanges, ranked
+from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import (
     Answer,
     Failure,
     Window,
     append,
+    cut,
     following,
     record_failures,
     refuse_mixing,
@@ -37,12 +37,7 @@ from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
 NO_END = dt.datetime.max.replace(tzinfo=dt.UTC)
-
-
-class Fetch(dg.Config):
-    """How to fetch."""
-
-    refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
+EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 @dataclass
@@ -50,31 +45,42 @@ class Landed:
     """What one call of `land` did."""
 
     rows: int = 0
-    requests: int = 0
-    weight: int = 0
-    retries: int = 0
-    waited_s: float = 0.0
+    cost: Cost = field(default_factory=Cost)
     listings_changed: int | None = None  # None: no venue's listings were read
     failures: list[Failure] = field(default_factory=list)
 
-    def add(self, other: "Landed") -> None:
-        self.rows += other.rows
-        self.requests += other.requests
-        self.weight += other.weight
-        self.retries += other.retries
-        self.waited_s += other.waited_s
-        self.failures += other.failures
-        if other.listings_changed is not None:
-            self.listings_changed = (self.listings_changed or 0) + other.listings_changed
+    def __add__(self, other: "Landed") -> "Landed":
+        changed = [n for n in (self.listings_changed, other.listings_changed) if n is not None]
+        return Landed(
+            self.rows + other.rows,
+            self.cost + other.cost,
+            sum(changed) if changed else None,
+            self.failures + other.failures,
+        )
 
 
 @dataclass(frozen=True)
 class Reached:
-    """A venue that answers: its clock, its names of instruments, and how many listings changed if they were read."""
+    """A source that answers: its clock, its names of instruments, and how many listings changed if they were read."""
 
+    source: Source
+    connection: Connection
     clock: dt.datetime
-    names: dict[tuple[str, str], str]
-    listings_changed: int | None
+    names: Mapping[tuple[str, str], str]
+    listings_changed: int | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be landed, and for whom: the part that does not change from venue to venue and source to source."""
+
+    client: Client
+    exchanges: Exchanges
+    dataset: Dataset
+    intervals: Sequence[str]
+    run_id: str
+    refetch: bool = False
+    until: dt.datetime = NO_END  # only what closed before
 
 
 def land(
@@ -86,221 +92,163 @@ def land(
     *,
     run_id: str,
     refetch: bool = False,
+    until: dt.datetime = NO_END,
+    reached: Reached | None = None,
 ) -> Landed:
     """Fetch what landing does not have of a rectangle, all venues at once, and append it.
 
-    Venue trouble is returned as failures (and in the ledger), never raised. Raises Permanent if the warehouse is fed by
-    the other kind of venues, WarehouseDown, WarehouseRefused.
+    `reached` is a source that is open already, of the one venue of the rectangle. Venue trouble is returned as failures
+    (and in the ledger), never raised. Raises Permanent if the warehouse is fed by the other kind of venues,
+    WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
-    total = Landed()
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
-        lands = pool.map(lambda part: _land_venue(client, exchanges, part, dataset, intervals, run_id, refetch), parts)
-        for landed in lands:
-            total.add(landed)
-    return total
+        return sum(pool.map(lambda part: _land_venue(order, part, reached), parts), Landed())
 
 
-def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `landing_<dataset>`."""
-    name = f"landing_{dataset.name}"
-
-    @dg.asset(
-        name=name,
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(dataset),
-        deps=[] if dataset.only else ["instruments"],
-        **described(name),
-    )
-    def landing(
-        context: dg.AssetExecutionContext,
-        config: Fetch,
-        warehouse: dg.ResourceParam[Client],
-        exchanges: dg.ResourceParam[Exchanges],
-        universe: dg.ResourceParam[Universe],
-    ) -> dg.MaterializeResult[None]:
-        covered = rectangle(context.partition_keys, universe)
-        intervals = dataset.intervals(universe)
-        landed = land(warehouse, exchanges, covered, dataset, intervals, run_id=context.run_id, refetch=config.refetch)
-        record_beside(context, "ingest_batches", _metadata(landed))
-        if landed.listings_changed is not None:
-            record_beside(context, "instruments", {"versions_added": dg.MetadataValue.int(landed.listings_changed)})
-        if landed.failures:
-            _report_failures(context, covered, landed)
-        return dg.MaterializeResult(metadata=_metadata(landed) | row_counts(warehouse, name, covered))
-
-    return landing
-
-
-def specs() -> list[dg.AssetSpec]:
-    """The ledger, written with every landing table and shown in the lineage."""
-    return [dg.AssetSpec("ingest_batches", deps=[d.chain[0] for d in DATASETS.values()], **described("ingest_batches"))]
-
-
-def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, landed: Landed) -> None:
-    """Record the partitions that are whole, then fail naming the others: Dagster would otherwise drop them all."""
-    bad = {(f.window.instrument, day) for f in landed.failures for day in _days(f.window)}
-    for instrument in covered.instruments:
-        for key in covered.keys(instrument):
-            day = dt.date.fromisoformat(key.partition("|")[0])
-            if (instrument, day) not in bad:
-                context.log_event(dg.AssetMaterialization(asset_key=context.asset_key, partition=key))
-    reasons = {f.window.instrument.key: f.error for f in landed.failures}
-    named = "; ".join(f"{key}: {reason}" for key, reason in sorted(reasons.items()))
-    raise dg.Failure(
-        description=f"{len(reasons)} of {len(covered.instruments)} instruments were not fetched completely. {named}",
-        metadata=_metadata(landed) | {"failed_instruments": reasons},
-        allow_retries=False,
-    )
-
-
-def _days(window: Window) -> list[dt.date]:
-    last = (window.end - dt.timedelta(milliseconds=1)).date()
-    return [window.start.date() + dt.timedelta(days=n) for n in range((last - window.start.date()).days + 1)]
-
-
-def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
-    return {
-        "rows_fetched": dg.MetadataValue.int(landed.rows),
-        "requests": dg.MetadataValue.int(landed.requests),
-        "weight": dg.MetadataValue.int(landed.weight),
-        "retries": dg.MetadataValue.int(landed.retries),
-        "waited_s": dg.MetadataValue.float(round(landed.waited_s, 3)),
-    }
-
-
-def _land_venue(
-    client: Client,
-    exchanges: Exchanges,
-    part: Rectangle,
-    dataset: Dataset,
-    intervals: Sequence[str],
-    run_id: str,
-    refetch: bool,
-) -> Landed:
-    """One venue's share of a rectangle."""
-    wanted = part.windows(intervals, NO_END)
-    left = wanted if refetch else unanswered(client, dataset.name, wanted, final_after=dataset.final_after)
-    if not left:
-        return Landed()  # the venue is not even asked for its clock
-    with exchanges.open_index() if dataset.only else exchanges.open(part.instruments[0].venue) as connection:
-        try:
-            reached = reach(client, connection, part.instruments)
-        except AlphaForgeError as error:
-            return not_reached(client, dataset, left, error, origin=exchanges.origin, run_id=run_id)
-        landed = land_from(
-            client, connection, reached, part, dataset, intervals, exchanges.origin, run_id, refetch=refetch
-        )
-        landed.listings_changed = reached.listings_changed
-        return landed
-
-
-def reach(client: Client, connection: Connection | Index, instruments: Iterable[Instrument]) -> Reached:
-    """What must be known of a venue before it is asked for data. Raises what `Connection` raises."""
+def reach(client: Client, source: Source, connection: Connection, instruments: Iterable[Instrument]) -> Reached:
+    """What must be known of a source before it is asked for data. Raises what `Connection` raises."""
     clock = connection.fetch_server_time()
-    return Reached(clock, *_names(client, connection, instruments))
+    if source.listings is None:
+        return Reached(source, connection, clock, {(i.venue, i.symbol): i.symbol for i in instruments})
+    names = venue_symbols(client, [source.venue])
+    if all((i.venue, i.symbol) in names for i in instruments):
+        return Reached(source, connection, clock, names)
+    changed = publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
+    return Reached(source, connection, clock, venue_symbols(client, [source.venue]), len(changed))
 
 
 def not_reached(
-    client: Client, dataset: Dataset, left: Iterable[Window], error: AlphaForgeError, *, origin: str, run_id: str
+    client: Client,
+    dataset: Dataset,
+    left: Iterable[Window],
+    error: AlphaForgeError,
+    *,
+    origin: str,
+    source: str,
+    run_id: str,
 ) -> Landed:
-    """Note in the ledger that a venue could not be asked for `left` at all."""
+    """Note in the ledger that a source could not be asked for `left` at all."""
     failures = [_failure(w, error) for w in left]
-    record_failures(client, dataset.name, failures, origin=origin, run_id=run_id)
+    record_failures(client, dataset.name, failures, origin=origin, source=source, run_id=run_id)
     return Landed(failures=failures)
 
 
-def land_from(
-    client: Client,
-    connection: Connection | Index,
-    reached: Reached,
-    part: Rectangle,
-    dataset: Dataset,
-    intervals: Sequence[str],
-    origin: str,
-    run_id: str,
-    *,
-    refetch: bool = False,
-    until: dt.datetime = NO_END,
-) -> Landed:
-    """Land one venue's share of a rectangle from an open connection, what closed before `until` only.
+def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Landed:
+    """One venue's share of a rectangle: of each source in turn, what those before it could not answer."""
+    dataset, venue = order.dataset, part.instruments[0].venue
+    sources = ranked(venue, dataset.name, order.intervals)
+    wanted = part.windows([i for i in order.intervals if any(s.serves(dataset.name, i) for s in sources)], NO_END)
+    left = wanted
+    if not order.refetch:
+        left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
+    total = Landed()
+    for source in sources:
+        its = [w for w in left if source.serves(dataset.name, w.interval)]
+        if not its:
+            continue  # it is not even asked for its clock
+        if reached is not None and reached.source is source:
+            landed = _land_from(order, reached, its)
+        else:
+            landed = _land_source(order, source, part, its)
+        left = [w for w in left if w not in its] + [f.window for f in landed.failures]
+        failures, landed.failures = landed.failures, []
+        total = total + landed
+        total.failures = [f for f in total.failures if f.window in left] + failures
+    return total
 
-    Trouble of single windows is returned as failures. Raises WarehouseDown, WarehouseRefused.
-    """
+
+def _land_source(order: Order, source: Source, part: Rectangle, its: Sequence[Window]) -> Landed:
+    with order.exchanges.open(source) as connection:
+        try:
+            reached = reach(order.client, source, connection, part.instruments)
+        except AlphaForgeError as error:
+            origin = order.exchanges.origin
+            return not_reached(
+                order.client, order.dataset, its, error, origin=origin, source=source.name, run_id=order.run_id
+            )
+        return _land_from(order, reached, its) + Landed(listings_changed=reached.listings_changed)
+
+
+def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
+    """Ask an open source for windows, as far as they have closed, and land what it says."""
+    client, dataset, source = order.client, order.dataset, reached.source
     closed_before = reached.clock - dataset.settle
-    closed = [w for i in intervals for w in part.windows([i], min(_floor(closed_before, i), until))]
-    if refetch:
-        plan = following(client, dataset.name, closed, months=dataset.window_months)
-    else:
-        plan = unanswered(client, dataset.name, closed, months=dataset.window_months, final_after=dataset.final_after)
+    windows = list(closed(its, min(closed_before, order.until)))
+    kept = {w.interval: source.kept(dataset.name, w.interval) for w in windows}
+    if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
+        windows = [_younger(w, reached.clock, kept[w.interval]) for w in windows]
+        windows = [w for w in windows if w.start < w.end]
+    ask_again = order.refetch
+    plan = following(client, dataset.name, windows, chunk=dataset.chunk) if ask_again else cut(windows, dataset.chunk)
+    origin, run_id = order.exchanges.origin, order.run_id
     landed = Landed()
-    for answers, failures in _slices(_ask(connection, dataset, plan, reached.names, closed_before)):
-        append(client, dataset.name, answers, origin=origin, source="rest", run_id=run_id)
-        record_failures(client, dataset.name, failures, origin=origin, run_id=run_id)
-        landed.add(_summed(answers, failures))
-    if isinstance(connection, Connection) and dataset is FUNDING_RATES:
-        _note_lost(client, connection, reached, plan)
+    for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
+        append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
+        record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
+        cost = sum((a.cost for a in answers), Cost())
+        landed = landed + Landed(sum(a.rows.num_rows for a in answers), cost, None, failures)
+    if dataset.grid == "observed" and kept.get("") is not None:
+        _note_lost(order, reached, plan, kept[""])
     return landed
 
 
-def _note_lost(client: Client, connection: Connection, reached: Reached, plan: Sequence[Window]) -> None:
-    """Put into the gaps what a venue that forgets had no longer: its empty answer would pass for complete."""
-    kept = connection.venue.funding.kept_days if connection.venue.funding else None
+def closed(windows: Iterable[Window], before: dt.datetime) -> Iterator[Window]:
+    """Windows as far as their grid had closed before a moment; to the minute where there is no grid."""
+    for w in windows:
+        step = INTERVAL_MS.get(w.interval, 60_000)
+        floor = dt.datetime.fromtimestamp(int(before.timestamp() * 1000) // step * step / 1000, dt.UTC)
+        if w.start < min(w.end, floor):
+            yield Window(w.instrument, w.interval, w.start, min(w.end, floor))
+
+
+def _younger(window: Window, clock: dt.datetime, kept: dt.timedelta | None) -> Window:
+    """What of a window a source still serves; it may be nothing."""
+    if kept is None:
+        return window
+    everything = Window(window.instrument, window.interval, EVER, window.end)
+    gone = next(closed([everything], clock - kept), None)
+    return replace(window, start=max(window.start, gone.end)) if gone else window
+
+
+def _note_lost(order: Order, reached: Reached, plan: Sequence[Window], kept: dt.timedelta | None) -> None:
+    """Put into the gaps what a source that forgets had no longer: its empty answer would pass for complete."""
     if kept is None:
         return
-    concerned = {w.instrument.instrument_id for w in plan if w.start < reached.clock - dt.timedelta(days=kept)}
+    concerned = {w.instrument.instrument_id for w in plan if w.start < reached.clock - kept}
     if concerned:
         now = dt.datetime.now(dt.UTC)
         statements.execute(
-            client,
+            order.client,
             "coverage/retention_lost",
-            dataset=FUNDING_RATES.name,
+            **order.dataset.tables,
             instruments=sorted(concerned),
-            kept_s=kept * 86_400,
+            kept_s=int(kept.total_seconds()),
             skew_ms=round((reached.clock - now).total_seconds() * 1000),
             now=now,
         )
 
 
-def _names(
-    client: Client, connection: Connection | Index, instruments: Iterable[Instrument]
-) -> tuple[dict[tuple[str, str], str], int | None]:
-    """The venue's own names, and how many listings changed if they had to be read.
-
-    They are read from the venue when the warehouse has not seen one of the instruments.
-    """
-    if isinstance(connection, Index):
-        return {(FEAR_GREED.venue, FEAR_GREED.symbol): FEAR_GREED.symbol}, None
-    venue = connection.venue.name
-    names = venue_symbols(client, [venue])
-    if all((i.venue, i.symbol) in names for i in instruments):
-        return names, None
-    changed = publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
-    return venue_symbols(client, [venue]), len(changed)
-
-
 def _ask(
-    connection: Connection | Index,
-    dataset: Dataset,
-    plan: Sequence[Window],
-    names: Mapping[tuple[str, str], str],
-    closed_before: dt.datetime,
+    reached: Reached, dataset: Dataset, plan: Sequence[Window], closed_before: dt.datetime
 ) -> Iterator[Answer | Failure]:
     """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead."""
     ahead = deque[tuple[Window, "Future[Fetched]"]]()
     windows = iter(plan)
     while True:
         while len(ahead) < WINDOWS_IN_FLIGHT_MAX and (w := next(windows, None)):
-            name = names.get((w.instrument.venue, w.instrument.symbol))
+            name = reached.names.get((w.instrument.venue, w.instrument.symbol))
             if name is None:
                 error = UnknownSymbol(
                     f"{w.instrument.venue} does not list {w.instrument.symbol}: remove it from the universe"
                 )
                 yield _failure(w, error)
             else:
-                ahead.append((w, dataset.ask(connection, name, w, closed_before)))
+                submitted = reached.connection.submit(dataset.name, name, w.interval, w.start, w.end, closed_before)
+                ahead.append((w, submitted))
         if not ahead:
             return
         w, pending = ahead.popleft()
@@ -309,15 +257,7 @@ def _ask(
         except AlphaForgeError as error:
             yield _failure(w, error)
         else:
-            yield Answer(
-                w,
-                fetched.table,
-                dt.datetime.now(dt.UTC),
-                fetched.requests,
-                fetched.weight,
-                fetched.retries,
-                fetched.waited_s,
-            )
+            yield Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
 
 
 def _slices(outcomes: Iterable[Answer | Failure]) -> Iterator[tuple[list[Answer], list[Failure]]]:
@@ -344,20 +284,3 @@ def _month(window: Window) -> tuple[int, int]:
 def _failure(window: Window, error: AlphaForgeError) -> Failure:
     evidence = error.evidence if isinstance(error, VenueUnavailable) else ""
     return Failure(window, dt.datetime.now(dt.UTC), f"{type(error).__name__}: {error}", evidence)
-
-
-def _summed(answers: Sequence[Answer], failures: list[Failure]) -> Landed:
-    return Landed(
-        rows=sum(a.rows.num_rows for a in answers),
-        requests=sum(a.requests for a in answers),
-        weight=sum(a.weight for a in answers),
-        retries=sum(a.retries for a in answers),
-        waited_s=sum(a.waited_s for a in answers),
-        failures=failures,
-    )
-
-
-def _floor(moment: dt.datetime, interval: str) -> dt.datetime:
-    """The last moment on the interval's grid; on the minute's where there is no grid."""
-    step = INTERVAL_MS.get(interval, 60_000)
-    return dt.datetime.fromtimestamp(int(moment.timestamp() * 1000) // step * step / 1000, dt.UTC)

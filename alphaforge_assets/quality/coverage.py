@@ -1,7 +1,7 @@
 """What should be there, what is, and why the rest is not: gaps with a verdict, and a score a day of each series.
 
-The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason, and the asset. Bars have a
-grid of their own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
+The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason. Bars have a grid of their
+own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
 Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost, we_missed (no answer), no_trades,
 venue_outage, unknown.
@@ -12,14 +12,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.catalog import described, record_beside
-from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
-from alphaforge_assets.partitions import Rectangle, backfill_policy, rectangle
+from alphaforge_assets.datasets.bars import NO_TRADES_MAX
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.venues.connection import VENUES
+from alphaforge_assets.venues.directory import kept
 from alphaforge_assets.verdicts import ALONE_ATTEMPTS_MAX, MISSED_ATTEMPTS_MAX, UNEXPLAINED, UNKNOWN_ATTEMPTS_MAX
 from alphaforge_assets.warehouse import statements
 
@@ -34,19 +33,9 @@ FROZEN_LOOK_BARS = 240
 
 # A series with one silence an hour leaves out quiet minutes; the sparsest recorded day of XBT/USDC has 100.
 SPARSE_SILENCES_A_DAY = 24
-# The longest recorded silence of XBT/USDC is 87 minutes; longer ones are outages until proven otherwise.
-NO_TRADES_MAX = dt.timedelta(hours=2)
 
 # More bars than any venue's page holds (1,000), so that a lost page never passes for the time before the listing.
 LISTING_SILENCE_BARS = 1_440
-
-# How long venues keep what they serve, by dataset and venue, where that is not for ever: what fetching goes by too. Of
-# bars every venue of ours serves all there is.
-RETENTION: Mapping[tuple[str, str], dt.timedelta] = {
-    (FUNDING_RATES.name, name): dt.timedelta(days=venue.funding.kept_days)
-    for name, venue in VENUES.items()
-    if venue.funding and venue.funding.kept_days
-}
 
 # Pauses of 15 min, 1 h, 4 h and 16 h, then a day.
 BACKOFF_FIRST = dt.timedelta(minutes=15)
@@ -95,16 +84,14 @@ def judge(
     only when the last of them has been asked. Raises WarehouseDown, WarehouseRefused.
     """
     judged = _with_concerned(client, covered, dataset, universe)
-    if dataset.name != BARS.name:
-        at = {"start": judged.start_time, "end": judged.end_time, "now": now or dt.datetime.now(dt.UTC)}
+    told = _values(judged.instruments, dataset, universe)
+    if dataset.grid != "interval":
+        told |= {"start": judged.start_time, "end": judged.end_time, "now": now or dt.datetime.now(dt.UTC)}
         for name in ("coverage/slots/gaps", "coverage/slots/gaps_filled", "coverage/slots/coverage"):
-            values = _values(judged.instruments, dataset, universe) | at
-            statements.execute(client, name, comment, **values)
+            statements.execute(client, name, comment, **told)
         return
-    rows_a_day = dataset.rows_a_day_max(dataset.intervals(universe))
-    for start, end in judged.slices(rows_a_day):
-        asked_at = now or dt.datetime.now(dt.UTC)
-        values = _values(judged.instruments, dataset, universe) | {"start": start, "end": end, "now": asked_at}
+    for start, end in judged.slices(dataset.rows_a_day_max(dataset.intervals(universe))):
+        values = told | {"start": start, "end": end, "now": now or dt.datetime.now(dt.UTC)}
         values["judgement"] = str(uuid.uuid4())
         (reach,) = statements.rows(client, "coverage/reach", **values)
         statements.execute(client, "coverage/candidates", comment, **values, **reach)
@@ -115,50 +102,15 @@ def judge(
             statements.execute(client, name, comment, **values)
 
 
-def asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `coverage`, last in the chain of a dataset with a grid; it writes `gaps` on the way."""
-
-    @dg.asset(
-        name="coverage",
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(dataset),
-        deps=[dataset.name, "instruments", "ingest_batches"],
-        **described("coverage"),
-    )
-    def coverage(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
-    ) -> dg.MaterializeResult[None]:
-        covered = rectangle(context.partition_keys, universe)
-        judge(warehouse, covered, dataset, universe, {"run_id": context.run_id, "asset": "coverage"})
-        record_beside(context, "gaps", {"missing_by_verdict": _missing_by_verdict(warehouse, covered, dataset)})
-        return dg.MaterializeResult(metadata=_metadata(warehouse, covered, dataset))
-
-    return coverage
+def summary(client: Client, covered: Rectangle, dataset: Dataset) -> dict[str, Any]:
+    """days, expected, present, missing, explained, score_min and score_mean of a rectangle, as last judged."""
+    (row,) = statements.rows(client, "reads/coverage_summary", **_bounds(covered, dataset))
+    return row
 
 
-def after_publication(
-    client: Client, covered: Rectangle, dataset: Dataset, universe: Universe, comment: Mapping[str, str]
-) -> dict[str, dg.MetadataValue]:
-    """Judge a dataset whose chain ends with its mart, and what there is to say of it there.
-
-    One asset has one definition, and `coverage` is cut as bars are: funding and the index are judged within their mart.
-    Raises WarehouseDown, WarehouseRefused.
-    """
-    judge(client, covered, dataset, universe, comment)
-    return _metadata(client, covered, dataset)
-
-
-def specs() -> list[dg.AssetSpec]:
-    """The table written beside coverage, and the views researchers read."""
-    return [
-        dg.AssetSpec(
-            "gaps",
-            deps=["bars", "fear_greed_index", "funding_rates", "instruments", "ingest_batches"],
-            **described("gaps"),
-        ),
-        dg.AssetSpec("v_coverage", deps=["coverage"], **described("v_coverage")),
-        dg.AssetSpec("v_gaps", deps=["gaps"], **described("v_gaps")),
-    ]
+def missing_by_verdict(client: Client, covered: Rectangle, dataset: Dataset) -> list[dict[str, Any]]:
+    """verdict, gaps and missing slots of the open gaps that reach into a rectangle, the most first."""
+    return statements.rows(client, "reads/missing_by_verdict", **_bounds(covered, dataset))
 
 
 def _with_concerned(client: Client, covered: Rectangle, dataset: Dataset, universe: Universe) -> Rectangle:
@@ -183,38 +135,26 @@ def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Unive
     venues = {i.venue for i in instruments}
     far = dt.date(2100, 1, 1)
     return {
-        "dataset": dataset.name,
+        **dataset.tables,
+        "is_observed": dataset.grid == "observed",
+        "slot_series": dataset.slot_series,
         "instruments": [i.instrument_id for i in instruments],
         "wanted_from_ms": [_midnight_ms(i.listed_from) for i in instruments],
         "wanted_until_ms": [_midnight_ms(i.listed_until or far) for i in instruments],
-        "retention_s": [_seconds(RETENTION.get((dataset.name, i.venue), dt.timedelta(0))) for i in instruments],
+        "retention_s": [_seconds(_kept(i.venue, dataset, universe)) for i in instruments],
         "final_after_s": _seconds(dataset.final_after),
         "peers": [i.instrument_id for i in dataset.instruments(universe) if i.venue in venues],
     } | _THRESHOLDS
 
 
+def _kept(venue: str, dataset: Dataset, universe: Universe) -> dt.timedelta:
+    """How far back a venue serves all intervals of a dataset; nothing, where that is for ever."""
+    spans = [kept(venue, dataset.name, interval) for interval in dataset.intervals(universe)]
+    return min((span for span in spans if span), default=dt.timedelta(0))
+
+
 def _midnight_ms(day: dt.date) -> int:
     return int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp() * 1000)
-
-
-def _metadata(client: Client, covered: Rectangle, dataset: Dataset) -> dict[str, dg.MetadataValue]:
-    (row,) = statements.rows(client, "reads/coverage_summary", **_bounds(covered, dataset))
-    metadata: dict[str, dg.MetadataValue] = {
-        name: dg.MetadataValue.int(row[name]) for name in ("expected", "present", "missing", "explained")
-    }
-    if row["days"]:
-        metadata["score_min"] = dg.MetadataValue.float(row["score_min"])
-        metadata["score_mean"] = dg.MetadataValue.float(round(row["score_mean"], 2))
-    metadata["missing_by_verdict"] = _missing_by_verdict(client, covered, dataset)
-    return metadata
-
-
-def _missing_by_verdict(client: Client, covered: Rectangle, dataset: Dataset) -> dg.MetadataValue:
-    rows = statements.rows(client, "reads/missing_by_verdict", **_bounds(covered, dataset))
-    schema = dg.TableSchema(
-        [dg.TableColumn("verdict"), dg.TableColumn("gaps", type="int"), dg.TableColumn("missing", type="int")]
-    )
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=schema)
 
 
 def _bounds(covered: Rectangle, dataset: Dataset) -> dict[str, Any]:

@@ -6,15 +6,15 @@ a series is kept up to date only if somebody asked for its present of late.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import BARS, DATASETS, FEAR_GREED_INDEX, FUNDING_RATES, Dataset
-from alphaforge_assets.quality.coverage import NEVER_ASKED_MAX, NO_TRADES_MAX
+from alphaforge_assets.datasets.dataset import FRESHNESS, Dataset
+from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.quality.coverage import NEVER_ASKED_MAX
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.warehouse import statements
 
@@ -23,40 +23,26 @@ from alphaforge_assets.warehouse import statements
 PRESENT = dt.timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class Tempo:
-    """How late a dataset may be: `late` after its next row was due; where the venue answers and has none, `silent`."""
-
-    late: dt.timedelta
-    silent: dt.timedelta
-
-
-TEMPOS = {
-    # Three runs of the live tail, which comes every four minutes, and what they take.
-    BARS.name: Tempo(late=dt.timedelta(minutes=15), silent=NO_TRADES_MAX),
-    # Venues list a rate minutes after its settlement, and then the live tail has to come by.
-    FUNDING_RATES.name: Tempo(late=dt.timedelta(minutes=30), silent=dt.timedelta(minutes=30)),
-    # Asked for once a day; the source itself was late by hours now and then.
-    FEAR_GREED_INDEX.name: Tempo(late=dt.timedelta(hours=6), silent=dt.timedelta(hours=6)),
-}
-
 # The live tail materializes what researchers read of these every four minutes, whatever came: three runs missed, then
 # six.
 TAILED = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(minutes=30), warn_window=dt.timedelta(minutes=15))
 # The others once a day: tables when a day closes, listings and Fear & Greed by their daily refresh. Two hours for a run
 # that waits for its turn or is tried again.
 DAILY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=26), warn_window=dt.timedelta(hours=25))
-POLICIES: Mapping[str, dg.FreshnessPolicy] = {
-    **dict.fromkeys(("venues", "instruments", *(asset for d in DATASETS.values() for asset in d.run_assets)), DAILY),
-    **dict.fromkeys((BARS.view, FUNDING_RATES.view), TAILED),
-}
+
+
+def policies() -> dict[str, dg.FreshnessPolicy]:
+    """By asset: those that something brings up to date by itself."""
+    daily = ("venues", "instruments", *(asset for d in DATASETS.values() for asset in d.run_assets))
+    tailed = (d.view for d in DATASETS.values() if d.tail)
+    return {**dict.fromkeys(daily, DAILY), **dict.fromkeys(tailed, TAILED)}
 
 
 def with_policy(asset: Any) -> Any:
     """An asset or the spec of one, with the policy of those that are kept up to date if it is one of them."""
 
     def policed(spec: dg.AssetSpec) -> dg.AssetSpec:
-        policy = POLICIES.get(spec.key.to_user_string())
+        policy = policies().get(spec.key.to_user_string())
         return dg.apply_freshness_policy(spec, policy) if policy else spec
 
     return policed(asset) if isinstance(asset, dg.AssetSpec) else asset.map_asset_specs(policed)
@@ -64,7 +50,7 @@ def with_policy(asset: Any) -> Any:
 
 def parameters(dataset: Dataset, instruments: Sequence[Instrument], now: dt.datetime) -> dict[str, Any]:
     """What `freshness_per_instrument` of a dataset is asked with. `now` is this machine's clock."""
-    tempo = TEMPOS[dataset.name]
+    tempo = dataset.tempo
     return {
         "dataset": dataset.name,
         "database": "analytics",
@@ -78,11 +64,6 @@ def parameters(dataset: Dataset, instruments: Sequence[Instrument], now: dt.date
     }
 
 
-def statement(dataset: Dataset) -> str:
-    """Settlements have no grid, so they have a statement of their own."""
-    return f"checks/{dataset.name if dataset is FUNDING_RATES else 'every_dataset'}/freshness_per_instrument"
-
-
 def stale(
     client: Client, dataset: Dataset, instruments: Sequence[Instrument], now: dt.datetime
 ) -> list[dict[str, Any]]:
@@ -90,7 +71,8 @@ def stale(
 
     Raises WarehouseDown, WarehouseRefused.
     """
-    return statements.rows(client, statement(dataset), **parameters(dataset, instruments, now))
+    rule = next(r for r in dataset.every_rule if r.name == FRESHNESS)
+    return statements.rows(client, dataset.statement(rule), **parameters(dataset, instruments, now))
 
 
 def _seconds(span: dt.timedelta) -> int:

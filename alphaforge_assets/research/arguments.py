@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.research.columns import FORMS
-from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.intervals import INTERVAL_MS
 
 Moment = str | dt.date | dt.datetime
 Instruments = str | Iterable[str]
@@ -134,7 +134,7 @@ def columns(asked: str | Iterable[str] | None, dataset: str) -> tuple[str, ...]:
 
     `timestamp` and `instrument` are always there and need not be named. Raises BadInput for what the dataset has not.
     """
-    form = FORMS[dataset]
+    form = DATASETS[dataset]
     if asked is None:
         return form.usual
     names = [asked] if isinstance(asked, str) else list(asked)

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import fnmatch
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import pandas as pd
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.research import arguments, completeness, frames, receipts
 from alphaforge_assets.research import snapshots as pinned
@@ -20,7 +21,8 @@ from alphaforge_assets.research.reading import again, answer, schema_there
 from alphaforge_assets.research.receipts import Receipt
 from alphaforge_assets.research.snapshots import Snapshot
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import FEAR_GREED, VENUES, Universe, load_universe
+from alphaforge_assets.universe import FEAR_GREED, Universe, id_of, instrument_of, load_universe
+from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import keep_open
 
@@ -185,6 +187,16 @@ class Research:
         request = self._request("fear_greed_index", key, "1d", start, end, columns, as_of, snapshot, "long", None)
         return self._frame(request, frame, require_complete)
 
+    def read(
+        self, dataset: str, instrument: Instruments, start: Moment, end: Moment, *,
+        interval: str = "", columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
+        frame: Kind = "pandas", form: Literal["long", "wide"] = "long", require_complete: Complete = False,
+    ) -> AnyFrame:  # fmt: skip
+        """Any dataset by its name; those above have readers of their own. The arguments are explained at `Research`."""
+        arguments.one_of("dataset", dataset, tuple(DATASETS))
+        request = self._request(dataset, instrument, interval, start, end, columns, as_of, snapshot, form, None)
+        return self._frame(request, frame, require_complete)
+
     def instruments(self, venue: str | None = None, as_of: Moment | None = None) -> pd.DataFrame:
         """What the venues say, or said at `as_of`, of each instrument: one row each, ordered by venue and symbol.
 
@@ -288,6 +300,7 @@ class Research:
         self, dataset: str, instrument: Instruments, interval: str, start: Moment, end: Moment,
         columns: Columns, as_of: Moment | None, snapshot: str | None, form: str, fill: str | None,
     ) -> Request:  # fmt: skip
+        its = DATASETS[dataset]
         arguments.one_of("form", form, ("long", "wide"))
         first, last = arguments.span(start, end)
         wanted = arguments.columns(columns, dataset)
@@ -297,20 +310,19 @@ class Research:
                 raise BadInput("as_of and snapshot: give one of them, a snapshot is an instant with a name")
             held = pinned.find(self.client, snapshot)
             moment, known, where = held.pinned_at, held.instruments, f"in snapshot {snapshot!r}"
-            _covered(held, dataset, interval, first, last)
+            _covered(held, its, interval, first, last)
         else:
             known, where = tuple(i.key for i in self.universe.instruments), "in the universe"
-            if dataset == "bars":
+            if its.grid == "interval":
                 arguments.interval(interval, self.universe.intervals)
-        if dataset == "fear_greed_index":
-            known = (FEAR_GREED.key,)
+        if its.only:
+            known = (its.only.key,)
         chosen, is_many = arguments.keys(instrument, known, where)
-        if dataset == "funding_rates":
-            perpetual = tuple(key for key in chosen if key.split(".")[0].endswith("_perp"))
-            if not perpetual or (isinstance(instrument, list) and perpetual != chosen):
-                spot = next(key for key in chosen if key not in perpetual)
-                raise BadInput(f"instrument {spot!r} is not a perpetual and has no funding: use one of a _perp venue")
-            chosen = perpetual
+        having = tuple(i.key for i in its.chosen([instrument_of(key) for key in chosen]))
+        if not having or (isinstance(instrument, list) and having != chosen):
+            other = next(key for key in chosen if key not in having)
+            raise BadInput(f"instrument {other!r} is not a perpetual and has no funding: use one of a _perp venue")
+        chosen = having
         return Request(dataset, chosen, is_many, interval, first, last, wanted, moment, snapshot, fill, form)
 
     def _frame(self, request: Request, kind: Kind, require_complete: Complete) -> AnyFrame:
@@ -329,14 +341,18 @@ class Research:
         is_wide = request.form == "wide"
         return receipts.attach(frames.to_pandas(found.table, wide=is_wide, keys=request.instruments), found.receipt)
 
+    def _everything(self) -> tuple[str, ...]:
+        alone = (d.only.key for d in DATASETS.values() if d.only)
+        return (*(i.key for i in self.universe.instruments), *alone)
+
     def _told(
         self, statement: str, instrument: Instruments, interval: str | None, start: Moment, end: Moment, **more: Any
     ) -> pd.DataFrame:
-        chosen, _ = arguments.keys(instrument, (*(i.key for i in self.universe.instruments), FEAR_GREED.key))
+        chosen, _ = arguments.keys(instrument, self._everything())
         if interval is not None:
             arguments.interval(interval, self.universe.intervals)
         first, last = arguments.span(start, end)
-        by_id = {zlib.crc32(key.encode()): key for key in chosen}
+        by_id = {id_of(key): key for key in chosen}
         with schema_there():
             found = statements.table(
                 self.client, statement, instruments=list(by_id), interval=interval or "", start=first, end=last, **more
@@ -346,12 +362,12 @@ class Research:
         return frame
 
 
-def _covered(held: Snapshot, dataset: str, interval: str, start: dt.datetime, end: dt.datetime) -> None:
+def _covered(held: Snapshot, dataset: Dataset, interval: str, start: dt.datetime, end: dt.datetime) -> None:
     """Raises BadInput for what a snapshot does not cover."""
     name = f"snapshot {held.name!r}"
-    if dataset not in held.datasets:
-        raise BadInput(f"{name} has {', '.join(held.datasets)}, not {dataset}: pin it anew with that dataset")
-    if dataset == "bars" and interval not in held.intervals:
+    if dataset.name not in held.datasets:
+        raise BadInput(f"{name} has {', '.join(held.datasets)}, not {dataset.name}: pin it anew with that dataset")
+    if dataset.grid == "interval" and interval not in held.intervals:
         raise BadInput(f"interval {interval!r}: {name} has {', '.join(held.intervals)}")
     if start < held.start or end > held.end:
         raise BadInput(

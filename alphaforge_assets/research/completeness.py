@@ -9,7 +9,6 @@ complete answer covers.
 
 import datetime as dt
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +17,15 @@ import numpy as np
 import pandas as pd
 
 from alphaforge_assets.errors import CoverageError
+from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.research.arguments import Request
-from alphaforge_assets.research.columns import GRIDLESS_MS
-from alphaforge_assets.universe import INTERVAL_MS
+from alphaforge_assets.universe import id_of
 from alphaforge_assets.verdicts import EXPLAINED, NOT_DUE
 
 # Nobody could have traded then, or nobody knows: no row is ever made up there.
 NEVER_FILLED = (*NOT_DUE, "not_closed", "never_asked")
 SHOWN_MAX = 5
+GRIDLESS_MS = 60_000  # without a grid, what was not asked for is counted in minutes
 
 _OWN = (
     ("never_asked", "no batch of the ledger asked the venue for it"),
@@ -132,7 +132,7 @@ def _grid(request: Request) -> _Grid:
 
 def _gaps(key: str, present: Any, grid: _Grid, read_at: dt.datetime, ledger: Ledger) -> pd.DataFrame:
     """Paint what is known over the slots, the more certain over the less, and read off the runs that have no row."""
-    own = zlib.crc32(key.encode())
+    own = id_of(key)
     reasons = list(_OWN)
     paint = np.full(len(present), _NEVER_ASKED, np.int32)
     for instrument_id, start_ms, end_ms, verdict, evidence in ledger.gaps:

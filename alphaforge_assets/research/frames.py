@@ -1,11 +1,10 @@
 """One result in every form: a canonical Arrow table, pandas long or wide, polars, and each of them back to Arrow.
 
 The canonical table has `instrument` (if many were asked for), `timestamp` and the columns, sorted by instrument, then
-timestamp, with the schema of `columns.schema` whatever the result.
+timestamp, with the schema of `schema` whatever the result.
 """
 
 import importlib
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alphaforge_assets.datasets.dataset import FLAG, TIME
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.research.columns import FILLED, KEY, TIME, schema
+from alphaforge_assets.universe import id_of
 
+KEY = pa.dictionary(pa.int32(), pa.string())  # the column `instrument`: long, and few different values
+FILLED = "is_filled"
 FRAMES = ("pandas", "polars", "arrow")
 _PANDAS = {pa.int64(): pd.Int64Dtype()}  # the only whole numbers that may be missing
 
@@ -28,6 +31,15 @@ _NOTHING_TRADED = (
 )
 
 
+def schema(dataset: str, columns: tuple[str, ...], is_many: bool) -> pa.Schema:
+    """The schema of a long frame: `instrument` if many were asked for, `timestamp`, then `columns`. Never varies."""
+    its = DATASETS[dataset].columns
+    fields = [pa.field("instrument", KEY)] if is_many else []
+    fields += [pa.field("timestamp", TIME)]
+    fields += [pa.field(name, FLAG if name == FILLED else its[name]) for name in columns]
+    return pa.schema(fields)
+
+
 def by_instrument(raw: pa.Table, keys: tuple[str, ...]) -> dict[str, pa.Table]:
     """The rows of each key, without copying: `raw` is ordered by its first column, instrument_id."""
     if len(keys) == 1:
@@ -36,7 +48,7 @@ def by_instrument(raw: pa.Table, keys: tuple[str, ...]) -> dict[str, pa.Table]:
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     ends = np.append(starts, len(ids))[1:]
     place = {int(ids[a]): (int(a), int(b)) for a, b in zip(starts, ends, strict=True)}
-    rows = {key: place.get(zlib.crc32(key.encode()), (0, 0)) for key in keys}
+    rows = {key: place.get(id_of(key), (0, 0)) for key in keys}
     return {key: raw.slice(a, b - a) for key, (a, b) in rows.items()}
 
 

@@ -11,18 +11,13 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import FEAR_GREED, INTERVAL_MS, Instrument, Universe
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.universe import Universe, instrument_of
 from alphaforge_assets.warehouse import statements
 
-# Of each dataset, the statement that hashes it.
-_HASHES = {
-    "bars": "snapshots/hashes_bars",
-    "funding_rates": "snapshots/hashes_funding_rates",
-    "fear_greed_index": "snapshots/hashes_fear_greed_index",
-}
-DATASETS = tuple(_HASHES)
-_ROWS_A_MONTH_MAX = {"funding_rates": 31 * 24, "fear_greed_index": 31}  # of one instrument
 _MONTHS_MAX = 120  # in one statement, however sparse the data
 _ROWS_A_STATEMENT = 5_000_000  # bounds the memory of the server, not what can be pinned
 
@@ -78,26 +73,28 @@ def contents(
     The Fear and Greed Index needs no instrument, and only bars need an interval. The range may reach into the future:
     the instant of the pin decides what is in it.
     """
-    wanted = tuple(d for d in DATASETS if d in _words(datasets))
-    for name in _words(datasets):
+    names = _words(datasets)
+    for name in names:
         if name not in DATASETS:
             raise BadInput(f"dataset {name!r}: use one of {', '.join(DATASETS)}")
+    wanted = [d for d in DATASETS.values() if d.name in names]
     if not wanted:
         raise BadInput(f"no dataset named: use one of {', '.join(DATASETS)}")
     if end <= start:
         raise BadInput(f"end {end:%Y-%m-%d %H:%M} is not after start {start:%Y-%m-%d %H:%M}: the range is [start, end)")
-    intervals = tuple(i for i in INTERVAL_MS if i in _words(interval)) if "bars" in wanted else ()
+    gridded = [d.name for d in wanted if d.grid == "interval"]
+    intervals = tuple(i for i in INTERVAL_MS if i in _words(interval)) if gridded else ()
     for word in _words(interval):
         if word not in universe.intervals:
             raise BadInput(f"interval {word!r}: use one of {', '.join(universe.intervals)}")
-    if "bars" in wanted and not intervals:
-        raise BadInput(f"no interval named: bars need one of {', '.join(universe.intervals)}")
+    if gridded and not intervals:
+        raise BadInput(f"no interval named: {' and '.join(gridded)} need one of {', '.join(universe.intervals)}")
     chosen = universe.select(_words(instruments)) if _words(instruments) else ()
-    if not chosen and wanted != ("fear_greed_index",):
+    if not chosen and not all(d.only for d in wanted):
         raise BadInput("no instrument named: give keys or globs such as 'binance_spot.*'")
-    if wanted == ("funding_rates",) and not any(i.is_perpetual for i in chosen):
+    if not any(d.chosen(chosen) for d in wanted):
         raise BadInput(f"{', '.join(_words(instruments))}: no perpetual among them, and others have no funding")
-    return Contents(wanted, tuple(i.key for i in chosen), intervals, start, end)
+    return Contents(tuple(d.name for d in wanted), tuple(i.key for i in chosen), intervals, start, end)
 
 
 def differences(pinned: Mapping[Place, Hash], found: Mapping[Place, Hash]) -> list[Difference]:
@@ -121,39 +118,27 @@ def hashes(client: Client, wanted: Contents, as_of: dt.datetime) -> dict[Place, 
     Raises WarehouseDown, WarehouseRefused.
     """
     found: dict[Place, Hash] = {}
-    for dataset in wanted.datasets:
-        instruments = instrument_ids(wanted, dataset)
-        keys = {i.instrument_id: i.key for i in (FEAR_GREED, *map(instrument_of, wanted.instruments))}
-        for interval in wanted.intervals if dataset == "bars" else ("",):
-            for some, start, end in _slices(dataset, interval, instruments, wanted.start, wanted.end):
-                bar = {"interval": interval} if dataset == "bars" else {}
-                rows = statements.rows(
-                    client, _HASHES[dataset], as_of=as_of, instruments=some, start=start, end=end, **bar
-                )
-                for r in rows:
-                    place = (dataset, keys[r["instrument_id"]], r["bar"], r["month"])
+    for dataset in (DATASETS[name] for name in wanted.datasets):
+        keys = keys_of(wanted, dataset)
+        for interval in wanted.intervals if dataset.grid == "interval" else ("",):
+            for some, start, end in _slices(dataset, interval, list(keys), wanted.start, wanted.end):
+                at = {"as_of": as_of, "instruments": some, "start": start, "end": end, "interval": interval}
+                for r in statements.rows(client, dataset.hashes, **dataset.tables, **at):
+                    place = (dataset.name, keys[r["instrument_id"]], r["bar"], r["month"])
                     found[place] = Hash(r["row_count"], r["hash_low"], r["hash_high"])
     return found
 
 
-def instrument_ids(wanted: Contents, dataset: str) -> list[int]:
-    """Ids of those that have the dataset."""
-    if dataset == "fear_greed_index":
-        return [FEAR_GREED.instrument_id]
-    return [i.instrument_id for i in map(instrument_of, wanted.instruments) if dataset == "bars" or i.is_perpetual]
-
-
-def instrument_of(key: str) -> Instrument:
-    """The instrument of a key alone: one may have left the universe since it was pinned."""
-    venue, symbol = key.split(".", 1)
-    return Instrument(venue, symbol.replace("-", "/"), FEAR_GREED.listed_from)
+def keys_of(wanted: Contents, dataset: Dataset) -> dict[int, str]:
+    """Keys by id of those that have the dataset."""
+    return {i.instrument_id: i.key for i in dataset.chosen([instrument_of(key) for key in wanted.instruments])}
 
 
 def _slices(
-    dataset: str, interval: str, instruments: Sequence[int], start: dt.datetime, end: dt.datetime
+    dataset: Dataset, interval: str, instruments: Sequence[int], start: dt.datetime, end: dt.datetime
 ) -> Iterator[tuple[list[int], dt.datetime, dt.datetime]]:
     """The range in whole months and the instruments in groups, so that no statement meets too many rows at once."""
-    a_month = _ROWS_A_MONTH_MAX.get(dataset) or 31 * INTERVAL_MS["1d"] // INTERVAL_MS[interval]
+    a_month = 31 * dataset.rows_a_day_max([interval])
     group = max(1, _ROWS_A_STATEMENT // a_month)
     for n in range(0, len(instruments), group):
         some = list(instruments[n : n + group])

@@ -12,8 +12,9 @@ import pandas as pd
 import pydantic
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.intervals import Interval
 from alphaforge_assets.research import connect
-from alphaforge_assets.universe import SYMBOL, Interval, VenueName
+from alphaforge_assets.universe import SYMBOL, VenueName
 
 KEYS = ("venue", "symbol", "timestamp")
 

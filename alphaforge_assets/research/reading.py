@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, WarehouseRefused
 from alphaforge_assets.research import completeness, frames
 from alphaforge_assets.research.arguments import LATEST, Request
-from alphaforge_assets.research.columns import FILLED, FORMS
 from alphaforge_assets.research.receipts import Receipt, code_version, content_hash
+from alphaforge_assets.universe import id_of
 from alphaforge_assets.warehouse import statements
 
+SLOTS = 24  # places for columns in sql/reads/series; other statements have fewer, and take no more than they have
 _NO_SUCH = (46, 60, 81)  # function (a view with parameters), table, database
 
 
@@ -47,10 +48,9 @@ def answer(client: Client, request: Request) -> Answer:
     """Read what was asked for: one query for the rows, one beside it for what the warehouse knows of the range, and a
     third only if something is missing. Raises BadInput for an `as_of` in the future, WarehouseDown, WarehouseRefused.
     """
-    form = FORMS[request.dataset]
     bounds = {
-        "dataset": request.dataset,
-        "instruments": [zlib.crc32(key.encode()) for key in request.instruments],
+        **DATASETS[request.dataset].tables,
+        "instruments": [id_of(key) for key in request.instruments],
         "interval": request.interval,
         "start": request.start,
         "end": request.end,
@@ -69,12 +69,12 @@ def answer(client: Client, request: Request) -> Answer:
     gaps = completeness.gaps_of(request, times, instant, ledger)
     columns = request.columns
     if request.fill:
-        columns = (*columns, FILLED)
+        columns = (*columns, frames.FILLED)
         parts = {
             key: frames.filled(part, completeness.fillable_ms(request, gaps, key), request.fill)
             for key, part in parts.items()
         }
-    table = frames.canonical(parts, form.dataset, columns, request.is_many)
+    table = frames.canonical(parts, request.dataset, columns, request.is_many)
     receipt = Receipt(
         dataset=request.dataset,
         instruments=list(request.instruments),
@@ -108,17 +108,17 @@ def again(receipt: Receipt) -> Request:
 
 
 def _rows(client: Client, request: Request, bounds: dict[str, Any]) -> pa.Table:
-    form = FORMS[request.dataset]
+    dataset = DATASETS[request.dataset]
     needed = [name for name in request.columns if name != "source"]
     if request.fill == "forward" and "close" not in needed:
         needed.append("close")
-    names = needed + ["nothing"] * (form.slots - len(needed))
+    names = needed + ["nothing"] * (SLOTS - len(needed))
     slots = {f"c{n}": name for n, name in enumerate(names)}
     slots["key"] = "nothing" if len(request.instruments) == 1 else "instrument_id"
     if request.as_of:
-        table = statements.stream(client, form.as_of, **bounds, **slots, as_of=request.as_of)
+        table = statements.stream(client, f"{dataset.reads}_as_of", **bounds, **slots, as_of=request.as_of)
     else:
-        table = statements.stream(client, form.current, **bounds, **slots)
+        table = statements.stream(client, dataset.reads, **bounds, **slots)
     table = table.select(list(range(3 + len(needed))))
     return table.rename_columns(["key", "timestamp", "source", *needed])
 

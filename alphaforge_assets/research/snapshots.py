@@ -31,6 +31,7 @@ import pandas as pd
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, Permanent, Transient
 from alphaforge_assets.research.hashes import (
     Contents,
@@ -40,20 +41,14 @@ from alphaforge_assets.research.hashes import (
     content_of,
     differences,
     hashes,
-    instrument_ids,
-    instrument_of,
+    keys_of,
     latest,
 )
-from alphaforge_assets.universe import FEAR_GREED
+from alphaforge_assets.universe import id_of
 from alphaforge_assets.warehouse import statements
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 DIFF_ROWS_MAX = 1000
-_DIFFS = {
-    "bars": "snapshots/diff_bars",
-    "funding_rates": "snapshots/diff_funding_rates",
-    "fear_greed_index": "snapshots/diff_fear_greed_index",
-}
 _KEY = ["instrument", "interval", "timestamp", "rate_type"]
 _MOMENTS = ("timestamp", "ingested_at", "published_at")
 _DIFF_COLUMNS = (
@@ -109,7 +104,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
     if existing := _by_name(client, name):
         return _same(existing, wanted, hashes(client, wanted, latest()))
     snapshot_id = str(uuid.uuid4())
-    statements.execute(client, "snapshots/begin", **_asked(name, snapshot_id, wanted))
+    statements.execute(client, "snapshots/begin", **_asked(client, name, snapshot_id, wanted))
     _wait_for(client, _HISTORIES)
     (begun,) = statements.rows(client, "snapshots/begun", snapshot_id=snapshot_id)
     pinned_at = begun["pinned_at"]
@@ -203,8 +198,8 @@ def diff(client: Client, name: str, other: str | None = None, rows_max: int = DI
     left = rows_max
     for (dataset, interval, month), keys in sorted(concerned.items()):
         bounds = _bounds("old", sides[0], moments[0], month, keys) | _bounds("new", sides[1], moments[1], month, keys)
-        bar = {"interval": interval} if dataset == "bars" else {}
-        part = statements.table(client, _DIFFS[dataset], limit=left + 1, **bounds, **bar).to_pandas()
+        told = DATASETS[dataset].tables | {"interval": interval, "limit": left + 1}
+        part = statements.table(client, DATASETS[dataset].differences, **bounds, **told).to_pandas()
         parts.append(part)
         left -= len(part.drop_duplicates(_KEY))
         if left < 0:
@@ -237,10 +232,10 @@ def _bounds(side: str, held: Contents, as_of: dt.datetime, month: dt.date, keys:
     """The part of what one side holds that is in a month and of the given instruments."""
     first = dt.datetime(month.year, month.month, 1, tzinfo=dt.UTC)
     after = (first + dt.timedelta(days=32)).replace(day=1)
-    own = keys & {*held.instruments, FEAR_GREED.key}
+    own = keys & {*held.instruments, *(d.only.key for d in DATASETS.values() if d.only)}
     return {
         f"{side}_as_of": as_of,
-        f"{side}_instruments": sorted(instrument_of(key).instrument_id for key in own),
+        f"{side}_instruments": sorted(map(id_of, own)),
         f"{side}_start": max(first, held.start),
         f"{side}_end": min(after, held.end),
     }
@@ -298,14 +293,17 @@ def _keep(client: Client, snapshot_id: str, found: Mapping[Place, Hash]) -> None
     statements.insert(client, "snapshot_hashes", pa.table(columns), token=f"{snapshot_id}-{content_of(found)}")
 
 
-def _asked(name: str, snapshot_id: str, wanted: Contents) -> dict[str, Any]:
-    ids = {i for dataset in wanted.datasets for i in instrument_ids(wanted, dataset)}
+def _asked(client: Client, name: str, snapshot_id: str, wanted: Contents) -> dict[str, Any]:
+    published = []
+    for dataset in (DATASETS[name] for name in wanted.datasets):
+        bounds = {"instruments": list(keys_of(wanted, dataset)), "start": wanted.start, "end": wanted.end}
+        published += statements.rows(client, "snapshots/published_until", **dataset.tables, **bounds)
     return {
+        "published_until": max(row["published_until"] for row in published),
         "name": name,
         "snapshot_id": snapshot_id,
         "datasets": list(wanted.datasets),
         "instruments": list(wanted.instruments),
-        "instrument_ids": sorted(ids),
         "intervals": list(wanted.intervals),
         "start": wanted.start,
         "end": wanted.end,

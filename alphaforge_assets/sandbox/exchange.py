@@ -8,13 +8,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.sandbox.bars import REVISABLE, Interval, Series
 from alphaforge_assets.sandbox.funding import Funding
 from alphaforge_assets.sandbox.listings import VENUES, Listing, default_listings, venue_symbol
 from alphaforge_assets.sandbox.pages import Layout, Pages, Span
 from alphaforge_assets.sandbox.prices import Generated, Market
 from alphaforge_assets.sandbox.recordings import Recordings
-from alphaforge_assets.universe import INTERVAL_MS
 
 
 @dataclass

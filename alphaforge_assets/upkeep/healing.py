@@ -5,15 +5,19 @@ for ever. What ends an attempt is the next judgement: bars came, or the verdict 
 """
 
 import datetime as dt
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets import Dataset
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import Rectangle, rectangles
 from alphaforge_assets.quality import coverage
 from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.upkeep.jobs import TRIGGER_TAG, AssetJob
 from alphaforge_assets.verdicts import ATTEMPTS
 from alphaforge_assets.warehouse import statements
 
@@ -21,6 +25,8 @@ from alphaforge_assets.warehouse import statements
 MERGE_DAYS = 2
 # Healing must not crowd out the work of the day: what is left over waits for the next tick.
 RUNS_PER_TICK_MAX = 8
+# Half the first pause between two attempts; looking costs a second.
+HEAL_EVERY_S = 450
 
 
 def look(client: Client, dataset: Dataset, universe: Universe, now: dt.datetime) -> None:
@@ -82,6 +88,45 @@ def note_attempt(client: Client, dataset: Dataset, run: Rectangle, now: dt.datet
         backoff_factor=coverage.BACKOFF_FACTOR,
         backoff_max_s=int(coverage.BACKOFF_MAX.total_seconds()),
         **ATTEMPTS,
+    )
+
+
+def heal_gaps(jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition:
+    """Asks the venues again for gaps that nothing explains. `jobs` is by dataset."""
+
+    @dg.sensor(
+        name="heal_gaps",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=HEAL_EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks again for gaps that are ours or unexplained: with growing pauses, and not for ever.",
+    )
+    def heal_gaps(
+        context: dg.SensorEvaluationContext,
+        warehouse: dg.ResourceParam[Client],
+        universe: dg.ResourceParam[Universe],
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        now = dt.datetime.now(dt.UTC)
+        asked = 0
+        for dataset in DATASETS.values():
+            look(warehouse, dataset, universe, now)
+            for part in due(warehouse, dataset, universe, now):
+                note_attempt(warehouse, dataset, part, now)
+                asked += 1
+                yield _heal_request(dataset, part, jobs[dataset.name].name, now)
+        if not asked:
+            yield dg.SkipReason("no gap is due to be asked for again")
+
+    return heal_gaps
+
+
+def _heal_request(dataset: Dataset, part: Rectangle, job_name: str, now: dt.datetime) -> dg.RunRequest:
+    identity = "|".join([dataset.name, *(i.key for i in part.instruments), str(part.start), str(part.end)])
+    return dg.RunRequest(
+        run_key=f"heal:{hashlib.sha256(identity.encode()).hexdigest()[:16]}:{now.isoformat()}",
+        job_name=job_name,
+        run_config={"ops": {dataset.chain[0]: {"config": {"refetch": True}}}},
+        tags=part.tags() | {TRIGGER_TAG: "heal"},
     )
 
 

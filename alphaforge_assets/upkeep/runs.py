@@ -24,13 +24,14 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.catalog import described
-from alphaforge_assets.datasets import DATASETS, Dataset
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Universe
+from alphaforge_assets.upkeep.jobs import TRIGGER_TAG
 from alphaforge_assets.warehouse import statements
 
-TRIGGER_TAG = "alphaforge/trigger"
 PERSON_TAG = "user"  # Dagster's own name for it
 LIVE_TAIL = "live_tail"  # the job whose runs select no assets, and cover what they asked for
 RECORD_EVERY_S = 30
@@ -114,7 +115,7 @@ def config_hash(settings: Settings, run_config: Mapping[str, Any]) -> str:
 
 
 def specs() -> list[dg.AssetSpec]:
-    """The audit and the views over it and over the ledger, shown in the lineage."""
+    """The audit, and the views over it and over the ledger, shown in the lineage."""
     return [
         dg.AssetSpec("runs", deps=["ingest_batches"], **described("runs")),
         dg.AssetSpec("v_runs", deps=["runs"], **described("v_runs")),
@@ -158,7 +159,7 @@ def _row(
     started, ended = record.start_time or record.create_timestamp.timestamp(), record.end_time
     times = _times(_moment(started), _moment(ended or record.update_timestamp.timestamp()))
     assets = sorted(key.to_user_string() for key in run.asset_selection or ())
-    datasets = [d for d in DATASETS.values() if set(d.run_assets[:3]) & set(assets)]
+    datasets = [d for d in DATASETS.values() if set(d.chain) & set(assets)]
     covered = _covered(run.tags, datasets, universe)
     (asked,) = statements.rows(client, "reads/run_asked", run=run.run_id)
     days, named = (asked.pop("asked_from"), asked.pop("asked_until")), asked.pop("asked_datasets")
@@ -181,7 +182,7 @@ def _row(
     bounds = {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
     span = {"started_at": times["started_at"], "ended_at": times["ended_at"]}
     for dataset in datasets:
-        (came,) = statements.rows(client, "reads/run_published", run=run.run_id, dataset=dataset.name, **bounds, **span)
+        (came,) = statements.rows(client, "reads/run_published", run=run.run_id, **dataset.tables, **bounds, **span)
         row["rows_out"] += came["rows_out"]
         row["rows_rejected"] += came["rows_rejected"]
     return row

@@ -1,48 +1,43 @@
 """The open day: every few minutes one run asks all venues for what has closed since, and publishes it.
 
-`live_tail` goes from yesterday to now by each venue's own clock, so it also makes up for what a failed run or a short
-downtime left; whole days are `sensors.day_close`'s. A fresh warehouse starts at yesterday's midnight: history is a
-backfill that somebody asks for. Each venue is landed, staged and published by itself, so a slow one keeps no other
-waiting. One run costs a few dozen events, whatever the number of instruments.
+`live_tail` is a refresh from yesterday to now by each venue's own clock, so it also makes up for what a failed run or a
+short downtime left; whole days are day_close's. A fresh warehouse starts at yesterday's midnight: history is a backfill
+that somebody asks for. Each venue is refreshed by itself, so a slow one keeps no other waiting. One run costs a few
+dozen events, whatever the number of instruments.
 """
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.catalog import row_counts
-from alphaforge_assets.datasets import BARS, FUNDING_RATES, Dataset
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.pipeline.landing import Landed, Reached, land_from, not_reached, reach
-from alphaforge_assets.pipeline.mart import publish, publishing
-from alphaforge_assets.pipeline.staging import stage
-from alphaforge_assets.resources import Exchanges
+from alphaforge_assets.pipeline.landing import Landed, not_reached, reach
+from alphaforge_assets.pipeline.mart import Lock, publishing
+from alphaforge_assets.refresh import refresh
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.upkeep.runs import LIVE_TAIL
-from alphaforge_assets.venues.connection import Patience
+from alphaforge_assets.venues.directory import REST, Exchanges
+from alphaforge_assets.venues.source import Patience
 from alphaforge_assets.warehouse.batches import Window, refuse_mixing, unanswered
 
 # A bar is to be seen within five minutes of its close. One that closes just after a run began waits for the next, all
 # but a minute of this, and for that run to start, fetch and publish: 12 s, but 70 to 85 s on two overloaded cores.
 EVERY = dt.timedelta(minutes=4)
-TAILED = (BARS, FUNDING_RATES)
 # A venue that does not answer by then is asked again by the next run; the rest of this one must not wait.
 PATIENCE = Patience(request_s=10.0, total_s=40.0, attempts=3)
-# Funding is asked for when an hour is over, not every few minutes: settlements come on the hour, those that ever came
-# at another time are an hour late.
-FUNDING_JITTER = dt.timedelta(minutes=1)
 
 FAILED_TAG = "alphaforge/failed_instruments"
 NAMED_MAX = 20
-
-Lock = Callable[[Dataset], AbstractContextManager[object]]
 
 
 @dataclass
@@ -70,64 +65,54 @@ def tail(client: Client, exchanges: Exchanges, universe: Universe, *, run_id: st
         return list(pool.map(lambda venue: _tail(client, exchanges, universe, venue, run_id, lock), universe.venues))
 
 
+def tailed() -> list[Dataset]:
+    """The datasets that the tail keeps."""
+    return [d for d in DATASETS.values() if d.tail]
+
+
 def until_settled(now: dt.datetime) -> dt.timedelta:
     """How long to wait for the bar that closed this minute: a run started on the minute would just miss it."""
-    settled = now.replace(second=0, microsecond=0) + BARS.settle + dt.timedelta(seconds=1)
+    settled = now.replace(second=0, microsecond=0) + min(d.settle for d in tailed()) + dt.timedelta(seconds=1)
     return max(settled - now, dt.timedelta(0))
 
 
 def _tail(client: Client, exchanges: Exchanges, universe: Universe, venue: str, run_id: str, lock: Lock) -> Tailed:
-    tailed = Tailed(venue)
+    its, source = Tailed(venue), REST[venue]
     instruments = [i for i in universe.instruments if i.venue == venue]
-    with exchanges.open(venue, PATIENCE) as connection:
+    with exchanges.open(source, PATIENCE) as connection:
         try:
-            reached = reach(client, connection, instruments)
+            reached = reach(client, source, connection, instruments)
         except AlphaForgeError as error:
-            tailed.unreachable = f"{type(error).__name__}: {error}"
+            its.unreachable = f"{type(error).__name__}: {error}"
             for dataset, part in _parts(universe, venue, dt.datetime.now(dt.UTC)):
                 left = _left(client, dataset, part, universe)
-                tailed.landed[dataset.name] = not_reached(
-                    client, dataset, left, error, origin=exchanges.origin, run_id=run_id
+                its.landed[dataset.name] = not_reached(
+                    client, dataset, left, error, origin=exchanges.origin, source=source.name, run_id=run_id
                 )
-            return tailed
+            return its
         for dataset, part in _parts(universe, venue, reached.clock):
-            tailed.landed[dataset.name] = land_from(
+            its.landed[dataset.name] = refresh(
                 client,
-                connection,
-                reached,
+                exchanges,
+                universe,
                 part,
                 dataset,
-                dataset.intervals(universe),
-                exchanges.origin,
-                run_id,
-                until=_until(dataset, reached),
+                run_id=run_id,
+                until=dataset.tail.until(reached.clock - dataset.settle) if dataset.tail else reached.clock,
+                reached=reached,
+                lock=lock,
+                is_judged=False,  # the open day is judged when it closes, and by healing
             )
-            _publish(client, part, dataset, universe, run_id, lock)
-    return tailed
-
-
-def _publish(client: Client, part: Rectangle, dataset: Dataset, universe: Universe, run_id: str, lock: Lock) -> None:
-    intervals, comment = dataset.intervals(universe), {"run_id": run_id, "job": "live_tail"}
-    stage(client, part, dataset, intervals, comment)
-    with lock(dataset):
-        publish(client, part, dataset, intervals, comment)
+    return its
 
 
 def _parts(universe: Universe, venue: str, now: dt.datetime) -> Iterator[tuple[Dataset, Rectangle]]:
     """Yesterday and today of each dataset that a venue has."""
-    for dataset in TAILED:
+    for dataset in tailed():
         instruments = tuple(i for i in dataset.instruments(universe) if i.venue == venue)
         if instruments:
             day = now.date()
             yield dataset, Rectangle(instruments, day - dt.timedelta(days=1), day + dt.timedelta(days=1))
-
-
-def _until(dataset: Dataset, reached: Reached) -> dt.datetime:
-    """Where the tail ends: at the venue's last closed bar; a minute past the last whole hour for funding."""
-    if dataset is not FUNDING_RATES:
-        return reached.clock
-    settled = reached.clock - dataset.settle - FUNDING_JITTER
-    return settled.replace(minute=0, second=0, microsecond=0) + FUNDING_JITTER
 
 
 def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe) -> list[Window]:
@@ -150,11 +135,10 @@ def tail_op(
     """One run of the tail. Fails, after all else is published, when a venue could not be reached at all."""
     time.sleep(until_settled(dt.datetime.now(dt.UTC)).total_seconds())
     instance = context.instance
-    tails = tail(
-        warehouse, exchanges, universe, run_id=context.run_id, lock=lambda dataset: publishing(instance, dataset)
-    )
+    lock = publishing(Path(instance.root_directory))
+    tails = tail(warehouse, exchanges, universe, run_id=context.run_id, lock=lock)
     today = dt.datetime.now(dt.UTC).date()
-    for dataset in TAILED:
+    for dataset in tailed():
         rows = sum(t.landed[dataset.name].rows for t in tails if dataset.name in t.landed)
         # Of the view: one of the mart, without partitions, would be newer than all its checks, which the UI then calls
         # not evaluated. The count is there because the UI shows the latest materialization's.
@@ -180,13 +164,15 @@ def tail_op(
 def _metadata(tails: list[Tailed], failed: Mapping[str, str]) -> dict[str, dg.MetadataValue]:
     every = [landed for t in tails for landed in t.landed.values()]
     table = [
-        dg.TableRecord({"venue": t.venue, "dataset": name, "rows": x.rows, "requests": x.requests, "weight": x.weight})
+        dg.TableRecord(
+            {"venue": t.venue, "dataset": name, "rows": x.rows, "requests": x.cost.requests, "weight": x.cost.weight}
+        )
         for t in tails
         for name, x in t.landed.items()
     ]
     return {
         "rows_fetched": dg.MetadataValue.int(sum(x.rows for x in every)),
-        "requests": dg.MetadataValue.int(sum(x.requests for x in every)),
+        "requests": dg.MetadataValue.int(sum(x.cost.requests for x in every)),
         "by_venue": dg.MetadataValue.table(table),
         "failed_instruments": dg.MetadataValue.json(dict(failed)),
     }

@@ -10,30 +10,28 @@ recorded answers; the limit of 60 requests a minute is theirs, and we use a sixt
 import datetime as dt
 import json
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import stamina
 
-from alphaforge_assets.errors import Permanent, VenueLimited, VenueUnavailable
+from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.venues.asking import Asker, governed
 from alphaforge_assets.venues.columns import EVIDENCE_CHARS, TIME, TIME_MS_MAX, TIME_MS_MIN
-from alphaforge_assets.venues.connection import Cost, Fetched, Patience
-from alphaforge_assets.venues.governor import Budget, Governor
+from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import refuse
-from alphaforge_assets.venues.transport import check_base_url, open_pool, parse_json, send
+from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, Listing
+from alphaforge_assets.venues.transport import open_pool, parse_json, send
 
 LIVE = "https://api.alternative.me"
 PATH = "/fng/?limit=0&format=json"
 REQUESTS = Budget("alternative_me", limit=10, window_s=60, burst=4)
 BODY_BYTES_MAX = 4_000_000  # 0.3 MB in 2026
 DAY_MS = 86_400_000
-PATIENCE = Patience()
+HISTORY = Call("index", {}, REQUESTS, 1)
 
 # One day.
 SCHEMA = pa.schema(
@@ -89,43 +87,70 @@ def read_history(document: Any, cost: Cost) -> History:
     return History(table, dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC), cost)
 
 
-def open_index(
-    *, base_url: str | None, governor_file: Path, patience: Patience = PATIENCE, limits_factor: float = 1.0
-) -> "Index":
-    """Connect to alternative.me, or to a sandbox at `base_url`; nothing is sent yet.
+@dataclass(frozen=True)
+class IndexSource:
+    """The page that has the index: asked once for everything, so that its windows cost nothing beside its clock."""
 
-    Raises BadInput for a URL or governor file that cannot be.
-    """
-    address = check_base_url(base_url) if base_url is not None else None
-    return Index(address, Governor(governor_file, address or "live", limits_factor), patience)
+    name: str = "rest"
+    rank: int = 2
+    venue: str = "alternative_me"
+    clock: Call = HISTORY
+    listings: None = None
+
+    def serves(self, dataset: str, interval: str) -> bool:
+        """The index."""
+        return dataset == "fear_greed_index"
+
+    def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
+        """All there ever was."""
+        return None
+
+    def calls(
+        self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime
+    ) -> list[Call]:
+        """None: the whole history is one request, counted with the clock."""
+        return []
+
+    def open(self, access: Access) -> "IndexConnection":
+        """Connect to alternative.me, or to a sandbox; nothing is sent yet. Raises BadInput as `governed`."""
+        return IndexConnection(access)
 
 
-class Index:
+class IndexConnection:
     """The open source: a context manager, safe to use from several threads. It is asked once, whatever is wanted."""
 
-    def __init__(self, base_url: str | None, governor: Governor, patience: Patience) -> None:
-        self.base_url = base_url
-        self.patience = patience
-        self._governor = governor
-        self._closing = threading.Event()
+    def __init__(self, access: Access) -> None:
+        self.base_url, governor = governed(access)
+        self.patience = access.patience
+        self._asker = Asker("alternative_me", governor, access.patience)
         self._sockets = open_pool(1)
         self._lock = threading.Lock()
         self._history: History | None = None
         self._charged = False
 
-    def __enter__(self) -> "Index":
+    def __enter__(self) -> "IndexConnection":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
+        self._asker.end_waits()
         self._sockets.clear()
-        self._governor.close()
+        self._asker.governor.close()
 
     def fetch_server_time(self) -> dt.datetime:
         """The source's clock, by its countdown to the next update: never beyond the newest day it has."""
         return self._asked().now
+
+    def fetch_listings(self) -> list[Listing]:
+        """None: there is one series, under its own name."""
+        return []
+
+    def submit(
+        self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
+    ) -> "Future[Fetched]":
+        """As `source.Connection`: the days of [start, end)."""
+        return self.submit_days(start, end)
 
     def submit_days(self, start: dt.datetime, end: dt.datetime) -> "Future[Fetched]":
         """The days of [start, end) as a table of SCHEMA; the first answer carries the cost of the one request.
@@ -145,9 +170,7 @@ class Index:
             inside = pc.and_(pc.greater_equal(times, pa.scalar(start, TIME)), pc.less(times, pa.scalar(end, TIME)))
             with self._lock:
                 cost, self._charged = (Cost() if self._charged else history.cost), True
-            answer.set_result(
-                Fetched(history.table.filter(inside), cost.requests, cost.weight, cost.retries, cost.waited_s)
-            )
+            answer.set_result(Fetched(history.table.filter(inside), cost))
         except Exception as error:
             answer.set_exception(error)
         return answer
@@ -160,51 +183,21 @@ class Index:
 
     def _ask(self) -> History:
         """Ask, again if that may help, within our patience and the rate budget."""
-        p, began, cost = self.patience, time.monotonic(), Cost()
-        tries = stamina.retry_context(
-            on=lambda error: 0.0 if isinstance(error, VenueLimited) else isinstance(error, VenueUnavailable),
-            attempts=p.attempts, timeout=p.total_s, wait_initial=p.wait_first_s, wait_max=p.wait_max_s,
-            wait_jitter=p.jitter_s,
-        )  # fmt: skip
-        try:
-            for attempt in tries:
-                left_s = max(0.0, p.total_s - (time.monotonic() - began))
-                cost.waited_s += self._governor.take(REQUESTS, 1, left_s, self._closing)
-                with attempt:
-                    cost.requests += 1
-                    cost.weight += 1
-                    cost.retries = cost.requests - 1
-                    return self._send(cost)
-        except VenueUnavailable as error:
-            tried = f"tried {cost.requests} times in {time.monotonic() - began:.0f} s"
-            raise VenueUnavailable(f"alternative_me: {error} ({tried})", error.evidence) from error
-        raise AssertionError("stamina either returns or raises")
+        cost = Cost()
+        return self._asker.ask(HISTORY, lambda: self._send(cost), cost)
 
     def _send(self, cost: Cost) -> History:
-        """One try, with what the governor has to learn from it."""
         url = (self.base_url or LIVE) + PATH
+        answer = send(self._sockets, url, {}, deadline_s=self.patience.request_s, body_bytes_max=BODY_BYTES_MAX)
+        if answer.status != 200:
+            refuse("alternative_me", url, answer)
         try:
-            answer = send(self._sockets, url, {}, deadline_s=self.patience.request_s, body_bytes_max=BODY_BYTES_MAX)
-            if answer.status != 200:
-                refuse("alternative_me", url, answer)
-            try:
-                document = parse_json(answer.body)
-            except ValueError as error:
-                raise _untrusted(
-                    f"a body that is not JSON ({str(error)[:200]})", answer.body.decode("utf-8", "replace")
-                ) from error
-            history = read_history(document, cost)
-        except VenueLimited as error:
-            self._governor.hold(REQUESTS, error.retry_after_s or REQUESTS.window_s, str(error))
-            raise
-        except VenueUnavailable as error:
-            self._governor.failed(REQUESTS, str(error))
-            raise
-        except Permanent:
-            self._governor.answered(REQUESTS)
-            raise
-        self._governor.answered(REQUESTS)
-        return history
+            document = parse_json(answer.body)
+        except ValueError as error:
+            raise _untrusted(
+                f"a body that is not JSON ({str(error)[:200]})", answer.body.decode("utf-8", "replace")
+            ) from error
+        return read_history(document, cost)
 
 
 def _seconds(value: Any) -> int | None:

@@ -1,10 +1,10 @@
 """Paging: how a span of time is asked for page by page so that nothing is lost and nothing comes twice.
 
 Pure but for the page function it is given. What it relies on, and all it relies on: a page is a run of consecutive bars
-that begins at the cursor (ascending venues) or ends before it (descending ones). How many bars a page holds is the
-venue's affair: a limit is a wish, a short page is no end, and bars may be missing, off the grid or several in a minute.
-So a window ends only by proof: a bar at or beyond its far edge, or an empty page. An empty page ends that window and no
-other; the windows of a span are independent and may be walked at once.
+that begins at the cursor (ascending venues), ends before it (descending ones), or lies between two ends (bounded ones).
+How many bars a page holds is the venue's affair: a limit is a wish, a short page is no end, and bars may be missing,
+off the grid or several in a minute. So a window ends only by proof: a bar at or beyond its far edge, or an empty page.
+An empty page ends that window and no other; the windows of a span are independent and may be walked at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,6 +80,34 @@ def walk(window: Window, interval_ms: int, rows_max: int, page: Page, *, ascendi
     raise VenueUnavailable(
         f"the venue sends page after page for [{window.start_ms}, {window.end_ms}) ms and never comes to its end"
     )
+
+
+def ask_whole(window: Window, page: Callable[[], pa.Table]) -> Walked:
+    """The bars of a window of a venue that is told both ends, which one page covers. Raises what `page` raises.
+
+    An empty page says that there is none in the window, and nothing of what lies beyond it.
+    """
+    for _ in range(SILENCES):
+        table = page()
+        if table.num_rows:
+            return Walked([inside(table, window)])
+    return Walked([])
+
+
+def check_bounded(table: pa.Table, window: Window, interval_ms: int) -> pa.Table:
+    """`table`, if its times are those of the window that was asked for, or of the bar before or after it.
+
+    Raises VenueUnavailable otherwise: such a page is another answer than ours.
+    """
+    if table.num_rows:
+        first, last = extent_ms(table)
+        if first < window.start_ms - interval_ms or last > window.end_ms:
+            raise VenueUnavailable(
+                f"rows timed [{window.start_ms}, {window.end_ms}) ms were asked for and rows of [{first}, {last}] came:"
+                " the page is not trusted",
+                str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
+            )
+    return table
 
 
 def check_silence(walks: Sequence[Walked], now_ms: int, *, ascending: bool) -> None:

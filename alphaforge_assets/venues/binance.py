@@ -8,10 +8,13 @@ and minute.
 from collections.abc import Mapping
 from typing import Any
 
+from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Funding, Marks, Venue, optional_ms
+from alphaforge_assets.venues.refusals import Meaning
+from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.venue import BarFeed, BarPage, FundingFeed, Marks, Venue, optional_ms
 
 SPOT_WEIGHT = Budget("binance.spot", limit=6000, window_s=60, burst=300)
 FUTURES_WEIGHT = Budget("binance.fapi", limit=2400, window_s=60, burst=120)
@@ -83,7 +86,20 @@ def marks(info: Mapping[str, Any]) -> Marks:
     )
 
 
-FUNDING = Funding(
+# Source: Binance's errors.md and rest-api/limits, and what ccxt 4.5.90 maps.
+REFUSALS = (
+    Meaning(VenueLimited, status=418, hold_s=120),  # banned: two minutes to three days
+    Meaning(VenueLimited, code="-1003"),
+    Meaning(UnknownSymbol, code="-1121"),
+    Meaning(UnknownSymbol, code="-1122"),  # symbol status
+    Meaning(VenueUnavailable, code="-1000"),
+    Meaning(VenueUnavailable, code="-1001"),
+    Meaning(VenueUnavailable, code="-1006"),
+    Meaning(VenueUnavailable, code="-1007"),
+    Meaning(VenueUnavailable, code="-1008"),
+)
+
+FUNDING = FundingFeed(
     ascending=True,
     rows_max=1000,
     ask=ask_funding,
@@ -101,35 +117,28 @@ SPOT = Venue(
     name="binance_spot",
     exchange="binance",
     concurrency=12,
-    ascending=True,
-    rows_max=1000,
-    ask_bars=ask_spot_bars,
-    bar_rows=rows,
-    bar_layout=KLINE,
-    recent_bars=0,
+    bars=BarFeed(paging="ascending", rows_max=1000, ask=ask_spot_bars, rows=rows, layout=KLINE),
     ask_time=Call("publicGetTime", {}, SPOT_WEIGHT, 1),
     time_ms=time_ms,
     market_types=("spot",),
     markets_budget=SPOT_WEIGHT,
     markets_weight=20,
     marks=marks,
+    refusals=REFUSALS,
 )
 
 PERP = Venue(
     name="binance_perp",
     exchange="binance",
     concurrency=8,
-    ascending=True,
-    rows_max=499,
-    ask_bars=ask_futures_bars,
-    bar_rows=rows,
-    bar_layout=KLINE,
-    recent_bars=0,
+    bars=BarFeed(paging="ascending", rows_max=499, ask=ask_futures_bars, rows=rows, layout=KLINE),
     ask_time=Call("fapiPublicGetTime", {}, FUTURES_WEIGHT, 1),
     time_ms=time_ms,
     market_types=("linear",),
     markets_budget=FUTURES_WEIGHT,
     markets_weight=1,
     marks=marks,
+    refusals=REFUSALS,
     funding=FUNDING,
+    nautilus_mark="-PERP",
 )

@@ -8,10 +8,13 @@ in 5 s an IP (docs v5/rate-limit); a breach is HTTP 403 for at least ten minutes
 from collections.abc import Mapping
 from typing import Any
 
+from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueRefused, VenueUnavailable
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Funding, Marks, Venue, optional_ms, optional_number
+from alphaforge_assets.venues.refusals import Meaning
+from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.venue import BarFeed, BarPage, FundingFeed, Marks, Venue, optional_ms, optional_number
 
 REQUESTS = Budget("bybit.http", limit=600, window_s=5, burst=50)
 
@@ -74,7 +77,21 @@ def marks(info: Mapping[str, Any]) -> Marks:
     )
 
 
-FUNDING = Funding(
+# Source: Bybit's v5/error and v5/rate-limit, and what ccxt 4.5.90 maps.
+REFUSALS = (
+    Meaning(VenueLimited, status=403, text="access too frequent", hold_s=600),
+    Meaning(VenueLimited, code="10006"),
+    Meaning(VenueLimited, code="10018", hold_s=600),  # by IP: Bybit asks for ten minutes
+    Meaning(VenueRefused, code="10009"),  # IP banned by hand
+    Meaning(VenueRefused, code="10024"),  # compliance
+    Meaning(UnknownSymbol, code="10001", text="symbol"),  # 10001 is any bad parameter
+    Meaning(UnknownSymbol, code="10029"),
+    Meaning(VenueUnavailable, code="10000"),  # server timeout
+    Meaning(VenueUnavailable, code="10016"),
+    Meaning(VenueUnavailable, code="5004"),
+)
+
+FUNDING = FundingFeed(
     ascending=False,
     rows_max=200,
     ask=ask_funding,
@@ -86,35 +103,29 @@ SPOT = Venue(
     name="bybit_spot",
     exchange="bybit",
     concurrency=16,
-    ascending=False,
-    rows_max=1000,
-    ask_bars=ask_spot_bars,
-    bar_rows=rows,
-    bar_layout=KLINE,
-    recent_bars=0,
+    bars=BarFeed(paging="descending", rows_max=1000, ask=ask_spot_bars, rows=rows, layout=KLINE),
     ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
     time_ms=time_ms,
     market_types=("spot",),
     markets_budget=REQUESTS,
     markets_weight=1,
     marks=marks,
+    refusals=REFUSALS,
+    nautilus_mark="-SPOT",
 )
 
 PERP = Venue(
     name="bybit_perp",
     exchange="bybit",
     concurrency=16,
-    ascending=False,
-    rows_max=1000,
-    ask_bars=ask_linear_bars,
-    bar_rows=rows,
-    bar_layout=KLINE,
-    recent_bars=0,
+    bars=BarFeed(paging="descending", rows_max=1000, ask=ask_linear_bars, rows=rows, layout=KLINE),
     ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
     time_ms=time_ms,
     market_types=("linear",),
     markets_budget=REQUESTS,
     markets_weight=2,
     marks=marks,
+    refusals=REFUSALS,
     funding=FUNDING,
+    nautilus_mark="-LINEAR",
 )

@@ -52,13 +52,16 @@ EVIDENCE_CHARS = 4096
 class Layout:
     """What stands where in a venue's row of a bar.
 
-    `fields` names each position by its column of BAR_SCHEMA. A name that is no column goes to `metadata`, unless it
-    holds what `usual` says: a text, or `=column` for the text of another field. `confirm` (OKX: "1" is closed) joins in
-    `is_closed` and goes to `metadata` where it says another thing than `is_closed`.
+    `fields` names each position by its column of BAR_SCHEMA. Rows are lists, or records if `keys` names the venue's
+    field of each of `fields`; times come in units of `time_unit_ms`, which is 1000 for seconds. A name that is no
+    column goes to `metadata`, unless it holds what `usual` says: a text, or `=column` for the text of another field.
+    `confirm` (OKX: "1" is closed) joins in `is_closed` and goes to `metadata` where it says another thing.
     """
 
     fields: tuple[str, ...]
     usual: Mapping[str, str]
+    keys: tuple[str, ...] = ()
+    time_unit_ms: int = 1
 
 
 def parse_rows(layout: Layout, rows: Any, interval_ms: int, closed_before_ms: int) -> pa.Table:
@@ -68,22 +71,19 @@ def parse_rows(layout: Layout, rows: Any, interval_ms: int, closed_before_ms: in
     venue names no close time a bar ends `interval_ms` after its open. Raises VenueUnavailable if `rows` is not a list
     of rows or an open time is unreadable or not in milliseconds.
     """
-    if not isinstance(rows, list) or set(map(type, rows)) - {list}:
+    if not isinstance(rows, list) or set(map(type, rows)) - {dict if layout.keys else list}:
         raise _untrusted("a page that is not a list of rows", rows)
     if not rows:
         return BAR_SCHEMA.empty_table()
-    width = len(layout.fields)
-    spoiled = set() if set(map(len, rows)) == {width} else {n for n, row in enumerate(rows) if len(row) != width}
-    even = [(row + [None] * width)[:width] for row in rows] if spoiled else rows
-    raw = dict(zip(layout.fields, zip(*even, strict=True), strict=True))
-    times = _open_times(raw["timestamp"], rows)
+    raw, spoiled = _by_field(layout, rows)
+    times = _open_times(raw["timestamp"], rows, layout.time_unit_ms)
     if _falls(times):  # a descending venue's page: turned round, not sorted
-        rows, times = rows[::-1], _open_times(raw["timestamp"][::-1], rows)
+        rows, times = rows[::-1], _open_times(raw["timestamp"][::-1], rows, layout.time_unit_ms)
         raw = {name: column[::-1] for name, column in raw.items()}
         spoiled = {len(rows) - 1 - n for n in spoiled}
     columns: dict[str, pa.Array] = {"timestamp": times}
     if "close_time" in raw:
-        columns["close_time"] = _integers(raw["close_time"], spoiled, TIME_MS_MIN, TIME_MS_MAX).view(TIME)
+        columns["close_time"] = _times(raw["close_time"], spoiled, layout.time_unit_ms)
     columns |= _numbers({name: raw[name] for name in NUMBERS if name in raw}, spoiled)
     for name in COUNTS:
         if name in raw:
@@ -95,15 +95,31 @@ def parse_rows(layout: Layout, rows: Any, interval_ms: int, closed_before_ms: in
     return in_time_order(table)
 
 
-def _open_times(values: Sequence[Any], rows: Any) -> pa.Array:
+def _by_field(layout: Layout, rows: Sequence[Any]) -> tuple[dict[str, Sequence[Any]], set[int]]:
+    """The values of each field, and which rows have not the fields they should have."""
+    if layout.keys:
+        records = [[row.get(key) for key in layout.keys] for row in rows]
+        spoiled = {n for n, row in enumerate(rows) if row.keys() != set(layout.keys)}
+        return dict(zip(layout.fields, zip(*records, strict=True), strict=True)), spoiled
+    width = len(layout.fields)
+    spoiled = set() if set(map(len, rows)) == {width} else {n for n, row in enumerate(rows) if len(row) != width}
+    even = [(row + [None] * width)[:width] for row in rows] if spoiled else rows
+    return dict(zip(layout.fields, zip(*even, strict=True), strict=True)), spoiled
+
+
+def _times(values: Sequence[Any], spoiled: set[int], unit_ms: int) -> pa.Array:
+    whole = _integers(values, spoiled, TIME_MS_MIN // unit_ms, TIME_MS_MAX // unit_ms)
+    return (whole if unit_ms == 1 else pc.multiply(whole, unit_ms)).view(TIME)
+
+
+def _open_times(values: Sequence[Any], rows: Any, unit_ms: int) -> pa.Array:
     spoiled: set[int] = set()
-    times = _integers(values, spoiled, TIME_MS_MIN, TIME_MS_MAX)
+    times = _times(values, spoiled, unit_ms)
     if spoiled:
         first = rows[min(spoiled)]
-        raise _untrusted(
-            f"{len(spoiled)} rows without an open time in milliseconds, the first {str(first)[:200]}", rows
-        )
-    return times.view(TIME)
+        unit = "milliseconds" if unit_ms == 1 else "seconds"
+        raise _untrusted(f"{len(spoiled)} rows without an open time in {unit}, the first {str(first)[:200]}", rows)
+    return times
 
 
 def _falls(times: pa.Array) -> bool:
@@ -190,7 +206,7 @@ def _closed(
 
 
 def _metadata(
-    layout: Layout, raw: Mapping[str, Sequence[Any]], rows: Sequence[list[Any]], spoiled: set[int], closed: pa.Array
+    layout: Layout, raw: Mapping[str, Sequence[Any]], rows: Sequence[Any], spoiled: set[int], closed: pa.Array
 ) -> pa.Array:
     extra: dict[int, dict[str, Any]] = {}
     for name in (f for f in layout.fields if f not in BAR_SCHEMA.names):

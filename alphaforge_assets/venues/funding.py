@@ -19,6 +19,7 @@ from alphaforge_assets.venues.columns import EVIDENCE_CHARS, TIME, TIME_MS_MAX, 
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+EVERY_H = 8  # the longest interval in use; a shorter one means more rows and seldom more requests
 
 # One settlement. Rates are per interval, of the position's value; prices in quote.
 FUNDING_SCHEMA = pa.schema(
@@ -118,6 +119,24 @@ def walk(window: Window, rows_max: int, page: Callable[[int, int], pa.Table], *,
             f"the venue sends page after page for [{window.start_ms}, {window.end_ms}) ms and never comes to its end"
         )
     return in_time_order(pa.concat_tables(found))
+
+
+def imagined(cursor_ms: int, rows: int, kept_ms: int, now_ms: int, *, ascending: bool) -> pa.Table:
+    """A page of a venue that settles every EVERY_H, of which nothing but the times matters: for counting requests."""
+    every = EVERY_H * HOUR_MS
+    if ascending:
+        times = list(range(-(-max(cursor_ms, kept_ms) // every) * every, now_ms, every))[:rows]
+    else:
+        times = list(range(max(-(-kept_ms // every), 0) * every, min(cursor_ms, now_ms), every))[-rows:]
+    column = pa.array(times, pa.int64()).view(TIME)
+    empty: dict[pa.DataType, pa.Scalar] = {pa.string(): "", pa.bool_(): True}
+    columns = [
+        column if field.name in ("timestamp", "timestamp_raw")
+        else pa.repeat(empty[field.type], len(times)) if field.type in empty
+        else pa.nulls(len(times), field.type)
+        for field in FUNDING_SCHEMA
+    ]  # fmt: skip
+    return pa.table(columns, schema=FUNDING_SCHEMA)
 
 
 def raw_window(start_ms: int, end_ms: int) -> Window:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaforge_assets.errors import VenueUnavailable
-from alphaforge_assets.venues.venue import Listing, Venue
+from alphaforge_assets.venues.source import Listing
+from alphaforge_assets.venues.venue import Venue
 
 
 def read_listings(venue: Venue, markets: Any) -> list[Listing]:

@@ -9,10 +9,13 @@ endpoint in two seconds. The docs and other clients disagree whether `limit` goe
 from collections.abc import Mapping
 from typing import Any
 
+from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.venue import BarPage, Call, Funding, Marks, Venue, optional_ms
+from alphaforge_assets.venues.refusals import Meaning
+from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.venue import BarFeed, BarPage, FundingFeed, Marks, Venue, optional_ms
 
 HISTORY_CANDLES = Budget("okx.history-candles", limit=20, window_s=2, burst=2)
 CANDLES = Budget("okx.candles", limit=40, window_s=2, burst=4)
@@ -71,7 +74,20 @@ def marks(info: Mapping[str, Any]) -> Marks:
     )
 
 
-FUNDING = Funding(
+# Source: OKX's error code list, and what ccxt 4.5.90 maps.
+REFUSALS = (
+    Meaning(VenueLimited, code="50011"),
+    Meaning(VenueLimited, code="50061"),
+    Meaning(UnknownSymbol, code="51001"),
+    Meaning(UnknownSymbol, code="51000", text="instid"),
+    Meaning(VenueUnavailable, code="50001"),  # maintenance
+    Meaning(VenueUnavailable, code="50004"),
+    Meaning(VenueUnavailable, code="50005"),
+    Meaning(VenueUnavailable, code="50013"),
+    Meaning(VenueUnavailable, code="50026"),
+)
+
+FUNDING = FundingFeed(
     ascending=False,
     rows_max=100,
     ask=ask_funding,
@@ -89,35 +105,31 @@ SPOT = Venue(
     name="okx_spot",
     exchange="okx",
     concurrency=6,
-    ascending=False,
-    rows_max=300,
-    ask_bars=ask_bars,
-    bar_rows=rows,
-    bar_layout=SPOT_CANDLE,
-    recent_bars=RECENT_BARS_MAX,
+    bars=BarFeed(
+        paging="descending", rows_max=300, ask=ask_bars, rows=rows, layout=SPOT_CANDLE, recent_bars=RECENT_BARS_MAX
+    ),
     ask_time=Call("publicGetPublicTime", {}, PUBLIC, 1),
     time_ms=time_ms,
     market_types=("spot",),
     markets_budget=PUBLIC,
     markets_weight=1,
     marks=marks,
+    refusals=REFUSALS,
 )
 
 PERP = Venue(
     name="okx_perp",
     exchange="okx",
     concurrency=6,
-    ascending=False,
-    rows_max=300,
-    ask_bars=ask_bars,
-    bar_rows=rows,
-    bar_layout=SWAP_CANDLE,
-    recent_bars=RECENT_BARS_MAX,
+    bars=BarFeed(
+        paging="descending", rows_max=300, ask=ask_bars, rows=rows, layout=SWAP_CANDLE, recent_bars=RECENT_BARS_MAX
+    ),
     ask_time=Call("publicGetPublicTime", {}, PUBLIC, 1),
     time_ms=time_ms,
     market_types=("swap",),
     markets_budget=PUBLIC,
     markets_weight=1,
     marks=marks,
+    refusals=REFUSALS,
     funding=FUNDING,
 )

@@ -1,13 +1,14 @@
-"""What an answer that is no data means: one table from a venue's words to errors.py, and how long it wants us to wait.
+"""What an answer that is no data means: from its status and a venue's words to errors.py, and how long it wants us to
+wait.
 
-Pure. ccxt's exception is one of the things looked at, and the last.
+Pure. What a venue's own codes mean stands in its file; ccxt's exception is one of the things looked at, and the last.
 """
 
 import email.utils
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ QUOTED_CHARS = 300
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """A whole HTTP answer, unpacked. Header names are lower case."""
 
     status: int
@@ -28,10 +29,9 @@ class Answer:
 
 
 class Meaning(NamedTuple):
-    """One line of MEANINGS: an answer that fits every field that is set means `error`."""
+    """An answer that fits every field that is set means `error`."""
 
     error: type[AlphaForgeError]
-    exchange: str | None = None  # ccxt's class id
     status: int | range | None = None  # of HTTP
     code: str | None = None  # of the venue; "" means that there is none
     text: str | None = None  # found in the body, ignoring case
@@ -39,54 +39,27 @@ class Meaning(NamedTuple):
     hold_s: float | None = None  # how long to keep away when the venue does not say
 
 
-# What a refusal means; the first line that fits decides. ccxt's own classes come last, because they do not tell whether
-# trying again would help: ban and rate limit are the same class to it, a firewall and a geo-block look transient, a cut
-# body permanent. Sources: Binance's errors.md and rest-api/limits, OKX's error code list, Bybit's v5/error and
-# v5/rate-limit, and what ccxt 4.5.90 maps.
-MEANINGS = (
-    Meaning(VenueLimited, exchange="binance", status=418, hold_s=120),  # banned: two minutes to three days
-    Meaning(VenueLimited, exchange="bybit", status=403, text="access too frequent", hold_s=600),
-    Meaning(VenueLimited, status=429),
-    Meaning(VenueLimited, exchange="binance", code="-1003"),
-    Meaning(VenueLimited, exchange="okx", code="50011"),
-    Meaning(VenueLimited, exchange="okx", code="50061"),
-    Meaning(VenueLimited, exchange="bybit", code="10006"),
-    Meaning(VenueLimited, exchange="bybit", code="10018", hold_s=600),  # by IP: Bybit asks for ten minutes
+# What a status means, whoever sends it; the first line that fits decides. A venue's own codes come before (its file),
+# ccxt's classes after, because they do not tell whether trying again would help: ban and rate limit are the same class
+# to it, a firewall and a geo-block look transient, a cut body permanent.
+BY_STATUS = (
     Meaning(VenueRefused, status=403),  # firewall, geo-block
     Meaning(VenueRefused, status=451),  # geo-block
     Meaning(VenueRefused, status=401),
     Meaning(VenueRefused, status=range(300, 400)),  # we never follow
-    Meaning(VenueRefused, exchange="bybit", code="10009"),  # IP banned by hand
-    Meaning(VenueRefused, exchange="bybit", code="10024"),  # compliance
-    Meaning(UnknownSymbol, exchange="binance", code="-1121"),
-    Meaning(UnknownSymbol, exchange="binance", code="-1122"),  # symbol status
-    Meaning(UnknownSymbol, exchange="okx", code="51001"),
-    Meaning(UnknownSymbol, exchange="okx", code="51000", text="instid"),
-    Meaning(UnknownSymbol, exchange="bybit", code="10001", text="symbol"),  # 10001 is any bad parameter
-    Meaning(UnknownSymbol, exchange="bybit", code="10029"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1000"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1001"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1006"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1007"),
-    Meaning(VenueUnavailable, exchange="binance", code="-1008"),
-    Meaning(VenueUnavailable, exchange="okx", code="50001"),  # maintenance
-    Meaning(VenueUnavailable, exchange="okx", code="50004"),
-    Meaning(VenueUnavailable, exchange="okx", code="50005"),
-    Meaning(VenueUnavailable, exchange="okx", code="50013"),
-    Meaning(VenueUnavailable, exchange="okx", code="50026"),
-    Meaning(VenueUnavailable, exchange="bybit", code="10000"),  # server timeout
-    Meaning(VenueUnavailable, exchange="bybit", code="10016"),
-    Meaning(VenueUnavailable, exchange="bybit", code="5004"),
     Meaning(VenueUnavailable, status=range(500, 600)),
     Meaning(VenueUnavailable, status=408),
     Meaning(VenueUnavailable, status=425),
     Meaning(VenueUnavailable, status=range(200, 300), code=""),  # an error that names no code: garbage
+)
+OTHERWISE = (
     Meaning(VenueLimited, ccxt="RateLimitExceeded"),
     Meaning(VenueLimited, ccxt="DDoSProtection"),
     Meaning(UnknownSymbol, ccxt="BadSymbol"),
     Meaning(VenueUnavailable, ccxt="OperationFailed"),
     Meaning(VenueRefused),
 )
+TOO_MANY = Meaning(VenueLimited, status=429)
 
 HINTS: dict[type[AlphaForgeError], str] = {
     VenueLimited: "every process keeps away until the time is over",
@@ -96,29 +69,30 @@ HINTS: dict[type[AlphaForgeError], str] = {
 }
 
 
-def meaning(exchange: str, answer: Answer, error: Exception | None) -> Meaning:
-    """The line of MEANINGS for a refusal. `error` is what ccxt made of it, if anything."""
+def meaning(refusals: Sequence[Meaning], answer: Reply, error: Exception | None) -> Meaning:
+    """What a refusal means: by the venue's own lines, by its status, by what ccxt made of it, if anything (`error`)."""
     code, text = venue_code(answer.body), answer.body.decode("utf-8", "replace").lower()
     lineage = {c.__name__ for c in type(error).__mro__} if error else set()
-    for line in MEANINGS:
+    for line in (TOO_MANY, *refusals, *BY_STATUS, *OTHERWISE):
         status = line.status
         if (
-            line.exchange in (None, exchange)
-            and (status is None or (answer.status in status if isinstance(status, range) else answer.status == status))
+            (status is None or (answer.status in status if isinstance(status, range) else answer.status == status))
             and line.code in (None, code)
             and (line.text is None or line.text in text)
             and (line.ccxt is None or line.ccxt in lineage)
         ):
             return line
-    raise AssertionError("the last line of MEANINGS fits everything")
+    raise AssertionError("the last line of OTHERWISE fits everything")
 
 
-def refuse(exchange: str, url: str, answer: Answer, error: Exception | None = None) -> NoReturn:
-    """Raise what the answer means."""
-    line = meaning(exchange, answer, error)
+def refuse(
+    name: str, url: str, answer: Reply, refusals: Sequence[Meaning] = (), error: Exception | None = None
+) -> NoReturn:
+    """Raise what the answer means. `name` is who answered, for the message."""
+    line = meaning(refusals, answer, error)
     text = answer.body.decode("utf-8", "replace")
     where = f" to {answer.headers.get('location', '')!r}" if 300 <= answer.status < 400 else ""
-    message = f"{exchange} {path_of(url)}: HTTP {answer.status}{where}: {text[:QUOTED_CHARS]!r}: {HINTS[line.error]}"
+    message = f"{name} {path_of(url)}: HTTP {answer.status}{where}: {text[:QUOTED_CHARS]!r}: {HINTS[line.error]}"
     if line.error is VenueLimited:
         raise VenueLimited(message, retry_after_s(answer, line.hold_s)) from error
     if line.error is VenueUnavailable:
@@ -136,7 +110,7 @@ def venue_code(body: bytes) -> str:
     return "" if code is None else str(code)
 
 
-def retry_after_s(answer: Answer, otherwise: float | None) -> float | None:
+def retry_after_s(answer: Reply, otherwise: float | None) -> float | None:
     """How long the venue wants us to wait: `Retry-After` (seconds or a date), a ban's end in the text, `otherwise`."""
     named = answer.headers.get("retry-after", "").strip()
     now = _date(answer.headers.get("date", "")) or time.time()

@@ -13,7 +13,7 @@ import io
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
@@ -23,7 +23,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from alphaforge_assets.errors import BadInput, VenueUnavailable
-from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, QUOTED_CHARS, Answer, path_of, refuse
+from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, QUOTED_CHARS, Meaning, Reply, path_of, refuse
 
 CONNECT_S_MAX = 10.0
 CHUNK_BYTES = 65_536
@@ -56,7 +56,7 @@ def send(
     body: Any = None,
     deadline_s: float,
     body_bytes_max: int,
-) -> Answer:
+) -> Reply:
     """One request, one answer. `deadline_s` covers all of it but the name look-up, which the system cannot interrupt.
 
     Raises VenueUnavailable for whatever keeps the answer from arriving whole, in time and within `body_bytes_max`
@@ -91,11 +91,14 @@ def send(
         _DEADLINE.reset(token)
         if response is not None and response.connection is not None:
             response.close()
-    return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, bytes(received))
+    return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, bytes(received))
 
 
-def guarded(exchange_class: type[Any]) -> type[Any]:
-    """A ccxt class that sends through `send`. Its instances need `guard`: (pool, deadline_s, body_bytes_max)."""
+def guarded(exchange_class: type[Any], refusals: Sequence[Meaning] = ()) -> type[Any]:
+    """A ccxt class that sends through `send`. Its instances need `guard`: (pool, deadline_s, body_bytes_max).
+
+    `refusals` says what the exchange's own error codes mean.
+    """
 
     class Guarded(exchange_class):  # type: ignore[misc]
         guard: tuple[urllib3.PoolManager, float, int]
@@ -124,10 +127,10 @@ def guarded(exchange_class: type[Any]) -> type[Any]:
                     raise VenueUnavailable(message, _evidence(answer.body)) from error
             said = self._ccxt_error(url, method, answer, document)
             if answer.status != 200 or said is not None:
-                refuse(self.id, url, answer, said)
+                refuse(self.id, url, answer, refusals, said)
             return document
 
-        def _ccxt_error(self, url: str, method: str, answer: Answer, document: Any) -> Exception | None:
+        def _ccxt_error(self, url: str, method: str, answer: Reply, document: Any) -> Exception | None:
             """What ccxt's reading of the venue's error codes makes of the answer."""
             text = answer.body[:EVIDENCE_CHARS].decode("utf-8", "replace")
             try:

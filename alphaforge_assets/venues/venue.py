@@ -3,34 +3,29 @@
 Pure records; nothing here sends anything. Symbols are ccxt's affair: no code of ours takes one apart.
 """
 
-import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.refusals import Meaning
+from alphaforge_assets.venues.source import Call
 
-
-@dataclass(frozen=True)
-class Call:
-    """One request: ccxt's implicit method, its parameters and what it costs."""
-
-    method: str
-    params: Mapping[str, Any]
-    budget: Budget
-    weight: int
+# How pages follow one another: from a first time on, back from a last one, or told both ends.
+Paging = Literal["ascending", "descending", "bounded"]
 
 
 @dataclass(frozen=True)
 class BarPage:
     """What a page of bars is asked by.
 
-    `cursor_ms` is the earliest open time wanted (ascending venues) or the first one not wanted (descending ones).
-
-    `age_bars` is how many bars of this interval lie between the oldest one wanted and the venue's now.
+    `cursor_ms` is the earliest open time wanted (ascending and bounded venues) or the first one not wanted (descending
+    ones). `age_bars` is how many bars of this interval lie between the oldest one wanted and the venue's now. `end_ms`
+    is the first open time not wanted, for bounded venues.
     """
 
     venue_symbol: str
@@ -38,10 +33,26 @@ class BarPage:
     cursor_ms: int
     rows: int
     age_bars: int
+    end_ms: int = 0
 
 
 @dataclass(frozen=True)
-class Funding:
+class BarFeed:
+    """How a venue is asked for the bars of one instrument."""
+
+    paging: Paging
+    rows_max: int  # the wish in `limit`
+    ask: Callable[[BarPage], Call]
+    rows: Callable[[Any], Any]  # the list of rows in the answer
+    layout: Layout
+    intervals: tuple[str, ...] = tuple(INTERVAL_MS)  # those the venue has
+    # Spans younger than so many bars come from an endpoint that knows no older ones: its silence says nothing of those.
+    recent_bars: int = 0
+    kept_bars: int | None = None  # what is older the venue no longer serves; None: it serves all there ever was
+
+
+@dataclass(frozen=True)
+class FundingFeed:
     """How a venue of perpetuals is asked for the settlements of one instrument."""
 
     ascending: bool
@@ -71,15 +82,7 @@ class Venue:
     name: str
     exchange: str  # ccxt's class id
     concurrency: int  # requests in flight: enough to fill the budget at 0.2 s an answer
-
-    # Bars.
-    ascending: bool
-    rows_max: int  # the wish in `limit`
-    ask_bars: Callable[[BarPage], Call]
-    bar_rows: Callable[[Any], Any]  # the list of rows in the answer
-    bar_layout: Layout
-    # Spans younger than so many bars come from an endpoint that knows no older ones: its silence says nothing of those.
-    recent_bars: int
+    bars: BarFeed
 
     # The clock.
     ask_time: Call
@@ -91,41 +94,13 @@ class Venue:
     markets_weight: int
     marks: Callable[[Mapping[str, Any]], Marks]
 
-    # Perpetuals only.
-    funding: Funding | None = None
+    refusals: tuple[Meaning, ...] = ()  # what its own error codes mean
+    funding: FundingFeed | None = None  # perpetuals only
+    nautilus_mark: str = ""  # what nautilus_trader's adapter adds to the venue's own symbols
 
     @property
     def is_perpetual(self) -> bool:
         return self.name.endswith("_perp")
-
-
-@dataclass(frozen=True)
-class Listing:
-    """An instrument as the venue lists it now.
-
-    `symbol` is BASE/QUOTE also for perpetuals. Sizes are in quote units (tick, min_notional), in base units (lot of
-    spot) or in contracts (lot of perpetuals); `contract_size` is base units a contract. `info` is the venue's row as
-    JSON.
-    """
-
-    venue: str
-    symbol: str
-    venue_symbol: str
-    base: str
-    quote: str
-    settle: str | None
-    status: str
-    is_active: bool
-    tick_size: float | None
-    lot_size: float | None
-    contract_size: float | None
-    min_notional: float | None
-    listed_at: dt.datetime | None
-    delisted_at: dt.datetime | None
-    info: str
-    funding_rate_cap: float | None = None  # of one settlement, a fraction
-    funding_rate_floor: float | None = None
-    funding_interval_hours: float | None = None
 
 
 def optional_number(value: Any) -> float | None:

@@ -10,7 +10,8 @@ import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +19,11 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import Permanent
 from alphaforge_assets.universe import Instrument
+from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.warehouse import statements
 
 ROWS_PER_INSERT_MAX = 1_000_000
+Chunk = Literal["year", "month", "day", "hour"]
 
 
 @dataclass(frozen=True, order=True)
@@ -44,10 +47,7 @@ class Answer:
     window: Window
     rows: pa.Table
     answered_at: dt.datetime
-    requests: int
-    weight: int
-    retries: int
-    waited_s: float
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def unanswered(
     dataset: str,
     wanted: Sequence[Window],
     *,
-    months: int = 1,
+    chunk: Chunk = "month",
     final_after: dt.timedelta = dt.timedelta(0),
 ) -> list[Window]:
-    """The parts of `wanted` that no complete batch covers, cut every `months`, in order of time.
+    """The parts of `wanted` that no complete batch covers, cut every `chunk`, in order of time.
 
     What was asked for sooner than `final_after` after it ended counts as not answered yet: a venue may still have
     revised it.
@@ -101,11 +101,11 @@ def unanswered(
         for w in wanted
         for start, end in _minus((w.start, w.end), answered[w.instrument.instrument_id, w.interval])
     ]
-    return cut(left, months)
+    return cut(left, chunk)
 
 
-def following(client: Client, dataset: str, wanted: Sequence[Window], *, months: int = 1) -> list[Window]:
-    """`wanted` cut every `months`, each naming the latest batch it asks again: a refetch on purpose.
+def following(client: Client, dataset: str, wanted: Sequence[Window], *, chunk: Chunk = "month") -> list[Window]:
+    """`wanted` cut every `chunk`, each naming the latest batch it asks again: a refetch on purpose.
 
     Naming it gives the new batch an identity of its own, so a bar that changes and changes back is a third version, not
     a duplicate of the first.
@@ -116,23 +116,32 @@ def following(client: Client, dataset: str, wanted: Sequence[Window], *, months:
         spans = answered[window.instrument.instrument_id, window.interval]
         return next((batch for start, end, batch in reversed(spans) if start < window.end and end > window.start), "")
 
-    return [Window(w.instrument, w.interval, w.start, w.end, latest(w)) for w in cut(wanted, months)]
+    return [Window(w.instrument, w.interval, w.start, w.end, latest(w)) for w in cut(wanted, chunk)]
 
 
-def cut(windows: Iterable[Window], months: int) -> list[Window]:
-    """Cut windows at UTC month boundaries, every `months` (a divisor of 12) from January on.
+def cut(windows: Iterable[Window], chunk: Chunk) -> list[Window]:
+    """Cut windows where a UTC year, month, day or hour begins, in order of time.
 
-    One insert must stay inside one table partition: a month for bars, a year for what is sparse.
+    One insert must stay inside one table partition: a month for bars, a year for what is sparse; and what is dense must
+    fit into memory.
     """
     parts = []
     for w in windows:
         start = w.start
         while start < w.end:
-            ends = start.year * 12 + (start.month - 1) // months * months + months
-            end = min(w.end, dt.datetime(ends // 12, ends % 12 + 1, 1, tzinfo=dt.UTC))
+            end = min(w.end, _next(start, chunk))
             parts.append(Window(w.instrument, w.interval, start, end, w.follows))
             start = end
     return sorted(parts, key=lambda w: (w.start, w.instrument.key, w.interval))
+
+
+def _next(moment: dt.datetime, chunk: Chunk) -> dt.datetime:
+    """When the next chunk begins."""
+    if chunk in ("year", "month"):
+        months = moment.year * 12 + (moment.month if chunk == "month" else 12)
+        return dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
+    start = moment.replace(minute=0, second=0, microsecond=0)
+    return start + dt.timedelta(hours=1) if chunk == "hour" else start.replace(hour=0) + dt.timedelta(days=1)
 
 
 def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
@@ -155,7 +164,9 @@ def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: s
     return sum(a.rows.num_rows for a in answers)
 
 
-def record_failures(client: Client, dataset: str, failures: Sequence[Failure], *, origin: str, run_id: str) -> None:
+def record_failures(
+    client: Client, dataset: str, failures: Sequence[Failure], *, origin: str, source: str, run_id: str
+) -> None:
     """Write failed windows to the ledger, with the evidence. Raises WarehouseDown, WarehouseRefused."""
     if not failures:
         return
@@ -165,7 +176,7 @@ def record_failures(client: Client, dataset: str, failures: Sequence[Failure], *
             "batch_id": str(uuid.uuid4()),
             "status": "failed",
             "origin": origin,
-            "source": "rest",
+            "source": source,
             "error": f.error,
             "evidence": f.evidence,
             "run_id": run_id,
@@ -336,10 +347,7 @@ def _ledger_row(dataset: str, batch: _Batch, origin: str, source: str, run_id: s
         "content_hash": batch.content_hash,
         "source": source,
         "origin": origin,
-        "requests": answer.requests,
-        "weight": answer.weight,
-        "retries": answer.retries,
-        "waited_s": answer.waited_s,
+        **asdict(answer.cost),
         "run_id": run_id,
         "recorded_at": dt.datetime.now(dt.UTC),
     }

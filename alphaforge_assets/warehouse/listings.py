@@ -13,7 +13,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import VenueUnavailable
-from alphaforge_assets.venues.venue import Listing
+from alphaforge_assets.venues.source import Listing
 from alphaforge_assets.warehouse import statements
 
 # The status, in our words, of what a venue no longer lists. No venue uses this one.

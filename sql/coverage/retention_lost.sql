@@ -1,4 +1,4 @@
--- What a venue no longer had of funding rates when it was asked: from where it was asked to its first settlement, or to where
+-- What a venue no longer had of settlements when it was asked: from where it was asked to its first settlement, or to where
 -- what it keeps began at that moment. How many settlements are lost nobody can know. A rerun writes nothing; a gap that is
 -- found to begin or end elsewhere takes the place of the one known. Parameters: dataset, instruments, kept_s, skew_ms, now.
 INSERT INTO analytics.gaps
@@ -29,7 +29,7 @@ WITH
         LEFT JOIN
         (
             SELECT instrument_id, min(timestamp) AS first_row
-            FROM analytics.landing_funding_rates WHERE instrument_id IN {instruments:Array(UInt32)} GROUP BY instrument_id
+            FROM {database:Identifier}.{landing:Identifier} WHERE instrument_id IN {instruments:Array(UInt32)} GROUP BY instrument_id
         ) AS f ON a.instrument_id = f.instrument_id
         WHERE gap_end > gap_start
     ),

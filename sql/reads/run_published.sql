@@ -9,18 +9,8 @@ WITH
     ) AS others,
     appeared AS
     (
-        SELECT 'published' AS what, instrument_id, timestamp, published_at AS at FROM analytics.bars_history FINAL
-        WHERE {dataset:String} = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
-            AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-            AND published_at >= {started_at:DateTime64(3, 'UTC')} AND published_at <= {ended_at:DateTime64(3, 'UTC')}
-        UNION ALL
-        SELECT 'published', instrument_id, timestamp, published_at FROM analytics.funding_rates_history FINAL
-        WHERE {dataset:String} = 'funding_rates' AND instrument_id IN {instruments:Array(UInt32)}
-            AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-            AND published_at >= {started_at:DateTime64(3, 'UTC')} AND published_at <= {ended_at:DateTime64(3, 'UTC')}
-        UNION ALL
-        SELECT 'published', instrument_id, timestamp, published_at FROM analytics.fear_greed_index_history FINAL
-        WHERE {dataset:String} = 'fear_greed_index' AND instrument_id IN {instruments:Array(UInt32)}
+        SELECT 'published' AS what, instrument_id, timestamp, published_at AS at FROM {database:Identifier}.{history:Identifier} FINAL
+        WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
             AND published_at >= {started_at:DateTime64(3, 'UTC')} AND published_at <= {ended_at:DateTime64(3, 'UTC')}
         UNION ALL

@@ -6,21 +6,7 @@ SELECT
     greatest(
         now64(3, 'UTC'),
         (SELECT max(pinned_at) FROM analytics.snapshots),
-        (
-            SELECT max(published_at) FROM analytics.bars_history
-            WHERE has({datasets:Array(String)}, 'bars') AND instrument_id IN {instrument_ids:Array(UInt32)}
-                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        ),
-        (
-            SELECT max(published_at) FROM analytics.funding_rates_history
-            WHERE has({datasets:Array(String)}, 'funding_rates') AND instrument_id IN {instrument_ids:Array(UInt32)}
-                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        ),
-        (
-            SELECT max(published_at) FROM analytics.fear_greed_index_history
-            WHERE has({datasets:Array(String)}, 'fear_greed_index') AND instrument_id IN {instrument_ids:Array(UInt32)}
-                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
-        )
+        {published_until:DateTime64(3, 'UTC')}
     ),
     {datasets:Array(String)}, {instruments:Array(String)}, {intervals:Array(String)},
     {start:DateTime64(3, 'UTC')}, {end:DateTime64(3, 'UTC')}, 0, '', now64(3, 'UTC')

@@ -1,4 +1,4 @@
--- Expected, present and missing settlements (days of the index) of each day of [start, end), and its quality score, made of the
+-- Expected, present and missing settlements (or days of what has one row a day) of each day of [start, end), and its quality score, made of the
 -- same four parts as that of bars. Expected is what is there and what the open gaps miss: a day of which nothing is known,
 -- because the venue no longer served it, has no row. A settlement has no grid to be off.
 INSERT INTO analytics.coverage
@@ -9,20 +9,13 @@ INSERT INTO analytics.coverage
 WITH
     there AS
     (
-        SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, toDate(timestamp) AS day, count() AS present,
+        SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, if({is_observed:Bool}, '', '1d') AS interval,
+            toDate(timestamp) AS day, count() AS present,
             countIf(interval = '1d' AND timestamp != toStartOfInterval(timestamp, INTERVAL 1 DAY)) AS off_grid,
             countIf(ingested_at >= timestamp + toIntervalDay(interval = '1d') + toIntervalSecond({final_after_s:UInt32})) AS final
-        FROM
-        (
-            SELECT instrument_id, venue, symbol, '' AS interval, timestamp, ingested_at
-            FROM analytics.funding_rates FINAL
-            WHERE {dataset:String} = 'funding_rates' AND instrument_id IN {instruments:Array(UInt32)} AND rate_type = 'regular'
-            UNION ALL
-            SELECT instrument_id, venue, symbol, interval, timestamp, ingested_at
-            FROM analytics.fear_greed_index FINAL
-            WHERE {dataset:String} = 'fear_greed_index' AND instrument_id IN {instruments:Array(UInt32)}
-        )
-        WHERE timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+        FROM (SELECT instrument_id, venue, symbol, {series:Identifier} AS kind, timestamp, ingested_at FROM {database:Identifier}.{current:Identifier} FINAL)
+        WHERE instrument_id IN {instruments:Array(UInt32)} AND ({slot_series:String} = '' OR toString(kind) = {slot_series:String})
+            AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
         GROUP BY instrument_id, interval, day
     ),
     revised AS
@@ -31,15 +24,9 @@ WITH
         FROM
         (
             SELECT instrument_id, timestamp
-            FROM
-            (
-                SELECT instrument_id, timestamp, version FROM analytics.funding_rates_history
-                WHERE {dataset:String} = 'funding_rates' AND instrument_id IN {instruments:Array(UInt32)} AND rate_type = 'regular'
-                UNION ALL
-                SELECT instrument_id, timestamp, version FROM analytics.fear_greed_index_history
-                WHERE {dataset:String} = 'fear_greed_index' AND instrument_id IN {instruments:Array(UInt32)}
-            )
-            WHERE timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+            FROM {database:Identifier}.{history:Identifier}
+            WHERE instrument_id IN {instruments:Array(UInt32)} AND ({slot_series:String} = '' OR toString({series:Identifier}) = {slot_series:String})
+                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
             GROUP BY instrument_id, timestamp
             HAVING min(version) != max(version)
         )

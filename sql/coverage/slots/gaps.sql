@@ -1,5 +1,5 @@
--- Gaps of funding rates and of the Fear & Greed Index in [start, end), with the verdict on each, the most certain first.
--- Both have few rows, so all of a series is looked at and no gap is cut at the edge of the range. Slots are missing settlements
+-- Gaps of what has few rows (settlements as observed, or a row a day) in [start, end), with the verdict on each, the most
+-- certain first. They have few rows, so all of a series is looked at and no gap is cut at the edge of the range. Slots are missing settlements
 -- of the observed grid, or missing days; those next to each other with the same cause are one gap. Before and after all
 -- settlements, and where none was seen, the nearest interval counts on, or eight hours: the longest of the venues we speak.
 INSERT INTO analytics.gaps
@@ -32,7 +32,7 @@ WITH
             ) AS slots
         FROM spans AS s
         LEFT JOIN analytics.settlement_holes(instruments = {peers:Array(UInt32)}) AS h ON s.instrument_id = h.instrument_id
-        WHERE {dataset:String} = 'funding_rates'
+        WHERE {is_observed:Bool}
         UNION ALL
         SELECT
             s.instrument_id, s.venue, s.symbol, s.interval, s.listed_at, s.delisted_at, part.1 AS is_first, part.2 AS is_last,
@@ -44,12 +44,12 @@ WITH
         (
             SELECT instrument_id, groupArray(intDiv(toUnixTimestamp64Milli(timestamp), 86400000) * 86400000) AS days,
                 arrayMin(days) AS first_ms, arrayMax(days) AS last_ms
-            FROM analytics.fear_greed_index FINAL
+            FROM {database:Identifier}.{current:Identifier} FINAL
             WHERE instrument_id IN {peers:Array(UInt32)}
             GROUP BY instrument_id
         ) AS d ON s.instrument_id = d.instrument_id
         ARRAY JOIN [(true, true), (true, false), (false, true), (false, false)] AS part
-        WHERE {dataset:String} = 'fear_greed_index'
+        WHERE NOT {is_observed:Bool}
     ),
     windows AS
     (
@@ -128,8 +128,9 @@ WITH
                                 arraySort(groupArrayIf(symbol, is_between) OVER (PARTITION BY venue, slot_ms)) AS absent,
                                 (venue, slot_ms) IN
                                 (
-                                    SELECT venue, toUnixTimestamp64Milli(timestamp) FROM analytics.funding_rates
-                                    WHERE instrument_id IN {peers:Array(UInt32)} AND rate_type = 'regular'
+                                    SELECT venue, toUnixTimestamp64Milli(timestamp) FROM {database:Identifier}.{current:Identifier}
+                                    WHERE instrument_id IN {peers:Array(UInt32)}
+                                        AND ({slot_series:String} = '' OR toString({series:Identifier}) = {slot_series:String})
                                 ) AS settled
                             FROM slots
                         )

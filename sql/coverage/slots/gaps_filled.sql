@@ -1,4 +1,4 @@
--- Open gaps of funding rates and of the index in [start, end) that this judgement no longer found: rows came, or the gap became
+-- Open gaps of what has few rows in [start, end) that this judgement no longer found: rows came, or the gap became
 -- part of another one. What landing found forgotten by the venue has no missing slots, and is landing's to close.
 INSERT INTO analytics.gaps
 (
@@ -19,13 +19,10 @@ WITH
         FROM gone AS g
         INNER JOIN
         (
-            SELECT instrument_id, timestamp FROM analytics.funding_rates
-            WHERE instrument_id IN {instruments:Array(UInt32)} AND rate_type = 'regular'
-            UNION ALL
-            SELECT instrument_id, timestamp FROM analytics.fear_greed_index WHERE instrument_id IN {instruments:Array(UInt32)}
+            SELECT instrument_id, timestamp FROM {database:Identifier}.{current:Identifier}
+            WHERE instrument_id IN {instruments:Array(UInt32)} AND ({slot_series:String} = '' OR toString({series:Identifier}) = {slot_series:String})
         ) AS r ON g.instrument_id = r.instrument_id
         WHERE r.timestamp >= g.gap_start AND r.timestamp < g.gap_end
-            AND {dataset:String} = if(g.interval = '', 'funding_rates', 'fear_greed_index')
         GROUP BY instrument_id, gap_start
     )
 SELECT

@@ -1,0 +1,207 @@
+"""The assets of a dataset: landing, staging, mart and its judge on the same partitions, and what is written beside.
+
+One shape for every dataset. What the assets do stands in pipeline/ and quality/; here is what Dagster is told.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.catalog import column_lineage, described, record_beside, row_counts
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.partitions import Rectangle, backfill_policy, partitions_of, rectangle
+from alphaforge_assets.pipeline.landing import Landed, land
+from alphaforge_assets.pipeline.mart import publish, publishing
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality import coverage
+from alphaforge_assets.universe import Universe
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets.warehouse.batches import Window
+
+
+class Fetch(dg.Config):
+    """How to fetch."""
+
+    refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
+
+
+def chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
+    """Landing, staging, mart and judge of a dataset, upstream first."""
+    partitions = partitions_of(dataset, universe)
+    return [f(dataset, partitions) for f in (landing_asset, staging_asset, mart_asset, judge_asset)]
+
+
+def landing_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `landing_<dataset>`."""
+    name = dataset.chain[0]
+
+    @dg.asset(
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(dataset),
+        deps=[] if dataset.only else ["instruments"],
+        **described(name),
+    )
+    def landing(
+        context: dg.AssetExecutionContext,
+        config: Fetch,
+        warehouse: dg.ResourceParam[Client],
+        exchanges: dg.ResourceParam[Exchanges],
+        universe: dg.ResourceParam[Universe],
+    ) -> dg.MaterializeResult[None]:
+        covered = _covered(context, dataset, universe)
+        run_id, intervals = context.run.run_id, dataset.intervals(universe)
+        landed = land(warehouse, exchanges, covered, dataset, intervals, run_id=run_id, refetch=config.refetch)
+        record_beside(context, "ingest_batches", _metadata(landed))
+        if landed.listings_changed is not None:
+            record_beside(context, "instruments", {"versions_added": dg.MetadataValue.int(landed.listings_changed)})
+        if landed.failures:
+            _report_failures(context, covered, landed)
+        return dg.MaterializeResult(metadata=_metadata(landed) | row_counts(warehouse, name, covered))
+
+    return landing
+
+
+def staging_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `staging_<dataset>`."""
+    above, name, _ = dataset.chain
+
+    @dg.asset(
+        name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=[above], **described(name)
+    )
+    def staging(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
+    ) -> dg.MaterializeResult[None]:
+        covered = _covered(context, dataset, universe)
+        stage(warehouse, covered, dataset, dataset.intervals(universe), _comment(context, name))
+        record_beside(context, "rejected_rows", row_counts(warehouse, "rejected_rows", covered))
+        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered) | column_lineage(name, above))
+
+    return staging
+
+
+def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run."""
+    _, above, name = dataset.chain
+
+    @dg.asset(
+        name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=[above], **described(name)
+    )
+    def mart(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
+    ) -> dg.MaterializeResult[None]:
+        covered = _covered(context, dataset, universe)
+        with publishing(Path(context.instance.root_directory))(dataset):
+            publish(warehouse, covered, dataset, dataset.intervals(universe), _comment(context, name))
+        record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
+        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered) | column_lineage(name, above))
+
+    return mart
+
+
+def judge_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The last of a chain: what is missing of the dataset, and why. It writes `gaps` on the way."""
+    name = dataset.judged_by
+    says = f"The rows of coverage that are of {dataset.name}." if name != "coverage" else ""
+    deps = [dataset.name, "ingest_batches", *([] if dataset.only else ["instruments"])]
+
+    @dg.asset(
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(dataset),
+        deps=deps,
+        **described("coverage", says),
+    )
+    def judge(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
+    ) -> dg.MaterializeResult[None]:
+        covered = _covered(context, dataset, universe)
+        coverage.judge(warehouse, covered, dataset, universe, _comment(context, name))
+        missing = coverage.missing_by_verdict(warehouse, covered, dataset)
+        record_beside(context, "gaps", {"missing_by_verdict": _by_verdict(missing)})
+        return dg.MaterializeResult(metadata=_judged(coverage.summary(warehouse, covered, dataset), missing))
+
+    return judge
+
+
+def specs() -> list[dg.AssetSpec]:
+    """Tables written beside the chains, and the views over them: an event a run, where an asset costs a partition."""
+    every = list(DATASETS.values())
+    landings, histories = [d.chain[0] for d in every], [d.history for d in every]
+    judged = sorted(d.name for d in every)
+    beside: dict[str, Sequence[str]] = {
+        "ingest_batches": landings,
+        "rejected_rows": landings,
+        "gaps": [*judged, "instruments", "ingest_batches"],
+        "v_coverage": ["coverage"],
+        "v_gaps": ["gaps"],
+        "snapshots": histories,
+        "snapshot_hashes": histories,
+        "v_snapshots": ["snapshots"],
+    }
+    for dataset in every:
+        beside[dataset.history] = [dataset.chain[1]]
+        beside[dataset.view] = [dataset.name]
+    return [dg.AssetSpec(name, deps=list(deps), **described(name)) for name, deps in beside.items()]
+
+
+def _covered(context: dg.AssetExecutionContext, dataset: Dataset, universe: Universe) -> Rectangle:
+    return rectangle(context.partition_keys, dataset.instruments(universe))
+
+
+def _comment(context: dg.AssetExecutionContext, asset: str) -> dict[str, str]:
+    return {"run_id": context.run.run_id, "asset": asset}
+
+
+def _report_failures(context: dg.AssetExecutionContext, covered: Rectangle, landed: Landed) -> None:
+    """Record the partitions that are whole, then fail naming the others: Dagster would otherwise drop them all."""
+    bad = {(f.window.instrument, day) for f in landed.failures for day in _days(f.window)}
+    for instrument in covered.instruments:
+        for key in covered.keys(instrument):
+            day = dt.date.fromisoformat(key.partition("|")[0])
+            if (instrument, day) not in bad:
+                context.log_event(dg.AssetMaterialization(asset_key=context.asset_key, partition=key))
+    reasons = {f.window.instrument.key: f.error for f in landed.failures}
+    named = "; ".join(f"{key}: {reason}" for key, reason in sorted(reasons.items()))
+    raise dg.Failure(
+        description=f"{len(reasons)} of {len(covered.instruments)} instruments were not fetched completely. {named}",
+        metadata=_metadata(landed) | {"failed_instruments": reasons},
+        allow_retries=False,
+    )
+
+
+def _days(window: Window) -> list[dt.date]:
+    last = (window.end - dt.timedelta(milliseconds=1)).date()
+    return [window.start.date() + dt.timedelta(days=n) for n in range((last - window.start.date()).days + 1)]
+
+
+def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
+    return {
+        "rows_fetched": dg.MetadataValue.int(landed.rows),
+        "requests": dg.MetadataValue.int(landed.cost.requests),
+        "weight": dg.MetadataValue.int(landed.cost.weight),
+        "retries": dg.MetadataValue.int(landed.cost.retries),
+        "waited_s": dg.MetadataValue.float(round(landed.cost.waited_s, 3)),
+    }
+
+
+def _judged(row: dict[str, float], missing: list[dict[str, str | int]]) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        name: dg.MetadataValue.int(int(row[name])) for name in ("expected", "present", "missing", "explained")
+    }
+    if row["days"]:
+        metadata["score_min"] = dg.MetadataValue.float(row["score_min"])
+        metadata["score_mean"] = dg.MetadataValue.float(round(row["score_mean"], 2))
+    metadata["missing_by_verdict"] = _by_verdict(missing)
+    return metadata
+
+
+def _by_verdict(missing: list[dict[str, str | int]]) -> dg.MetadataValue:
+    schema = dg.TableSchema(
+        [dg.TableColumn("verdict"), dg.TableColumn("gaps", type="int"), dg.TableColumn("missing", type="int")]
+    )
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in missing], schema=schema)

@@ -1,0 +1,72 @@
+"""Bars: open, high, low, close and volume of every instrument, on the intervals of the universe."""
+
+import datetime as dt
+
+from alphaforge_assets.datasets.dataset import CLOCK_SLACK_MS, COUNT, FLOAT, TEXT, TIME, Dataset, Rule, Tail, Tempo
+from alphaforge_assets.intervals import INTERVAL_MS
+
+# The longest recorded silence of XBT/USDC is 87 minutes; longer ones are outages until proven otherwise.
+NO_TRADES_MAX = dt.timedelta(hours=2)
+# Illiquid pairs rest for an hour now and then (ETH/USDT in 2017: 93 minutes at most), a dead feed does so for long.
+FROZEN_RUN = 60
+# The same pair trades within a percent of itself everywhere but in crashes; five is a bad print or a broken venue.
+OUTLIER_SHARE = 0.05
+OURS = "staging rejects such bars, so a published one is our bug"
+
+BARS = Dataset(
+    name="bars",
+    view="v_bars",
+    keeps=lambda instrument: True,
+    intervals=lambda universe: universe.intervals,
+    rows_a_day_max=lambda intervals: sum(INTERVAL_MS["1d"] // INTERVAL_MS[i] for i in intervals),
+    usual_step=lambda interval: dt.timedelta(milliseconds=INTERVAL_MS[interval]),
+    grid="interval",
+    # One fetched a minute after its close has been past revision in every recording.
+    final_after=dt.timedelta(minutes=1),
+    # Three runs of the live tail, which comes every four minutes, and what they take.
+    tempo=Tempo(late=dt.timedelta(minutes=15), silent=NO_TRADES_MAX),
+    tail=Tail(),
+    columns={
+        **dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume"), FLOAT),
+        "trade_count": COUNT,
+        **dict.fromkeys(("taker_buy_base_volume", "taker_buy_quote_volume"), FLOAT),
+        "source": TEXT,
+        "contract_volume": FLOAT,
+        **dict.fromkeys(("close_time", "ingested_at", "published_at"), TIME),
+    },
+    usual=(
+        *("open", "high", "low", "close", "volume", "quote_volume", "trade_count"),
+        *("taker_buy_base_volume", "taker_buy_quote_volume", "source"),
+    ),
+    reads="reads/bars",
+    hashes="snapshots/hashes_bars",
+    differences="snapshots/diff_bars",
+    rules=(
+        Rule("key_is_unique", "ERROR", "researchers join on the key; two rows of one key can only be our bug"),
+        Rule("ohlc_is_sane", "ERROR", OURS),
+        Rule("prices_are_positive", "ERROR", OURS),
+        Rule("volume_is_not_negative", "ERROR", OURS),
+        Rule("required_columns_are_not_null", "ERROR", "every venue sends them: a field was renamed and missed"),
+        Rule("minutes_are_complete", "WARN", "outages are real and never filled; each missing range is named"),
+        Rule("bars_are_on_the_grid", "WARN", "Binance did so in 2017 and 2018; such a bar is kept as it came"),
+        Rule(
+            "no_frozen_runs",
+            "WARN",
+            "a market may really rest; a long rest is more often a feed that died",
+            bounds={"frozen_run": FROZEN_RUN},
+        ),
+        Rule("hours_equal_their_minutes", "WARN", "the venue made both: one was revised or is wrong, and we see both"),
+        Rule(
+            "prices_agree_across_venues",
+            "WARN",
+            "prices do part in a crash; the median only says where to look",
+            bounds={"outlier_share": OUTLIER_SHARE},
+        ),
+        Rule(
+            "nothing_from_the_future",
+            "ERROR",
+            "staging takes closed bars only, so an open one that is published is our bug",
+            bounds={"clock_slack_ms": CLOCK_SLACK_MS},
+        ),
+    ),
+)

@@ -1,0 +1,182 @@
+"""What a dataset is: a record from which its tables, assets, windows, frames, snapshots and checks are derived.
+
+A dataset's name is its tables': landing_<name>, staging_<name>, <name>_history, <name>, and judged_<name>, the view
+that says which rule a landed row breaks. The statements of sql/staging, sql/mart and sql/coverage are told these names.
+One file beside this one fills the record in; sql/migrations has its tables, registry.py its line.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.warehouse.batches import Chunk
+
+# What has no grid of its own has one interval, the empty one.
+NO_GRID = ("",)
+DATABASE = "analytics"
+
+# Types of the columns of frames.
+FLOAT, COUNT, SCORE, TEXT, FLAG = pa.float64(), pa.int64(), pa.uint8(), pa.string(), pa.bool_()
+TIME = pa.timestamp("ms", "UTC")
+
+# Clocks of machines kept by NTP differ by less.
+CLOCK_SLACK_MS = 1_000
+
+Layer = Literal["landing", "staging", "mart"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A sentence about one of a dataset's tables, and a statement of its name that selects what breaks it.
+
+    `why` is the reason for its severity. `bounds` are parameters of the statement beside the rectangle. A statement of
+    `every_dataset` is written once and told the names of the tables.
+    """
+
+    name: str
+    severity: Literal["ERROR", "WARN"]
+    why: str
+    layer: Layer = "mart"
+    blocking: bool = False
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    every_dataset: bool = False
+
+
+FRESHNESS = "freshness_per_instrument"
+# What holds of every dataset: where rows may lie, that none is lost, that keys are keys.
+EVERY_DATASET = (
+    Rule(
+        "rows_are_inside_the_day", "ERROR", "a row outside the window asked for answers another question",
+        layer="landing", blocking=True, every_dataset=True,
+    ),
+    Rule(
+        "landing_is_accounted_for", "ERROR", "landing = staging + rejected + superseded, or we lost rows",
+        layer="staging", blocking=True, every_dataset=True,
+    ),
+    Rule(
+        "no_rows_are_rejected", "WARN", "a venue did send such rows; they are kept, not published",
+        layer="staging", every_dataset=True,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """How late a dataset may be: `late` after its next row was due; where the venue answers and has none, `silent`."""
+
+    late: dt.timedelta
+    silent: dt.timedelta
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How far the live tail asks: to `after` the last whole `every` before the venue's clock; 0: to the clock."""
+
+    every: dt.timedelta = dt.timedelta(0)
+    after: dt.timedelta = dt.timedelta(0)
+
+    def until(self, closed: dt.datetime) -> dt.datetime:
+        """The end of what is asked for when the venue's clock, less what it takes to settle, is `closed`."""
+        if not self.every:
+            return closed
+        start = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return closed - (closed - self.after - start) % self.every
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One kind of data.
+
+    `only` is the one instrument of a dataset that has no others: its partitions are days alone, from the day its
+    history begins. `grid` says what is expected: a row an `interval` (bars), a row a `day`, or settlements as
+    `observed` beside them. `columns` are those of a frame, in order, `usual` those one gets without asking.
+    """
+
+    name: str
+    view: str  # what researchers read it through
+    keeps: Callable[[Instrument], bool]
+    intervals: Callable[[Universe], Sequence[str]]
+    rows_a_day_max: Callable[[Sequence[str]], int]  # of one instrument, on those intervals
+    usual_step: Callable[[str], dt.timedelta]  # the longest there is between two rows of that interval, by experience
+    columns: Mapping[str, pa.DataType]
+    usual: tuple[str, ...]
+    grid: Literal["interval", "day", "observed"]
+    tempo: Tempo
+    rules: tuple[Rule, ...] = ()  # beside EVERY_DATASET and its freshness
+    only: Instrument | None = None
+    series: str = "interval"  # the column that tells apart the series of one instrument; it is part of every key
+    slot_series: str = ""  # the series whose rows are expected; "": all
+    # What came about later than this is left for the next run: venues are not done with it yet.
+    settle: dt.timedelta = dt.timedelta(seconds=5)
+    # What was fetched sooner than this after it ended is asked for once more: venues revise a bar for moments.
+    final_after: dt.timedelta = dt.timedelta(0)
+    chunk: Chunk = "month"  # the longest window asked for at once; no longer than a partition of its landing table
+    keys_per_run_max: int = 366  # an instrument-year: a run's start costs seconds, and its failure the whole range
+    tail: Tail | None = None  # whether and how the live tail keeps it
+    own_freshness: bool = False  # sql/checks/<name> has a statement of its own for it
+    # Statements that read a frame, hash a snapshot and compare two; `_as_of` is added for reads of the past.
+    reads: str = "reads/series"
+    hashes: str = "snapshots/hashes_series"
+    differences: str = "snapshots/diff_series"
+    judged_by: str = "coverage"  # the asset that says what is missing
+    ddl: Path | None = None  # its tables, where they are not of sql/migrations
+
+    def instruments(self, universe: Universe) -> tuple[Instrument, ...]:
+        """Instruments of the universe that have it, in universe order."""
+        if self.only:
+            return (self.only,)
+        return tuple(i for i in universe.instruments if self.keeps(i))
+
+    def starts(self, universe: Universe) -> dt.date:
+        """The first day there may be."""
+        return self.only.listed_from if self.only else universe.history_start
+
+    def chosen(self, instruments: Sequence[Instrument]) -> list[Instrument]:
+        """Those of `instruments` that have it; its only one, whatever was named."""
+        return [self.only] if self.only else [i for i in instruments if self.keeps(i)]
+
+    @property
+    def chain(self) -> tuple[str, str, str]:
+        """The assets that bring its rows, upstream first."""
+        return f"landing_{self.name}", f"staging_{self.name}", self.name
+
+    @property
+    def run_assets(self) -> tuple[str, ...]:
+        """What one run of it materializes, upstream first."""
+        return (*self.chain, self.judged_by)
+
+    @property
+    def history(self) -> str:
+        """The table of every version."""
+        return f"{self.name}_history"
+
+    @property
+    def every_rule(self) -> tuple[Rule, ...]:
+        """Its rules, those of every dataset first."""
+        why = "what is there is right; the venue may be silent, or our updates are late"
+        return (*EVERY_DATASET, *self.rules, Rule(FRESHNESS, "WARN", why, every_dataset=not self.own_freshness))
+
+    def statement(self, rule: Rule) -> str:
+        """The statement that selects what breaks a rule."""
+        return f"checks/{'every_dataset' if rule.every_dataset else self.name}/{rule.name}"
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The names that statements written once for every dataset are told."""
+        landing, staging, current = self.chain
+        return {
+            "dataset": self.name,
+            "database": DATABASE,
+            "series": self.series,
+            "landing": landing,
+            "judged": f"judged_{self.name}",
+            "staging": staging,
+            "history": self.history,
+            "current": current,
+            "view": self.view,
+        }

@@ -1,0 +1,13 @@
+"""The datasets we keep: adding one is its file, its tables in sql/migrations, and its line here."""
+
+from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
+from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
+
+DATASETS: dict[str, Dataset] = {d.name: d for d in (BARS, FUNDING_RATES, FEAR_GREED_INDEX)}
+
+
+def dataset_of(asset: str) -> Dataset | None:
+    """The dataset that an asset belongs to."""
+    return next((d for d in DATASETS.values() if asset in d.run_assets), None)

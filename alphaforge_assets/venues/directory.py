@@ -1,0 +1,50 @@
+"""All venues and sources there are, by name: adding one to the product is its file and its line here."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import SecretStr
+
+from alphaforge_assets.venues import binance, bybit, okx
+from alphaforge_assets.venues.alternative_me import IndexSource
+from alphaforge_assets.venues.rest import RestSource
+from alphaforge_assets.venues.source import Access, Connection, Patience, Source
+from alphaforge_assets.venues.venue import Venue
+
+VENUES: Mapping[str, Venue] = MappingProxyType(
+    {v.name: v for v in (binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP)}
+)
+# The door to each venue itself: its clock and its instruments are asked for there.
+REST: Mapping[str, RestSource] = MappingProxyType({name: RestSource(venue) for name, venue in VENUES.items()})
+SOURCES: list[Source] = [*REST.values(), IndexSource()]
+
+
+def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
+    """The sources that serve some of the intervals, the one of the highest rank first."""
+    serving = [s for s in SOURCES if s.venue == venue and any(s.serves(dataset, i) for i in intervals)]
+    return sorted(serving, key=lambda source: -source.rank)
+
+
+def kept(venue: str, dataset: str, interval: str) -> dt.timedelta | None:
+    """How far back somebody still serves a series; None if all of it is served, or nobody ever had it."""
+    spans = [s.kept(dataset, interval) for s in ranked(venue, dataset, [interval])]
+    return max(span for span in spans if span) if spans and all(spans) else None
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """The venues of one environment, live or sandbox: opens connections to their sources."""
+
+    origin: str  # `live` or `sandbox`: every batch carries it
+    base_url: str | None
+    governor_file: Path
+    keys: Mapping[str, SecretStr] = field(default_factory=dict)  # by venue; never needed for public data
+    limits_factor: float = 1.0
+
+    def open(self, source: Source, patience: Patience | None = None) -> Connection:
+        """Connect to a source; nothing is sent yet. Raises BadInput for an address that cannot be."""
+        key = self.keys.get(source.venue)
+        return source.open(Access(self.base_url, self.governor_file, key, patience or Patience(), self.limits_factor))

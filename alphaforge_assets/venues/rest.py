@@ -1,0 +1,385 @@
+"""REST as a source: which requests a window takes, and the connection that sends them, by how many threads.
+
+What a venue is stands in its record, what an answer means in transport.py, how a span is paged in bars.py and
+funding.py, how often it is tried in asking.py. `RestConnection` owns the resources: threads, sockets, the governor.
+"""
+
+import datetime as dt
+import importlib
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from alphaforge_assets.errors import AlphaForgeError, BadInput, VenueUnavailable
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.venues import funding
+from alphaforge_assets.venues.asking import Asker, governed
+from alphaforge_assets.venues.bars import (
+    Walked,
+    Window,
+    ask_whole,
+    check_bounded,
+    check_page,
+    check_silence,
+    walk,
+    windows,
+)
+from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows
+from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.listings import moment, read_listings
+from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, Listing
+from alphaforge_assets.venues.transport import guarded, open_pool, rehost
+from alphaforge_assets.venues.venue import BarPage, FundingFeed, Venue
+
+BARS, FUNDING_RATES = "bars", "funding_rates"
+
+BARS_BYTES_MAX = 4_000_000
+MARKETS_BYTES_MAX = 64_000_000  # Binance's exchangeInfo of every spot pair is past 10 MB
+
+# How far beyond the venue's clock, as the caller read it, a bar may open before its page is not believed: the age of a
+# request that waited in a queue.
+HORIZON_MS = 86_400_000
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RestSource:
+    """The REST API of a venue."""
+
+    of: Venue
+    name: str = "rest"
+    rank: int = 2
+
+    @property
+    def venue(self) -> str:
+        return self.of.name
+
+    @property
+    def clock(self) -> Call:
+        """One request for the venue's time."""
+        return self.of.ask_time
+
+    @property
+    def listings(self) -> Call | None:
+        """ccxt's `fetch_markets`."""
+        return Call("fetch_markets", {}, self.of.markets_budget, self.of.markets_weight)
+
+    def serves(self, dataset: str, interval: str) -> bool:
+        """Bars of the intervals the venue has, and funding where it has perpetuals."""
+        if dataset == BARS:
+            return interval in self.of.bars.intervals
+        return dataset == FUNDING_RATES and self.of.funding is not None
+
+    def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
+        """How far back the venue serves it; None if for ever."""
+        if dataset == BARS:
+            bars = self.of.bars.kept_bars
+            return dt.timedelta(milliseconds=bars * INTERVAL_MS[interval]) if bars else None
+        days = self.of.funding.kept_days if self.of.funding else None
+        return dt.timedelta(days=days) if days else None
+
+    def calls(
+        self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime
+    ) -> list[Call]:
+        """The pages of [start, end), as `RestConnection` walks them."""
+        start_ms, end_ms, now_ms = (int(t.timestamp() * 1000) for t in (start, end, now))
+        if dataset == FUNDING_RATES:
+            return funding_calls(self.of.funding, symbol, start_ms, end_ms, now_ms) if self.of.funding else []
+        pages = (
+            bar_page(self.of, w, symbol, interval, now_ms) for w in bar_windows(self.of, start_ms, end_ms, interval)
+        )
+        return [self.of.bars.ask(page) for page in pages]
+
+    def open(self, access: Access) -> "RestConnection":
+        """Connect to the venue, or to a sandbox; nothing is sent yet. Raises BadInput for an access that cannot be."""
+        return RestConnection(self.of, access)
+
+
+def bar_windows(venue: Venue, start_ms: int, end_ms: int, interval: str) -> list[Window]:
+    """[start_ms, end_ms) in windows that are walked at once."""
+    feed = venue.bars
+    return windows(start_ms, end_ms, INTERVAL_MS[interval], feed.rows_max, ascending=feed.paging == "ascending")
+
+
+def bar_page(venue: Venue, window: Window, symbol: str, interval: str, now_ms: int) -> BarPage:
+    """The first page of a window."""
+    feed, step = venue.bars, INTERVAL_MS[interval]
+    rows = min(feed.rows_max, -(-(window.end_ms - window.start_ms) // step) + (feed.paging == "ascending"))
+    cursor_ms = window.end_ms if feed.paging == "descending" else window.start_ms
+    age_bars = math.ceil(max(0, now_ms - window.start_ms) / step)
+    return BarPage(symbol, interval, cursor_ms, rows, age_bars, window.end_ms)
+
+
+def funding_calls(feed: FundingFeed, symbol: str, start_ms: int, end_ms: int, now_ms: int) -> list[Call]:
+    """The pages of a window: the real walk over settlements as seldom as they come, counting."""
+    kept_ms = now_ms - feed.kept_days * 86_400_000 if feed.kept_days else 0
+    calls: list[Call] = []
+
+    def page(cursor_ms: int, rows: int) -> pa.Table:
+        calls.append(feed.ask(funding.FundingPage(symbol, cursor_ms, rows)))
+        return funding.imagined(cursor_ms, rows, kept_ms, now_ms, ascending=feed.ascending)
+
+    funding.walk(funding.raw_window(start_ms, end_ms), feed.rows_max, page, ascending=feed.ascending)
+    return calls
+
+
+class RestConnection:
+    """An open venue: a context manager, safe to use from several threads."""
+
+    def __init__(self, venue: Venue, access: Access) -> None:
+        self.base_url, governor = governed(access)
+        self.venue = venue
+        self.patience = access.patience
+        self._asker = Asker(venue.name, governor, access.patience)
+        self._api_key = access.api_key
+        exchange = getattr(importlib.import_module("ccxt"), venue.exchange)  # 0.3 s: not at import
+        self._exchange_class = guarded(exchange, venue.refusals)
+        self._sockets = open_pool(venue.concurrency + 1)
+        self._threads = ThreadPoolExecutor(venue.concurrency, thread_name_prefix=venue.name)
+        self._own = threading.local()
+
+    def __repr__(self) -> str:
+        return f"RestConnection({self.venue.name!r}, {self.base_url or 'live'!r})"
+
+    def __enter__(self) -> "RestConnection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what is waiting (it raises VenueUnavailable), wait for what is being sent, free everything."""
+        self._asker.end_waits()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._sockets.clear()
+        self._asker.governor.close()
+
+    def fetch_server_time(self) -> dt.datetime:
+        """The venue's clock, aware UTC, in milliseconds."""
+        return moment(self._ask(self.venue.ask_time, self._read_time, Cost()))
+
+    def fetch_listings(self) -> list[Listing]:
+        """Every instrument of this market place that the venue lists now, in its order.
+
+        Of derivatives only perpetuals that settle in their quote currency: another kind counts volume in another unit.
+        """
+        venue = self.venue
+        call = Call("fetch_markets", {}, venue.markets_budget, venue.markets_weight)
+        return self._ask(call, lambda markets: read_listings(venue, markets), Cost(), MARKETS_BYTES_MAX)
+
+    def submit(
+        self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
+    ) -> "Future[Fetched]":
+        """As `source.Connection`: bars, or the funding of perpetuals."""
+        if dataset == FUNDING_RATES:
+            return self.submit_funding(symbol, start, end, closed_before)
+        return self.submit_bars(symbol, interval, start, end, closed_before)
+
+    def submit_bars(
+        self, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
+    ) -> "Future[Fetched]":
+        """Fetch the bars that open in [start, end), pages in parallel; the Future's result is `Fetched`.
+
+        `closed_before` is the venue's clock as read once by the caller (`fetch_server_time`): bars that end after it
+        are not closed. The Future raises UnknownSymbol, VenueLimited, VenueRefused or VenueUnavailable; one page that
+        fails ends the rest of this span. Raises BadInput for an unknown interval or times without a zone or off the
+        interval's grid.
+        """
+        feed = self.venue.bars
+        if interval not in feed.intervals:
+            raise BadInput(f"interval {interval!r} is not known: use one of {', '.join(feed.intervals)}")
+        step = INTERVAL_MS[interval]
+        start_ms, end_ms, now_ms = _ms("start", start), _ms("end", end), _ms("closed_before", closed_before)
+        if start_ms % step or end_ms % step or start_ms > end_ms:
+            raise BadInput(
+                f"[{start}, {end}): must begin and end on the grid of {interval}, the end not before the start"
+            )
+        span = bar_windows(self.venue, start_ms, end_ms, interval)
+        walks = [self._threads.submit(self._walk, w, symbol, interval, now_ms) for w in span]
+
+        def join(parts: list[tuple[Walked, Cost]]) -> Fetched:
+            if feed.paging != "bounded":
+                check_silence([walked for walked, _ in parts], now_ms, ascending=feed.paging == "ascending")
+            return _fetched(BAR_SCHEMA, [(walked.tables, cost) for walked, cost in parts])
+
+        return _gathered(walks, join)
+
+    def submit_funding(
+        self, symbol: str, start: dt.datetime, end: dt.datetime, settled_before: dt.datetime
+    ) -> "Future[Fetched]":
+        """Fetch the settlements of [start, end), whole minutes; the Future's result is `Fetched`, of FUNDING_SCHEMA.
+
+        `settled_before` is the venue's clock as `closed_before` of `submit_bars`. The Future raises as that of
+        `submit_bars`. Raises BadInput for a venue without perpetuals, or times without a zone or between minutes.
+        """
+        start_ms, end_ms, now_ms = _ms("start", start), _ms("end", end), _ms("settled_before", settled_before)
+        feed = self.venue.funding
+        if feed is None:
+            raise BadInput(f"{self.venue.name} has no perpetuals and so no funding: ask a venue that has")
+        if start_ms % funding.MINUTE_MS or end_ms % funding.MINUTE_MS or start_ms > end_ms:
+            raise BadInput(f"[{start}, {end}): must begin and end on whole minutes, the end not before the start")
+        walks = []
+        if start_ms < end_ms:
+            span = funding.raw_window(start_ms, end_ms)
+            walks = [self._threads.submit(self._walk_funding, feed, span, symbol, now_ms)]
+        return _gathered(walks, lambda parts: _fetched(funding.FUNDING_SCHEMA, parts))
+
+    def _walk_funding(self, feed: FundingFeed, window: Window, symbol: str, now_ms: int) -> tuple[list[pa.Table], Cost]:
+        cost, horizon_ms = Cost(), max(window.end_ms, now_ms) + HORIZON_MS
+
+        def page(cursor_ms: int, rows: int) -> pa.Table:
+            def read(answer: Any) -> pa.Table:
+                table = funding.parse_settlements(feed.fields, _found(feed.rows, answer), symbol, now_ms)
+                return check_page(table, cursor_ms, horizon_ms, ascending=feed.ascending)
+
+            return self._ask(feed.ask(funding.FundingPage(symbol, cursor_ms, rows)), read, cost)
+
+        return [funding.keyed(funding.walk(window, feed.rows_max, page, ascending=feed.ascending))], cost
+
+    def _walk(self, window: Window, symbol: str, interval: str, now_ms: int) -> tuple[Walked, Cost]:
+        """The bars of one window; runs in a thread of the pool."""
+        feed, step, cost = self.venue.bars, INTERVAL_MS[interval], Cost()
+        horizon_ms = max(window.end_ms, now_ms) + HORIZON_MS
+        first = bar_page(self.venue, window, symbol, interval, now_ms)
+        ascending = feed.paging == "ascending"
+
+        def ask(page: BarPage) -> pa.Table:
+            def read(answer: Any) -> pa.Table:
+                table = parse_rows(feed.layout, _found(feed.rows, answer), step, now_ms)
+                if feed.paging == "bounded":
+                    return check_bounded(table, window, step)
+                return check_page(table, page.cursor_ms, horizon_ms, ascending=ascending)
+
+            return self._ask(feed.ask(page), read, cost)
+
+        if feed.paging == "bounded":
+            return ask_whole(window, lambda: ask(first)), cost
+        walked = walk(
+            window,
+            step,
+            feed.rows_max,
+            lambda cursor_ms, rows: ask(replace(first, cursor_ms=cursor_ms, rows=rows)),
+            ascending=ascending,
+        )
+        return (replace(walked, silent_at_ms=None) if first.age_bars <= feed.recent_bars else walked), cost
+
+    def _read_time(self, answer: Any) -> int:
+        found = _found(self.venue.time_ms, answer)
+        text = str(found)
+        if not (text.isascii() and text.isdigit() and TIME_MS_MIN <= int(text) <= TIME_MS_MAX):
+            raise VenueUnavailable(f"{self.venue.name}: its time is {text[:50]!r}, not milliseconds", str(answer))
+        return int(text)
+
+    def _ask(self, call: Call, read: Callable[[Any], T], cost: Cost, body_bytes_max: int = BARS_BYTES_MAX) -> T:
+        """Send `call` and read the answer, again if that may help, within our patience and the rate budget."""
+
+        def send() -> T:
+            exchange = self._exchange()
+            exchange.guard = (self._sockets, self.patience.request_s, body_bytes_max)
+            exchange.last_response_headers = {}
+            result = read(_called(exchange, call))
+            self._spare(call.budget, exchange.last_response_headers)
+            return result
+
+        return self._asker.ask(call, send, cost)
+
+    def _spare(self, budget: Budget, headers: Mapping[str, str]) -> None:
+        """Binance tells how much of the minute's weight is spent, by anybody at this address."""
+        used = headers.get("x-mbx-used-weight-1m", "")
+        if used.isdigit() and budget.window_s == 60:
+            self._asker.governor.used(budget, int(used), budget.window_s - time.time() % budget.window_s)
+
+    def _exchange(self) -> Any:
+        """This thread's ccxt instance."""
+        if not hasattr(self._own, "exchange"):
+            config = {
+                "enableRateLimit": False,  # the governor's affair: ccxt's limiter knows one instance only
+                "apiKey": self._api_key.get_secret_value() if self._api_key else None,
+                "options": {"fetchMarkets": {"types": list(self.venue.market_types)}},
+            }
+            exchange = self._exchange_class(config)
+            if self.base_url is not None:
+                exchange.urls["api"] = rehost(exchange.urls["api"], self.base_url)
+            self._own.exchange = exchange
+        return self._own.exchange
+
+
+def _called(exchange: Any, call: Call) -> Any:
+    """What ccxt makes of the call. Its own code may trip over an answer that is JSON but nothing it knows."""
+    try:
+        return getattr(exchange, call.method)(dict(call.params))
+    except AlphaForgeError:
+        raise
+    except Exception as error:
+        raise VenueUnavailable(
+            f"{exchange.id} {call.method}: ccxt cannot read the answer ({type(error).__name__}: {str(error)[:300]})"
+        ) from error
+
+
+def _found(reader: Callable[[Any], T], answer: Any) -> T:
+    """`reader(answer)`, or VenueUnavailable if the answer has another shape."""
+    try:
+        return reader(answer)
+    except (KeyError, IndexError, TypeError) as error:
+        raise VenueUnavailable(
+            f"an answer of another shape than documented ({type(error).__name__}: {error})", str(answer)
+        ) from error
+
+
+def _gathered(parts: "list[Future[S]]", join: Callable[[list[S]], T]) -> "Future[T]":
+    """One Future of all parts: `join` of their results in order, or the first failure, which cancels the rest."""
+    whole: Future[T] = Future()
+    whole.set_running_or_notify_cancel()
+    lock, left = threading.Lock(), len(parts)
+
+    def settle() -> None:
+        try:
+            whole.set_result(join([part.result() for part in parts]))
+        except Exception as error:
+            whole.set_exception(error)
+
+    def done(part: "Future[S]") -> None:
+        nonlocal left
+        if part.cancelled():
+            failure: BaseException | None = VenueUnavailable("the connection was closed before these bars were fetched")
+        else:
+            failure = part.exception()
+        with lock:
+            left -= 1
+            if whole.done():
+                return
+            if failure is None:
+                if left == 0:
+                    settle()
+                return
+            whole.set_exception(failure)
+        for other in parts:
+            other.cancel()
+
+    if not parts:
+        settle()
+    for part in parts:
+        part.add_done_callback(done)
+    return whole
+
+
+def _fetched(schema: pa.Schema, parts: list[tuple[list[pa.Table], Cost]]) -> Fetched:
+    table = pa.concat_tables([schema.empty_table(), *(table for tables, _ in parts for table in tables)])
+    return Fetched(table, sum((cost for _, cost in parts), Cost()))
+
+
+def _ms(name: str, moment: dt.datetime) -> int:
+    if moment.tzinfo is None:
+        raise BadInput(f"{name} {moment} has no time zone: use an aware datetime in UTC")
+    return (moment - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(milliseconds=1)
