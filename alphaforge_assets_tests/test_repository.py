@@ -1,9 +1,14 @@
 """What stands beside the code is in agreement with it: records of decisions, pages at the top, hooks, the wheel."""
 
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -38,3 +43,36 @@ def test_records_are_numbered_without_a_gap() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def asked_of_make(target: str) -> str:
+    """The commands that `make target` would run, whatever was said to a make that runs these tests."""
+    seen = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(["make", "-n", target], cwd=ROOT, env=seen, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_check_runs_files_that_exist() -> None:
+    asked = asked_of_make("check")
+    files = re.findall(r"alphaforge_assets_tests/\S+", asked)
+    assert "alphaforge_assets_tests/test_style.py" in files
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    assert len(files) == len(set(files))
+    assert all(line in asked for line in asked_of_make("lint").splitlines())
+
+
+def test_the_hooks_are_local_and_part_of_make_lint() -> None:
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert repo["repo"] == "local"
+    asked = [line.removesuffix(" .") for line in asked_of_make("lint").splitlines()]
+    assert [hook["entry"] for hook in repo["hooks"] if hook["entry"] not in asked] == []
+
+
+def test_the_wheel_holds_the_licence_the_types_and_the_sql(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert sum(name.endswith(".dist-info/licenses/LICENSE") for name in names) == 1
+    assert "alphaforge_assets/py.typed" in names
+    ours = {f"alphaforge_assets/{path.relative_to(ROOT)}" for path in (ROOT / "sql").rglob("*.sql")}
+    assert ours <= set(names)
