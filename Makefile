@@ -1,9 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow test-exports bench docs screenshots lint lock clean
+.PHONY: help setup demo up check test test-slow test-exports bench docs screenshots lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+
+# The test files of `make check`: those that tell most for their seconds, from pure functions to the whole pipeline.
+FAST := $(patsubst %,alphaforge_assets_tests/test_%.py, \
+  style repository universe graph partitions plan questions migrations_files \
+  transport venues_columns venues_bars venues_funding batches checks pipeline)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("alphaforge needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -19,6 +24,9 @@ demo: setup  ## the main job: a small warehouse from emulated exchanges, through
 
 up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 	@$(BIN)/alphaforge up --venues sandbox
+
+check: setup lint  ## style, types, import contracts and the fast tests: before a commit (a minute or two)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools" $(FAST)
 
 test: setup lint  ## every check and test but the slow ones (a quarter of an hour on two cores)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools"
