@@ -10,7 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 EVENTS_PER_BATCH = 1000
 # A run's events are a database of their own, and each open one is three files. The UI's process looks at many runs.
 SHARDS_OPEN_MAX = 16
-ASSET_EVENTS = {
-    DagsterEventType.ASSET_MATERIALIZATION,
-    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-    DagsterEventType.ASSET_OBSERVATION,
-}
+ASSET_EVENTS = frozenset(
+    {
+        DagsterEventType.ASSET_MATERIALIZATION,
+        DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        DagsterEventType.ASSET_OBSERVATION,
+    }
+)
 # What Dagster sends in batches and the stock storage mirrors in the index shard. Others are stored one by one.
 BATCHED_EVENTS = ASSET_EVENTS | {DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
 
@@ -124,7 +126,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                 has_changed = _changes(conn) > changes_before
             if has_changed and shard != INDEX_SHARD_NAME:
                 # The UI watches the run's file, and an open database is written beside it, in its write-ahead log.
-                os.utime(self.path_for_shard(shard))
+                with suppress(FileNotFoundError):  # wiped by another process just now
+                    os.utime(self.path_for_shard(shard))
 
     def _engine(self, name: str) -> Engine:
         """The engine of a shard, made when first asked for; whoever asks holds the lock."""
@@ -132,6 +135,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         file = _identity(path)
         if name in self._shards and self._shards[name].file != file:
             self._close(name)
+            self._seen.clear()
         if name not in self._shards:
             if file is None:
                 self._initialized_dbs.discard(name)
@@ -155,6 +159,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._shards.pop(name).engine.dispose()
 
     def _start_afresh(self) -> None:
+        """Nothing open, in this process."""
         self._pid = os.getpid()
         self._lock = threading.RLock()  # the batch has two shards under way, and Dagster's methods join them
         self._shards: OrderedDict[str, Shard] = OrderedDict()
