@@ -15,7 +15,7 @@ CONFIG = SQL.parent / "dagster.yaml"
 WORKSPACE = SQL.parent / "workspace.yaml"
 # Who executes a run, so that one whose process died with the machine can be told from one at work.
 EXECUTOR_TAG = "alphaforge/executor"
-_LOCATIONS = ("storage", "local_artifact_storage", "compute_logs")
+_LOCATIONS = ("run_storage", "schedule_storage", "local_artifact_storage", "compute_logs")
 
 
 def prepare(dagster_home: Path, *, daemon_is_down: bool = False) -> None:
@@ -27,6 +27,7 @@ def prepare(dagster_home: Path, *, daemon_is_down: bool = False) -> None:
     with FileLock(dagster_home / "prepare.lock"):
         # Without the locations everything falls below DAGSTER_HOME, the same place in the default home.
         config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}
+        config["event_log_storage"]["config"]["base_dir"] = str(dagster_home.absolute() / "history" / "runs")
         written = dagster_home / "dagster.yaml"
         text = "# Written by alphaforge from the project's dagster.yaml; edit that one.\n" + yaml.safe_dump(config)
         if not written.exists() or written.read_text() != text:

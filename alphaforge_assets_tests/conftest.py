@@ -32,6 +32,7 @@ ENVIRONMENT = (
     "ALPHAFORGE_REPORTS",
     "CLICKHOUSE_URL",
     "DAGSTER_HOME",
+    "DAGSTER_EVENT_BATCH_SIZE",
 )
 RECORDED = Path(__file__).parents[1].parent / "shared"
 
