@@ -2,21 +2,23 @@
 
 The map, from what everything knows to what knows everything (imports point up this list only, which the tests hold):
 
-    errors       the error tree, by whether a rerun would help
+    errors, intervals    the error tree, by whether a rerun would help; bar lengths
+    event_log    Dagster's SQLite event log, in batches
+    venues/      WHERE data comes from: one file a venue, the source protocol, the guarded HTTP, the rate budget
     universe     WHAT we keep: start reading here
-    venues/      WHERE it comes from: one file a venue, the guarded HTTP, the rate budget
-    warehouse/   the only code that talks to ClickHouse: client, statements, batches, migrations, the embedded server
-    webhooks     where alerts go
-    settings     the environment, read once
+    verdicts     why something is missing
+    warehouse/   the only code that talks to ClickHouse: client, statements, ledger, migrations, the embedded server
+    datasets/    WHICH kinds of data: one file a dataset, from which all else about it is derived
+    webhooks, settings   where alerts go; the environment, read once
     research/    reading for people: frames, receipts, snapshots, and the plugin for an orchestrator
     exports/     the same for other tools, and charts for the eye
-    datasets     what kinds of data there are
     partitions   day x instrument, and the rectangle a run covers; from here on up Dagster may be imported
     catalog, resources, instance         what the UI shows of assets, what they are given, where runs are recorded
-    pipeline/    the assets of each layer: landing, staging, mart, dimensions
+    pipeline/    landing, staging, mart and dimensions as functions
     quality/     what is missing and why, the rules, how old it may be
+    assets, refresh      the chain as Dagster assets, and as one call
     upkeep/      what happens without a person: the open day, days that close, healing, listings, the audit
-    alerts/, report/                     who is told of trouble, and what a day was like
+    alerts/, report/     who is told of trouble, and what a day was like
     definitions  a list of all that
     backfill/    what a backfill is asked, what it will cost, and its runs
     cli/         the `alphaforge` command
