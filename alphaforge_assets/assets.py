@@ -10,15 +10,15 @@ from pathlib import Path
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.catalog import column_lineage, described, record_beside, row_counts
+from alphaforge_assets.catalog import described, record_beside, row_counts
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
-from alphaforge_assets.partitions import Rectangle, backfill_policy, partitions_of, rectangle
+from alphaforge_assets.partitions import INSTRUMENTS_TAG, Rectangle, backfill_policy, partitions_of, rectangle
 from alphaforge_assets.pipeline.landing import Landed, land
 from alphaforge_assets.pipeline.mart import publish, publishing
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import coverage
-from alphaforge_assets.universe import Universe
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.batches import Window
 
@@ -29,9 +29,9 @@ class Fetch(dg.Config):
     refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
 
 
-def chain(dataset: Dataset, universe: Universe) -> list[dg.AssetsDefinition]:
-    """Landing, staging, mart and judge of a dataset, upstream first."""
-    partitions = partitions_of(dataset, universe)
+def chain(dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ()) -> list[dg.AssetsDefinition]:
+    """Landing, staging, mart and judge of a dataset, upstream first; of `only` these instruments if any are named."""
+    partitions = partitions_of(dataset, universe, only)
     return [f(dataset, partitions) for f in (landing_asset, staging_asset, mart_asset, judge_asset)]
 
 
@@ -61,7 +61,7 @@ def landing_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
             record_beside(context, "instruments", {"versions_added": dg.MetadataValue.int(landed.listings_changed)})
         if landed.failures:
             _report_failures(context, covered, landed)
-        return dg.MaterializeResult(metadata=_metadata(landed) | row_counts(warehouse, name, covered))
+        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return landing
 
@@ -71,7 +71,11 @@ def staging_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
     above, name, _ = dataset.chain
 
     @dg.asset(
-        name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=[above], **described(name)
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(dataset),
+        deps=[above],
+        **described(name, upstream=above),
     )
     def staging(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
@@ -79,7 +83,7 @@ def staging_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
         covered = _covered(context, dataset, universe)
         stage(warehouse, covered, dataset, dataset.intervals(universe), _comment(context, name))
         record_beside(context, "rejected_rows", row_counts(warehouse, "rejected_rows", covered))
-        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered) | column_lineage(name, above))
+        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return staging
 
@@ -89,7 +93,11 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg
     _, above, name = dataset.chain
 
     @dg.asset(
-        name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=[above], **described(name)
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(dataset),
+        deps=[above],
+        **described(name, upstream=above),
     )
     def mart(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
@@ -98,7 +106,7 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg
         with publishing(Path(context.instance.root_directory))(dataset):
             publish(warehouse, covered, dataset, dataset.intervals(universe), _comment(context, name))
         record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
-        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered) | column_lineage(name, above))
+        return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return mart
 
@@ -121,9 +129,10 @@ def judge_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> d
     ) -> dg.MaterializeResult[None]:
         covered = _covered(context, dataset, universe)
         coverage.judge(warehouse, covered, dataset, universe, _comment(context, name))
+        found = coverage.summary(warehouse, covered, dataset)
         missing = coverage.missing_by_verdict(warehouse, covered, dataset)
-        record_beside(context, "gaps", {"missing_by_verdict": _by_verdict(missing)})
-        return dg.MaterializeResult(metadata=_judged(coverage.summary(warehouse, covered, dataset), missing))
+        record_beside(context, "gaps", _judged(found, missing))
+        return dg.MaterializeResult(metadata={"missing": found["missing"], "explained": found["explained"]})
 
     return judge
 
@@ -150,7 +159,16 @@ def specs() -> list[dg.AssetSpec]:
 
 
 def _covered(context: dg.AssetExecutionContext, dataset: Dataset, universe: Universe) -> Rectangle:
-    return rectangle(context.partition_keys, dataset.instruments(universe))
+    """The rectangle of the run, which must be of the instruments that it names, if it does."""
+    covered = rectangle(context.partition_keys, dataset.instruments(universe))
+    named = context.run.tags.get(INSTRUMENTS_TAG)
+    if named and set(named.split()) != {i.key for i in covered.instruments}:
+        raise dg.Failure(
+            description=f"this run is of {named}, which are no range of partitions of this universe: start a backfill"
+            " of them, from the command line or the UI, instead of repeating the run",
+            allow_retries=False,
+        )
+    return covered
 
 
 def _comment(context: dg.AssetExecutionContext, asset: str) -> dict[str, str]:

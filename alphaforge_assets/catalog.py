@@ -113,31 +113,39 @@ class Shown(TypedDict):
     metadata: dict[str, Any]
 
 
-def described(name: str, says: str = "") -> Shown:
-    """Arguments of `dg.asset` or `dg.AssetSpec` for a table or view; `says` describes an asset that is a part of it."""
+def described(name: str, says: str = "", upstream: str = "") -> Shown:
+    """Arguments of `dg.asset` or `dg.AssetSpec` for a table or view.
+
+    `says` describes an asset that is a part of it. Columns are the columns of the same name of `upstream`. What is true
+    of all its partitions stands here: in their events it would be written once a partition.
+    """
     layer = layers()[name]
+    metadata: dict[str, Any] = {
+        "dagster/table_name": f"analytics.{name}",
+        "dagster/column_schema": column_schema(name),
+    }
+    if upstream:
+        metadata["dagster/column_lineage"] = column_lineage(name, upstream)
     return {
         "group_name": layer,
         "description": says or dictionary()[name].comment,
         "owners": [OWNER],
         "kinds": {"clickhouse", "view" if layer == "research" else "table"},
         "tags": {"layer": layer},
-        "metadata": {
-            "dagster/table_name": f"analytics.{name}",
-            "dagster/column_schema": column_schema(name),
-        },
+        "metadata": metadata,
     }
 
 
-def column_lineage(name: str, upstream: str) -> dict[str, dg.MetadataValue]:
-    """Metadata saying that columns of `name` carry the column of the same name of `upstream`."""
+def column_lineage(name: str, upstream: str) -> dg.TableColumnLineage:
+    """That columns of `name` carry the column of the same name of `upstream`."""
     there = {c for c, _, _ in dictionary()[upstream].columns}
-    lineage = {
-        c: [dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=c)]
-        for c, _, _ in dictionary()[name].columns
-        if c in there
-    }
-    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(dg.TableColumnLineage(lineage))}
+    return dg.TableColumnLineage(
+        {
+            c: [dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=c)]
+            for c, _, _ in dictionary()[name].columns
+            if c in there
+        }
+    )
 
 
 def row_counts(client: Client, table: str, covered: Rectangle) -> dict[str, dg.MetadataValue]:

@@ -1,11 +1,12 @@
 """The code location: a list of what there is, built when Dagster asks for it. Nothing is defined here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from alphaforge_assets import assets
 from alphaforge_assets.alerts.sensor import send_alerts
+from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import by_day
 from alphaforge_assets.pipeline import dimensions
@@ -13,7 +14,7 @@ from alphaforge_assets.quality import checks, freshness
 from alphaforge_assets.report import daily
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.universe import Instrument, Universe, load_universe
 from alphaforge_assets.upkeep import day_close, failed_runs, healing, listings, old_runs, runs, tail
 
 
@@ -71,3 +72,18 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
         resources=resources,
         executor=dg.in_process_executor,
     )
+
+
+def of_one_dataset(
+    dataset: Dataset, universe: Universe, resources: Mapping[str, object], only: Sequence[Instrument]
+) -> dg.JobDefinition:
+    """The job that brings one dataset up to date, on partitions of `only` these instruments.
+
+    Where the command line executes a run itself, the instruments chosen are neighbours, so one run has them all. Keys,
+    assets and checks are those of the whole graph.
+    """
+    chain = assets.chain(dataset, universe, only)
+    names = {key.to_user_string() for asset in chain for key in asset.keys}
+    held = [c for c in checks.asset_checks() if all(k.asset_key.to_user_string() in names for k in c.check_keys)]
+    definitions = dg.Definitions(assets=chain, asset_checks=held, resources=resources, executor=dg.in_process_executor)
+    return definitions.resolve_implicit_global_asset_job_def()

@@ -12,7 +12,7 @@ import dagster as dg
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
-from alphaforge_assets.universe import Instrument, Universe
+from alphaforge_assets.universe import Instrument, Universe, instrument_of
 from alphaforge_assets.warehouse.batches import Window
 
 ROWS_PER_STATEMENT = 1_000_000
@@ -20,6 +20,8 @@ MONTHS_PER_STATEMENT_MAX = 60
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+# The instruments of a run by name: what its range means, whatever the universe became since.
+INSTRUMENTS_TAG = "alphaforge/instruments"
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,15 @@ class Rectangle:
         return [partition_key(self.start + dt.timedelta(days=n), instrument) for n in range(self.days)]
 
     def tags(self) -> dict[str, str]:
-        """Run tags that make one run cover exactly this rectangle.
+        """Run tags that make one run cover exactly this rectangle, and say so to whoever reads them later.
 
-        Its instruments must be neighbours in the universe.
+        Its instruments must be neighbours in the partitions of the graph that runs it.
         """
         last = self.end - dt.timedelta(days=1)
         return {
             RANGE_START_TAG: partition_key(self.start, self.instruments[0]),
             RANGE_END_TAG: partition_key(last, self.instruments[-1]),
+            INSTRUMENTS_TAG: " ".join(i.key for i in self.instruments),
         }
 
 
@@ -95,10 +98,14 @@ def backfill_policy(dataset: Dataset) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=dataset.keys_per_run_max)
 
 
-def partitions_of(dataset: Dataset, universe: Universe) -> dg.PartitionsDefinition[str]:
-    """Days × instruments; days alone where there is one instrument only."""
+def partitions_of(
+    dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ()
+) -> dg.PartitionsDefinition[str]:
+    """Days × instruments, of `only` those if any are named; days alone where a dataset has one instrument."""
     start = dataset.starts(universe)
-    return by_day(start) if dataset.only else day_by_instrument(start, dataset.instruments(universe))
+    if dataset.only:
+        return by_day(start)
+    return day_by_instrument(start, [i for i in dataset.instruments(universe) if not only or i in only])
 
 
 def day_by_instrument(start: dt.date, instruments: Sequence[Instrument]) -> dg.MultiPartitionsDefinition:
@@ -137,11 +144,20 @@ def rectangle(keys: Sequence[str], order: Sequence[Instrument]) -> Rectangle:
 
 
 def rectangle_of_tags(tags: Mapping[str, str], order: Sequence[Instrument]) -> Rectangle:
-    """The rectangle of a run by its range tags: the way back from `Rectangle.tags`. `order` is the partitions' own."""
+    """The rectangle of a run by its tags: the way back from `Rectangle.tags`.
+
+    Its instruments are those it named, as `order` has them, which is the partitions' own; one that left the universe
+    since is known by its key alone. A run from the UI named none: then its range is read in `order`. Raises ValueError
+    where an end of it is not there any more.
+    """
     first_day, _, first = tags[RANGE_START_TAG].partition("|")
     last_day, _, last = tags[RANGE_END_TAG].partition("|")
-    names = [_named(i) for i in order]
-    instruments = tuple(order[names.index(first) : names.index(last) + 1])
+    if named := tags.get(INSTRUMENTS_TAG):
+        known = {i.key: i for i in order}
+        instruments = tuple(known.get(key) or instrument_of(key) for key in named.split())
+    else:
+        names = [_named(i) for i in order]
+        instruments = tuple(order[names.index(first) : names.index(last) + 1])
     return Rectangle(
         instruments, dt.date.fromisoformat(first_day), dt.date.fromisoformat(last_day) + dt.timedelta(days=1)
     )

@@ -38,7 +38,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from sqlalchemy.engine import Connection, Engine
 
-from alphaforge_assets.cli import instance as homes
+from alphaforge_assets import instance as homes
 from alphaforge_assets.event_log import (
     ASSET_EVENTS,
     BATCH_SIZE,

@@ -118,10 +118,10 @@ def test_live_updates_are_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failed_run_goes_on_without_the_instruments_it_names() -> None:
     covered = Rectangle(UNIVERSE.instruments, DAY, DAY + dt.timedelta(days=2))
-    parts = left_of(covered, {UNIVERSE.instruments[1].key}, BARS, UNIVERSE)
+    parts = left_of(covered, {UNIVERSE.instruments[1].key}, BARS, UNIVERSE.instruments)
     assert [p.instruments for p in parts] == [(BINANCE,), UNIVERSE.instruments[2:]]
-    assert len(left_of(covered, {}, BARS, UNIVERSE)) == 4
-    assert left_of(covered, {i.key for i in UNIVERSE.instruments}, BARS, UNIVERSE) == []
+    assert len(left_of(covered, {}, BARS, UNIVERSE.instruments)) == 4
+    assert left_of(covered, {i.key for i in UNIVERSE.instruments}, BARS, UNIVERSE.instruments) == []
 
 
 def test_funding_is_asked_for_once_an_hour(emptied: Client, venues: Exchanges, tmp_path: Path) -> None:

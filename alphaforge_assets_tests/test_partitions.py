@@ -30,7 +30,7 @@ def test_rectangles_cover_a_selection_exactly_once(
     cut = rectangles(instruments, *span, UNIVERSE.instruments, BARS.keys_per_run_max)
     keys = [key for r in cut for i in r.instruments for key in r.keys(i)]
     assert len(keys) == len(set(keys)) == len(instruments) * (span[1] - span[0]).days
-    assert all(r.days * len(r.instruments) <= 366 for r in cut)
+    assert all(r.days * len(r.instruments) <= BARS.keys_per_run_max for r in cut)
 
 
 @given(selections, days)
@@ -38,6 +38,18 @@ def test_a_run_is_found_again_by_its_tags(instruments: list[Instrument], span: t
     for r in rectangles(instruments, *span, UNIVERSE.instruments, BARS.keys_per_run_max)[:3]:
         assert rectangle_of_tags(r.tags(), UNIVERSE.instruments) == r
         assert rectangle([k for i in r.instruments for k in r.keys(i)], UNIVERSE.instruments) == r
+
+
+def test_a_range_means_what_it_meant_whatever_the_universe_became() -> None:
+    of_run = Rectangle((UNIVERSE.instruments[0], UNIVERSE.instruments[4]), START, START + dt.timedelta(days=2))
+    tags = of_run.tags()
+    gone = [i for i in reversed(UNIVERSE.instruments) if i not in of_run.instruments]
+    assert [i.key for i in rectangle_of_tags(tags, gone).instruments] == [i.key for i in of_run.instruments]
+    assert rectangle_of_tags(tags, UNIVERSE.instruments) == of_run
+    of_the_ui = {k: v for k, v in tags.items() if k != partitions.INSTRUMENTS_TAG}
+    assert len(rectangle_of_tags(of_the_ui, UNIVERSE.instruments).instruments) == 5
+    with pytest.raises(ValueError, match="not in list"):
+        rectangle_of_tags(of_the_ui, gone)
 
 
 @given(selections, days, st.sets(st.sampled_from(["1m", "5m", "1h", "1d"]), min_size=1))

@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ import dagster as dg
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
-from alphaforge_assets.definitions import build
+from alphaforge_assets.definitions import of_one_dataset
 from alphaforge_assets.instance import executor_tag
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.resources import exchanges_of
@@ -83,9 +83,9 @@ def plan(
     """
     whole = Rectangle(tuple(instruments), start, end)
     wanted = whole.windows(dataset.intervals(universe), dt.datetime.now(dt.UTC))
-    order = dataset.instruments(universe)
+    keys_max, instruments = dataset.keys_per_run_max, _ordered(instruments, dataset.instruments(universe))
     if refetch:
-        return Plan(dataset, tuple(rectangles(instruments, start, end, order, dataset.keys_per_run_max)), tuple(wanted))
+        return Plan(dataset, tuple(rectangles(instruments, start, end, instruments, keys_max)), tuple(wanted))
     left = unanswered(client, dataset.name, wanted)
     done = instance.get_materialized_partitions(dg.AssetKey(dataset.name))
     days: dict[Instrument, set[dt.date]] = defaultdict(set)
@@ -97,7 +97,7 @@ def plan(
             for n in range(whole.days)
         }
         days[instrument].update(day for day, key in keys.items() if key not in done)
-    return Plan(dataset, tuple(_runs(days, order, dataset.keys_per_run_max)), tuple(left))
+    return Plan(dataset, tuple(_runs({i: days[i] for i in instruments}, keys_max)), tuple(left))
 
 
 def execute(
@@ -117,9 +117,6 @@ def execute(
     marked as canceled and its thread at work: end the process.
     """
     resources = {"warehouse": client, "exchanges": exchanges_of(settings), "universe": universe}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # source links: they look better in the UI than in a terminal
-        job = build(universe, resources).resolve_implicit_global_asset_job_def()
     outcome = Outcome()
     began = time.monotonic()
     waiting = list(runs)
@@ -128,7 +125,7 @@ def execute(
         run_id = str(uuid.uuid4())
         on_run(run_id, covered)
         work = partial(
-            job.execute_in_process,
+            _job(dataset, universe, covered.instruments, resources).execute_in_process,
             instance=instance,
             run_id=run_id,
             asset_selection=[dg.AssetKey(name) for name in dataset.run_assets],
@@ -149,12 +146,20 @@ def execute(
         if not result.success:
             bad = failed_instruments(result.all_events)
             outcome.failed |= bad
-            parts = left_of(covered, bad, dataset, universe)
+            parts = left_of(covered, bad, dataset, covered.instruments)
             waiting = parts + waiting
             if not parts and not bad:
                 outcome.failed[covered.instruments[0].key] = _reason(result)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _job(
+    dataset: Dataset, universe: Universe, instruments: Sequence[Instrument], resources: Mapping[str, object]
+) -> dg.JobDefinition:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return of_one_dataset(dataset, universe, resources, instruments)
 
 
 def _aside(work: Callable[[], T]) -> T:
@@ -190,13 +195,18 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
     return "see the run in the Dagster UI"
 
 
-def _runs(days: dict[Instrument, set[dt.date]], order: Sequence[Instrument], keys_max: int) -> list[Rectangle]:
-    """Days by instrument -> rectangles: neighbours with the same span of days share a run."""
+def _ordered(chosen: Sequence[Instrument], order: Sequence[Instrument]) -> list[Instrument]:
+    """As the partitions have them."""
+    return [i for i in order if i in chosen]
+
+
+def _runs(days: dict[Instrument, set[dt.date]], keys_max: int) -> list[Rectangle]:
+    """Days by instrument -> rectangles: instruments with the same span of days share a run, neighbours or not."""
     spans: dict[tuple[dt.date, dt.date], list[Instrument]] = defaultdict(list)
     for instrument, its in days.items():
         for span in _spans(sorted(its)):
             spans[span].append(instrument)
-    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, order, keys_max)]
+    return [r for (start, end), its in sorted(spans.items()) for r in rectangles(its, start, end, its, keys_max)]
 
 
 def _spans(days: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:

@@ -116,7 +116,7 @@ class Dataset:
     # What was fetched sooner than this after it ended is asked for once more: venues revise a bar for moments.
     final_after: dt.timedelta = dt.timedelta(0)
     chunk: Chunk = "month"  # the longest window asked for at once; no longer than a partition of its landing table
-    keys_per_run_max: int = 366  # an instrument-year: a run's start costs seconds, and its failure the whole range
+    keys_per_run_max: int = 2_000  # a run's start costs seconds, a key 5 ms, and its failure the whole range
     tail: Tail | None = None  # whether and how the live tail keeps it
     own_freshness: bool = False  # sql/checks/<name> has a statement of its own for it
     # Statements that read a frame, hash a snapshot and compare two; `_as_of` is added for reads of the past.

@@ -1,13 +1,13 @@
 """Runs that failed: what of them runs again without the instruments that failed, and the sensor that asks for it."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags, rectangles
-from alphaforge_assets.universe import Universe
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.jobs import AssetJob
 
 
@@ -28,12 +28,17 @@ def failed_instruments(events: Iterable[dg.DagsterEvent]) -> dict[str, str]:
     return {}
 
 
-def left_of(covered: Rectangle, failed: Collection[str], dataset: Dataset, universe: Universe) -> list[Rectangle]:
-    """What of a failed run should run again: all but the `failed` keys, or each by itself if none is named."""
+def left_of(
+    covered: Rectangle, failed: Collection[str], dataset: Dataset, order: Sequence[Instrument]
+) -> list[Rectangle]:
+    """What of a failed run should run again: all but the `failed` keys, or each by itself if none is named.
+
+    `order` is that of the partitions of the graph that will run it; what is not in it is not run.
+    """
     if not failed:
         return split(covered)
     sound = [i for i in covered.instruments if i.key not in failed]
-    return rectangles(sound, covered.start, covered.end, dataset.instruments(universe), dataset.keys_per_run_max)
+    return rectangles(sound, covered.start, covered.end, order, dataset.keys_per_run_max)
 
 
 def split_failed_runs(universe: Universe, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition:
@@ -56,8 +61,13 @@ def split_failed_runs(universe: Universe, jobs: Mapping[str, AssetJob]) -> dg.Se
         if RANGE_START_TAG not in run.tags or dataset is None:
             yield dg.SkipReason("not a range of partitions of a dataset")
             return
-        covered = rectangle_of_tags(run.tags, dataset.instruments(universe))
-        parts = left_of(covered, failed_instruments(context.get_step_failure_events()), dataset, universe)
+        order = dataset.instruments(universe)
+        try:
+            covered = rectangle_of_tags(run.tags, order)
+        except ValueError:
+            yield dg.SkipReason("an end of its range has left the universe, and the run named no instruments")
+            return
+        parts = left_of(covered, failed_instruments(context.get_step_failure_events()), dataset, order)
         if not parts:
             yield dg.SkipReason("no sound instrument beside those that failed")
             return
