@@ -21,7 +21,7 @@ from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import checks
 from alphaforge_assets.quality.checks import Check, every_check
 from alphaforge_assets.quality.coverage import judge
-from alphaforge_assets.research import Research
+from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import FEAR_GREED, load_universe
 from alphaforge_assets.venues.alternative_me import IndexSource, read_history
@@ -327,7 +327,8 @@ def test_researchers_read_a_frame(emptied: Client, exchange: Exchanges) -> None:
     )
     assert str(frame.index.dtype) == "datetime64[ms, UTC]"
     assert str(frame["value"].dtype) == "uint8"
-    empty = research.fear_greed_index("2019-05-01", "2019-05-11")
+    with pytest.warns(IncompleteWarning, match="10 never_asked"):
+        empty = research.fear_greed_index("2019-05-01", "2019-05-11")
     assert len(empty) == 0
     assert empty.dtypes.equals(frame.dtypes)
     with pytest.raises(BadInput, match="not after start"):

@@ -19,7 +19,7 @@ from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import checks
 from alphaforge_assets.quality.checks import Check, asset_checks, every_check
-from alphaforge_assets.research import Research
+from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import Exchanges
@@ -265,7 +265,8 @@ def test_a_frame_has_the_promised_form(filled: Client) -> None:
     numbers = ("rate", "predicted_rate", "mark_price", "interval_hours", "rate_bound")
     assert {kinds.pop(name) for name in numbers} == {"float64"}
     assert frame["interval_hours"].tolist() == [8.0] * 6  # the settlement before may lie before the range
-    empty = research.funding_rates("okx_perp.BTC-USDT", "2024-06-02", "2024-06-04")
+    with pytest.warns(IncompleteWarning, match="2,880 never_asked"):
+        empty = research.funding_rates("okx_perp.BTC-USDT", "2024-06-02", "2024-06-04")
     assert (len(empty), list(empty.columns)) == (0, list(frame.columns))
     with pytest.raises(BadInput, match="not a perpetual"):
         research.funding_rates("okx_spot.BTC-USDT", "2025-06-02", "2025-06-04")

@@ -18,6 +18,7 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.research import IncompleteWarning
 from alphaforge_assets.research.plugin import WarehouseClickhouse, warehouse_clickhouse
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.venues.directory import Exchanges
@@ -118,7 +119,8 @@ def test_a_frame_is_long_ordered_as_configured_and_typed(at_once: Path) -> None:
     assert str(frame["timestamp"].dtype) == "datetime64[ms, UTC]"
     assert set(frame.attrs["receipts"]) == {f"{v}.{s.replace('/', '-')}" for v, s in keys}
     pd.testing.assert_frame_equal(frame, warehouse_clickhouse(WarehouseClickhouse.model_validate(CONFIG)))
-    empty = warehouse_clickhouse(CONFIG | {"start": "2025-03-01", "end": "2025-03-02"})
+    with pytest.warns(IncompleteWarning, match="24 never_asked"):
+        empty = warehouse_clickhouse(CONFIG | {"start": "2025-03-01", "end": "2025-03-02"})
     assert (len(empty), list(empty.columns)) == (0, list(frame.columns))
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from alphaforge_assets import errors
 from alphaforge_assets.datasets.registry import DATASETS
 
 ROOT = Path(__file__).parents[1]
+ERRORS = {name for name, its in vars(errors).items() if isinstance(its, type)}
 MODULES = sorted((ROOT / "alphaforge_assets").rglob("*.py"))
 TESTS = sorted((ROOT / "alphaforge_assets_tests").rglob("*.py"))
 STATEMENTS = sorted((ROOT / "sql").rglob("*.sql"))
@@ -36,11 +38,31 @@ def test_a_module_says_what_belongs_in_it_and_stays_small(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_functions_are_short_and_public_ones_documented_where_they_raise(path: Path) -> None:
+def test_functions_are_short_and_public_ones_name_the_errors_they_raise(path: Path) -> None:
     for node in ast.walk(tree(path)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= FUNCTION_LINES_MAX, f"{path}:{node.lineno} {node.name} has {length} lines"
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        assert length <= FUNCTION_LINES_MAX, f"{path}:{node.lineno} {node.name} has {length} lines"
+        is_command = any("click." in ast.unparse(d) or "command(" in ast.unparse(d) for d in node.decorator_list)
+        if node.name.startswith("_") or is_command:  # the docstring of a command is its help
+            continue
+        unnamed = raised(node) - set(re.findall(r"\w+", ast.get_docstring(node) or ""))
+        assert not unnamed, (
+            f"{path}:{node.lineno} {node.name}: its docstring does not name {', '.join(sorted(unnamed))}"
+        )
+
+
+def raised(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Errors of errors.py that a function raises itself."""
+    found, waiting = set(), list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            found.add(node.exc.func.id)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting += ast.iter_child_nodes(node)
+    return found & ERRORS
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

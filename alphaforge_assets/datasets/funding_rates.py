@@ -26,6 +26,7 @@ FUNDING_RATES = Dataset(
     series="rate_type",
     slot_series="regular",
     settle=dt.timedelta(minutes=5),  # a rate is listed some time after its settlement
+    keys_per_run_max=10_000,  # a few rows a key: thirty instruments, a year
     chunk="year",  # a page holds 100 to 1,000 settlements, a year of one symbol about 1,100
     # Venues list a rate minutes after its settlement, and then the live tail has to come by.
     tempo=Tempo(late=dt.timedelta(minutes=30), silent=dt.timedelta(minutes=30)),

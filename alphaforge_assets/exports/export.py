@@ -70,7 +70,8 @@ def export(
 ) -> Exported:
     """Write `order` below `folder`. `on_series` is called with each instrument's key before it is read.
 
-    Raises BadInput for a file in the way, and whatever reading raises; the folder is then as it was.
+    Raises BadInput for a file in the way, Permanent where writing fails, and whatever reading raises; the folder is
+    then as it was.
     """
     check(order, folder)
     staged = Path(tempfile.mkdtemp(prefix=".alphaforge-", dir=folder))

@@ -27,7 +27,10 @@ PRICES = ("open", "high", "low", "close")
 
 
 def instrument_id(series: Series) -> str:
-    """`BTCUSDT-PERP.BINANCE`: the venue's own name, marked as the adapter does, and the exchange."""
+    """`BTCUSDT-PERP.BINANCE`: the venue's own name, marked as the adapter does, and the exchange.
+
+    Raises BadInput while that name is not known.
+    """
     name = series.listing.get("venue_symbol")
     if not name:
         raise BadInput(f"{series.instrument.key}: its venue's own name is not known; `alphaforge refresh` asks for it")

@@ -87,7 +87,7 @@ class Directory:
     root: Path
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """Everything is on disk before the first file takes its name."""
+        """Everything is on disk before the first file takes its name. Raises Permanent, and leaves what was there."""
         there = self.root / folder
         partial = {name: there / f".{name}.{uuid.uuid4().hex}.partial" for name in files}
         try:

@@ -149,7 +149,7 @@ def to_polars(table: pa.Table) -> Any:
 
 
 def polars() -> Any:
-    """The library, which only those need who ask for it."""
+    """The library, which only those need who ask for it. Raises BadInput where it is not installed."""
     try:
         return importlib.import_module("polars")
     except ImportError as error:

@@ -26,7 +26,7 @@ _NO_SUCH = (46, 60, 81)  # function (a view with parameters), table, database
 
 @contextlib.contextmanager
 def schema_there() -> Iterator[None]:
-    """Say what to do about a warehouse that has no tables yet, or older ones."""
+    """Say what to do about a warehouse that has no tables yet, or older ones: BadInput in place of WarehouseRefused."""
     try:
         yield
     except WarehouseRefused as error:

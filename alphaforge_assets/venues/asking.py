@@ -47,7 +47,8 @@ class Asker:
     def ask(self, call: Call, send: Callable[[], T], cost: Cost) -> T:
         """What `send` returns, once it does. Adds to `cost` what it took.
 
-        Raises what `send` raises where trying again does not help, or has not helped for as long as our patience lasts.
+        Raises what `send` raises where trying again does not help, or has not helped for as long as our patience lasts:
+        VenueUnavailable then says how often it was tried.
         """
         p, began = self.patience, time.monotonic()
         tries = stamina.retry_context(

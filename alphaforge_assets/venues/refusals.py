@@ -88,7 +88,10 @@ def meaning(refusals: Sequence[Meaning], answer: Reply, error: Exception | None)
 def refuse(
     name: str, url: str, answer: Reply, refusals: Sequence[Meaning] = (), error: Exception | None = None
 ) -> NoReturn:
-    """Raise what the answer means. `name` is who answered, for the message."""
+    """Raise what the answer means: VenueLimited, VenueUnavailable, VenueRefused or UnknownSymbol.
+
+    `name` is who answered, for the message.
+    """
     line = meaning(refusals, answer, error)
     text = answer.body.decode("utf-8", "replace")
     where = f" to {answer.headers.get('location', '')!r}" if 300 <= answer.status < 400 else ""

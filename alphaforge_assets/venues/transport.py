@@ -104,7 +104,7 @@ def guarded(exchange_class: type[Any], refusals: Sequence[Meaning] = ()) -> type
         guard: tuple[urllib3.PoolManager, float, int]
 
         def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-            """Replaces ccxt's: no logging of headers, no garbage taken for data, our errors."""
+            """Replaces ccxt's: no logging of headers, no garbage taken for data (VenueUnavailable), our errors."""
             pool, deadline_s, body_bytes_max = self.guard
             answer = send(
                 pool,

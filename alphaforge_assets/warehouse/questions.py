@@ -7,7 +7,7 @@ every INSERT, CREATE, DROP and SET itself, and nothing here looks at the text. V
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, cast
 
 from clickhouse_connect.driver.client import Client
 
@@ -32,7 +32,10 @@ def asked(client: Client, sql: str, form: str, parameters: Mapping[str, str]) ->
     """
     settings = SETTINGS | ({"output_format_json_array_of_rows": 1} if form == "JSONEachRow" else {})
     with _as_input(sql, form), translated():
-        stream = client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form, use_database=False)
+        stream = cast(
+            IO[bytes],
+            client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form, use_database=False),
+        )
         try:
             yield stream
         finally:

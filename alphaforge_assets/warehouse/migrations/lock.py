@@ -90,6 +90,7 @@ def held(
     deadline = time.monotonic() + wait_s
 
     def wait(holder: str) -> None:
+        """Until it is our turn. Raises Occupied when it takes too long."""
         if time.monotonic() >= deadline:
             raise Occupied(
                 f"database {database} is being migrated by {holder}; waited {wait_s:g} s: let it finish or end it, "
