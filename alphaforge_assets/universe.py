@@ -36,7 +36,10 @@ VenueName = Annotated[str, pydantic.AfterValidator(_venue)]
 DEFAULT_FILE = Path(__file__).with_name("universe.yaml")
 FILE_BYTES_MAX = 1_000_000
 EARLIEST = dt.date(2009, 1, 3)  # no crypto market is older
-SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
+# Whatever a venue lists: any script and case, digits first, dots and hyphens within. What would end a partition key, a
+# list on the command line, a glob or a path is left out, and so are hyphens in the quote: the last one ends the base.
+SYMBOL = re.compile(r"\w[\w.$-]{0,39}/\w[\w.$]{0,19}")
+SYMBOL_SAYS = "write BASE/QUOTE as the venue spells it, such as BTC/USDT (perpetuals too)"
 
 
 def id_of(key: str) -> int:
@@ -47,7 +50,7 @@ def id_of(key: str) -> int:
 def instrument_of(key: str) -> "Instrument":
     """The instrument of a key alone: one may have left the universe since something was kept of it."""
     venue, symbol = key.split(".", 1)
-    return Instrument(venue, symbol.replace("-", "/"), EARLIEST)
+    return Instrument(venue, "/".join(symbol.rsplit("-", 1)), EARLIEST)
 
 
 @dataclass(frozen=True, order=True)
@@ -116,7 +119,7 @@ class InstrumentEntry(_Strict):
     @classmethod
     def _symbol_is_unified(cls, symbol: str) -> str:
         if not SYMBOL.fullmatch(symbol):
-            raise ValueError("write BASE/QUOTE in capitals, such as BTC/USDT (perpetuals too)")
+            raise ValueError(SYMBOL_SAYS)
         return symbol
 
     @pydantic.model_validator(mode="after")

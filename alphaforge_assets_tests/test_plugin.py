@@ -139,7 +139,7 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
     ("change", "message"),
     [
         ({"venues": ["binance"]}, "config: venues.0: 'binance' is not known; use 'binance_spot'"),
-        ({"symbols": ["BTCUSDT"]}, "'BTCUSDT': write BASE/QUOTE in capitals"),
+        ({"symbols": ["BTCUSDT"]}, "'BTCUSDT': write BASE/QUOTE as the venue spells it"),
         ({"symbols": []}, "config: symbols:"),
         ({"interval": "2h"}, "config: interval: '2h' is not known"),
         ({"start": "yesterday-ish"}, "config: start: write a time as 2025-05-01"),

@@ -29,7 +29,7 @@ from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.research import IncompleteWarning, Research, to_parquet
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.universe import load_universe
+from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse, running
@@ -108,6 +108,18 @@ def test_an_empty_range_keeps_its_columns(research: Research) -> None:
         assert empty.columns.equals(full.columns)
         assert (empty.index.names, empty.index.nlevels) == (full.index.names, full.index.nlevels)
         assert empty.index.get_level_values("timestamp").dtype == "datetime64[ms, UTC]"
+
+
+def test_what_left_the_universe_is_read_as_before(research: Research) -> None:
+    asked = "1h", "2025-06-01", "2025-06-03"
+    without = {name: entry for name, entry in UNIVERSE.venues.items() if name != "okx_perp"}
+    others = Universe(history_start=UNIVERSE.history_start, intervals=UNIVERSE.intervals, venues=without)
+    left = Research(research.client, others)
+    for instruments in (KEY, [KEY, OTHER], "okx_perp.BTC-*"):
+        assert left.bars(instruments, *asked).equals(research.bars(instruments, *asked))
+    assert left.funding_rates(KEY, *asked[1:]).equals(research.funding_rates(KEY, *asked[1:]))
+    with pytest.raises(BadInput, match=r"not in the universe, nor was it ever: did you mean okx_perp\.BTC-USDT"):
+        left.bars("okx_perp.BTC-USD", *asked)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """The universe file: what it means, and one message for each way to get it wrong."""
 
+import dataclasses
 import datetime as dt
 import hashlib
 import zlib
 from pathlib import Path
 
 import pytest
+from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import VENUES, load_universe
+from alphaforge_assets.universe import EARLIEST, VENUES, instrument_of, load_universe
 
 HEAD = "history_start: 2024-01-01\nintervals: [1m]\nvenues:\n"
 
@@ -38,6 +40,17 @@ def test_names_of_an_instrument() -> None:
     assert load_universe().instrument("binance_spot.BTC-USDT").instrument_id == 4145755526
 
 
+@pytest.mark.parametrize(
+    "symbol", ["币安人生/USDT", "1000SHIB/USDT", "kPEPE/USDC", "BRK.B/USD", "USD-COIN/BTC", "A$AP/USDT"]
+)
+def test_a_symbol_is_spelt_as_its_venue_lists_it(tmp_path: Path, warehouse: Client, symbol: str) -> None:
+    kept = load_universe(written(tmp_path, SPOT + f"[{symbol}]\n")).instruments[0]
+    assert instrument_of(kept.key) == dataclasses.replace(kept, listed_from=EARLIEST)
+    derived = "SELECT CRC32(concat({v:String}, '.', replaceOne({s:String}, '/', '-')))"  # as the tables derive it
+    answer = warehouse.query(derived, parameters={"v": kept.venue, "s": kept.symbol})
+    assert answer.result_rows == [(kept.instrument_id,)]
+
+
 SPOT = HEAD + "  binance_spot:\n    instruments: "
 TWICE = SPOT + "[BTC/USDT]\n  binance_spot:\n    instruments: [ETH/USDT]\n"
 DATES = "\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_until: 2024-01-15\n"
@@ -48,7 +61,9 @@ DATES = "\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_u
     [
         (HEAD + "  binance_spt: {instruments: [BTC/USDT]}\n", 4, ["binance_spt", "did you mean binance_spot?"]),
         (HEAD + "  binance_spot:\n    instrments: [BTC/USDT]\n", 5, ["instrments", "did you mean instruments?"]),
-        (SPOT + "[BTC/USDT, btc/usdt]\n", 5, ["[1].symbol", "'btc/usdt'", "BASE/QUOTE"]),
+        (SPOT + "[BTC/USDT, BTCUSDT]\n", 5, ["[1].symbol", "'BTCUSDT'", "BASE/QUOTE"]),
+        (SPOT + "['BTC/USDT|x']\n", 5, ["[0].symbol", "BASE/QUOTE"]),
+        (SPOT + "['../USDT']\n", 5, ["[0].symbol", "BASE/QUOTE"]),
         (SPOT + "[BTC/USDT,\n      BTC/USDT]\n", 6, ["BTC/USDT", "listed twice"]),
         (SPOT + DATES, 6, ["listed_until", "later day"]),
         (SPOT + "[{symbol: BTC/USDT, listed_until: 2023-01-01}]\n", 5, ["listed_until 2023-01-01", "history_start"]),

@@ -21,7 +21,7 @@ from alphaforge_assets.research.reading import again, answer, schema_there
 from alphaforge_assets.research.receipts import Receipt
 from alphaforge_assets.research.snapshots import Snapshot
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import FEAR_GREED, Universe, id_of, instrument_of, load_universe
+from alphaforge_assets.universe import EARLIEST, FEAR_GREED, Instrument, Universe, id_of, instrument_of, load_universe
 from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import keep_open
@@ -312,7 +312,7 @@ class Research:
             moment, known, where = held.pinned_at, held.instruments, f"in snapshot {snapshot!r}"
             _covered(held, its, interval, first, last)
         else:
-            known, where = tuple(i.key for i in self.universe.instruments), "in the universe"
+            known, where = self._known(its, instrument), "in the universe, nor was it ever"
             if its.grid == "interval":
                 arguments.interval(interval, self.universe.intervals)
         if its.only:
@@ -340,6 +340,20 @@ class Research:
             return receipts.attach(frames.to_polars(found.table), found.receipt)
         is_wide = request.form == "wide"
         return receipts.attach(frames.to_pandas(found.table, wide=is_wide, keys=request.instruments), found.receipt)
+
+    def _known(self, dataset: Dataset, asked: Instruments) -> tuple[str, ...]:
+        """Keys of the universe; where they do not have what was asked for by name, also all that was ever kept.
+
+        The universe says what is kept up to date, not what may be read.
+        """
+        kept = tuple(i.key for i in self.universe.instruments)
+        patterns = [asked] if isinstance(asked, str) else asked if isinstance(asked, (list, tuple, set)) else []
+        if all(isinstance(p, str) and fnmatch.filter(kept, p) for p in patterns):
+            return kept
+        with schema_there():
+            rows = statements.rows(self.client, "reads/kept_once", dataset=dataset.name)
+        once = (Instrument(r["venue"], r["symbol"], EARLIEST).key for r in rows)
+        return tuple(dict.fromkeys((*kept, *once)))
 
     def _everything(self) -> tuple[str, ...]:
         alone = (d.only.key for d in DATASETS.values() if d.only)

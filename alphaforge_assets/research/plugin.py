@@ -14,7 +14,7 @@ import pydantic
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import Interval
 from alphaforge_assets.research import connect
-from alphaforge_assets.universe import SYMBOL, VenueName
+from alphaforge_assets.universe import SYMBOL, SYMBOL_SAYS, VenueName
 
 KEYS = ("venue", "symbol", "timestamp")
 
@@ -58,7 +58,7 @@ class WarehouseClickhouse(pydantic.BaseModel):
     def _unified(cls, symbols: list[str]) -> list[str]:
         for symbol in symbols:
             if not SYMBOL.fullmatch(symbol):
-                raise ValueError(f"{symbol!r}: write BASE/QUOTE in capitals, such as BTC/USDT (perpetuals too)")
+                raise ValueError(f"{symbol!r}: {SYMBOL_SAYS}")
         return symbols
 
     @pydantic.field_validator("venues", "symbols", "columns")
