@@ -12,7 +12,7 @@ from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.transport import check_base_url
 from alphaforge_assets.webhooks import Webhook, read_webhooks
 
-# Below this an instrument's day is worth a message: one tenth of its bars missing and unexplained costs six points,
+# Below this an instrument's day is worth a message: one tenth of its bars missing and unexplained costs ten points,
 # nothing but revised bars fifteen.
 ALERT_SCORE = 90.0
 

@@ -24,6 +24,7 @@ class Verdict:
 
 # A venue that has answered the same three more times, hours apart, has nothing.
 UNKNOWN_ATTEMPTS_MAX = 3
+SUSPICIOUS_ATTEMPTS_MAX = 3
 # An outage that rests on one instrument is confirmed once: a lost page of a venue looked at alone would pass for one.
 # So is a listing that only a silence of at most a month before the first bar tells of.
 ALONE_ATTEMPTS_MAX = 1
@@ -38,6 +39,12 @@ VERDICTS: Mapping[str, Verdict] = MappingProxyType(
             Verdict(
                 "we_missed", "Not fetched", "No complete answer covers it. It is asked for again by itself.",
                 "could not be fetched so far", "unexplained", is_explained=False, attempts_max=MISSED_ATTEMPTS_MAX,
+            ),
+            Verdict(
+                "suspicious", "Suspicious",
+                "The venue had nothing, but none is silent for so long, so often or by the clock: we may have lost it.",
+                "silences that look like our own doing", "unexplained", is_explained=False,
+                attempts_max=SUSPICIOUS_ATTEMPTS_MAX,
             ),
             Verdict(
                 "unknown", "Unexplained", "The venue answered and had nothing, and nothing we know explains it.",

@@ -108,7 +108,7 @@ def test_a_settlement_that_all_miss_is_an_outage_and_one_that_others_have_is_not
         (START + 160 * HOUR, 2, "unknown"),
     ]
     day = days(migrated, BTC)[FIRST + dt.timedelta(days=3)]
-    assert (day["expected"], day["present"], day["missing"], day["explained"], day["score"]) == (3, 1, 2, 2, 100)
+    assert (day["expected"], day["present"], day["missing"], day["explained"], day["score"]) == (3, 1, 2, 2, 33.3)
     day = days(migrated, BTC)[FIRST + dt.timedelta(days=6)]
     assert (day["expected"], day["missing"], day["explained"], day["completeness"]) == (3, 1, 0, pytest.approx(200 / 3))
     assert sum(day["expected"] for day in days(migrated, SOL).values()) == 60

@@ -100,7 +100,7 @@ def check_ledger(client: Client, present: int) -> None:
         "SELECT dataset, interval, count(), sum(expected), sum(present), sum(explained), min(score), min(is_settled)"
         " FROM analytics.v_coverage GROUP BY dataset, interval"
     ).result_rows
-    assert totals == [("fear_greed_index", "1d", present + 4, present + 4, present, 4, 100.0, True)]
+    assert totals == [("fear_greed_index", "1d", present + 4, present + 4, present, 4, 0.0, True)]
 
 
 def stored(client: Client) -> list[tuple[int, int, str]]:

@@ -22,7 +22,7 @@ def test_the_statements_give_no_other_and_the_dictionary_names_them_all() -> Non
         judged = text[text.index("multiIf(", text.index("facts AS")) : text.index(") AS verdict")]
         given |= set(re.findall(r"(?:, |if\([^']*)'([a-z_]+)'", judged)) & (set(VERDICTS) | {"x"})
         assert re.findall(r"'(\w+)'\) AS verdict", text) == ["unknown"]
-    assert given == set(VERDICTS)
+    assert given == set(VERDICTS) - {"suspicious"}  # which needs more than one silence: suspicious.sql
     view = (ROOT / "sql/migrations/R__v_gaps.sql").read_text(encoding="utf-8")
     (comment,) = re.findall(r"verdict LowCardinality\(String\) COMMENT '([^']+)'", view)
     assert set(re.split(r", | or ", comment)) == set(VERDICTS)

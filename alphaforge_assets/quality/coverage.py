@@ -4,7 +4,7 @@ The SQL in sql/coverage decides; here are the thresholds it decides by, each wit
 own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
 Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost, we_missed (no answer), no_trades,
-venue_outage, unknown.
+venue_outage, unknown. Outages that form a pattern no venue makes are suspicious.
 """
 
 import datetime as dt
@@ -19,7 +19,14 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import kept
-from alphaforge_assets.verdicts import ALONE_ATTEMPTS_MAX, MISSED_ATTEMPTS_MAX, UNEXPLAINED, UNKNOWN_ATTEMPTS_MAX
+from alphaforge_assets.verdicts import (
+    ALONE_ATTEMPTS_MAX,
+    MISSED_ATTEMPTS_MAX,
+    NOT_DUE,
+    SUSPICIOUS_ATTEMPTS_MAX,
+    UNEXPLAINED,
+    UNKNOWN_ATTEMPTS_MAX,
+)
 from alphaforge_assets.warehouse import statements
 
 GRACE = dt.timedelta(hours=1)  # what closed later and was never asked for is late, not missing: live updates bring it
@@ -28,6 +35,11 @@ GRACE = dt.timedelta(hours=1)  # what closed later and was never asked for is la
 OUTAGE_ALONE = dt.timedelta(minutes=10)
 # Venues stop and start one market after another: recorded outages differ by a bar or two between instruments.
 OUTAGE_DARK_SHARE = 0.5
+# Binance was silent 34 times in six years, and never for two days.
+OUTAGE_MAX = dt.timedelta(days=7)
+OUTAGES_A_MONTH = 20
+# Silences of a series of which more than half share a length or a distance, from so many on.
+PATTERN_SILENCES = 5
 # How far back to look for bars without trades before a silence; the longest such run on record is 93 (ETH/USDT 2017).
 FROZEN_LOOK_BARS = 240
 
@@ -44,7 +56,8 @@ BACKOFF_MAX = dt.timedelta(days=1)
 # What nobody ever asked for is repaired up to a month (downtime); more is a backfill that somebody should decide on.
 NEVER_ASKED_MAX = dt.timedelta(days=31)
 
-# What the score is made of. A missing bar is worse than anything that can be said of one that is there.
+# What the score is made of. A missing bar is worse than anything that can be said of one that is there, and no score is
+# above the share of bars that are there, whatever explains the others.
 WEIGHTS = {"completeness": 0.6, "finality": 0.15, "agreement": 0.15, "freshness": 0.1}
 
 
@@ -56,6 +69,9 @@ _THRESHOLDS = {
     "grace_s": _seconds(GRACE),
     "outage_alone_s": _seconds(OUTAGE_ALONE),
     "dark_share": OUTAGE_DARK_SHARE,
+    "outage_max_s": _seconds(OUTAGE_MAX),
+    "outages_a_month": OUTAGES_A_MONTH,
+    "pattern_silences": PATTERN_SILENCES,
     "frozen_look_bars": FROZEN_LOOK_BARS,
     "sparse_silences": SPARSE_SILENCES_A_DAY,
     "no_trades_s": _seconds(NO_TRADES_MAX),
@@ -63,7 +79,9 @@ _THRESHOLDS = {
     "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
     "missed_attempts": MISSED_ATTEMPTS_MAX,
     "alone_attempts": ALONE_ATTEMPTS_MAX,
+    "suspicious_attempts": SUSPICIOUS_ATTEMPTS_MAX,
     "unexplained": list(UNEXPLAINED),
+    "not_due": list(NOT_DUE),
     "never_asked_s": _seconds(NEVER_ASKED_MAX),
     **{f"weight_{part}": weight for part, weight in WEIGHTS.items()},
 }
@@ -87,7 +105,12 @@ def judge(
     told = _values(judged.instruments, dataset, universe)
     if dataset.grid != "interval":
         told |= {"start": judged.start_time, "end": judged.end_time, "now": now or dt.datetime.now(dt.UTC)}
-        for name in ("coverage/slots/gaps", "coverage/slots/gaps_filled", "coverage/slots/coverage"):
+        for name in (
+            "coverage/slots/gaps",
+            "coverage/slots/gaps_filled",
+            "coverage/suspicious",
+            "coverage/slots/coverage",
+        ):
             statements.execute(client, name, comment, **told)
         return
     for start, end in judged.slices(dataset.rows_a_day_max(dataset.intervals(universe))):
@@ -98,7 +121,7 @@ def judge(
         (found,) = statements.rows(client, "coverage/found", **values)
         if found["candidates"]:  # deciding reads all of the ledger, and in most hours there is nothing to decide
             statements.execute(client, "coverage/gaps", comment, **values)
-        for name in ("coverage/gaps_filled", "coverage/coverage"):
+        for name in ("coverage/gaps_filled", "coverage/suspicious", "coverage/coverage"):
             statements.execute(client, name, comment, **values)
 
 

@@ -67,6 +67,7 @@ WITH
     holes AS
     (
         SELECT instrument_id, interval, day, sumIf(slots, verdict NOT IN {unexplained:Array(String)}) AS explained,
+            sumIf(slots, verdict IN {not_due:Array(String)}) AS not_due,
             sumIf(slots, NOT answered) AS unanswered
         FROM
         (
@@ -91,12 +92,12 @@ FROM
     SELECT
         {dataset:String} AS dataset, d.instrument_id AS instrument_id, d.venue AS venue, d.symbol AS symbol, d.interval AS interval, d.day AS day,
         toUInt32(d.slots) AS expected, toUInt32(t.present) AS present,
-        greatest(0, toInt64(expected) - toInt64(present)) AS missing, least(missing, h.explained) AS explained,
+        greatest(0, toInt64(expected) - toInt64(present)) AS missing, least(missing, h.explained) AS explained, least(missing, h.not_due) AS not_due,
         r.rows AS rejected, t.off_grid AS off_grid, v.bars AS revised, t.frozen AS frozen,
         d.expected_until >= toDateTime64(d.day + 1, 3, 'UTC') AND h.unanswered = 0 AS is_settled,
-        floor({weight_completeness:Float64} * completeness + {weight_finality:Float64} * finality
-            + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness + 1e-9, 1) AS score,
-        least(100, 100 * (present + explained) / expected) AS completeness,
+        floor(least(completeness, {weight_completeness:Float64} * completeness + {weight_finality:Float64} * finality
+            + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness) + 1e-9, 1) AS score,
+        if(expected <= not_due, 100, least(100, 100 * present / (expected - not_due))) AS completeness,
         if(t.bars = 0, 100, 100 * t.final / t.bars) AS finality,
         greatest(0, 100 - 100 * (rejected + off_grid + revised) / greatest(1, t.bars)) AS agreement,
         greatest(0, 100 - 100 * h.unanswered / expected) AS freshness

@@ -43,7 +43,7 @@ WITH
     holes AS
     (
         SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, day, count() AS missing,
-            countIf(verdict NOT IN {unexplained:Array(String)}) AS explained, countIf(NOT answered) AS unanswered
+            countIf(verdict NOT IN {unexplained:Array(String)}) AS explained, countIf(verdict IN {not_due:Array(String)}) AS not_due, countIf(NOT answered) AS unanswered
         FROM
         (
             SELECT instrument_id, venue, symbol, interval, verdict, JSONExtractFloat(figures, 'answered') = 1 AS answered,
@@ -79,11 +79,11 @@ FROM
     SELECT
         {dataset:String} AS dataset, d.instrument_id AS instrument_id, d.venue AS venue, d.symbol AS symbol, d.interval AS interval, d.day AS day,
         toUInt32(t.present + h.missing) AS expected, toUInt32(t.present) AS present, toUInt32(h.missing) AS missing,
-        toUInt32(h.explained) AS explained, r.rows AS rejected, t.off_grid AS off_grid, v.rows AS revised, toUInt32(0) AS frozen,
+        toUInt32(h.explained) AS explained, h.not_due AS not_due, r.rows AS rejected, t.off_grid AS off_grid, v.rows AS revised, toUInt32(0) AS frozen,
         s.expected_until >= toDateTime64(d.day + 1, 3, 'UTC') AND h.unanswered = 0 AS is_settled,
-        floor({weight_completeness:Float64} * completeness + {weight_finality:Float64} * finality
-            + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness + 1e-9, 1) AS score,
-        100 * if(expected = 0, 1, (present + explained) / expected) AS completeness,
+        floor(least(completeness, {weight_completeness:Float64} * completeness + {weight_finality:Float64} * finality
+            + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness) + 1e-9, 1) AS score,
+        if(expected <= not_due, 100, 100 * present / (expected - not_due)) AS completeness,
         if(t.present = 0, 100, 100 * t.final / t.present) AS finality,
         greatest(0, 100 - 100 * (rejected + off_grid + revised) / greatest(1, t.present)) AS agreement,
         if(expected = 0, 100, greatest(0, 100 - 100 * h.unanswered / expected)) AS freshness
