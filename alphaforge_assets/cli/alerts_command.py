@@ -57,10 +57,10 @@ def _show(as_json: bool) -> None:
     from alphaforge_assets.alerts.messages import identity
     from alphaforge_assets.alerts.sensor import told_so_far
     from alphaforge_assets.alerts.troubles import KINDS, look
-    from alphaforge_assets.cli import schema
     from alphaforge_assets.cli.screen import minute, screen
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.universe import load_universe
+    from alphaforge_assets.warehouse import schema
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings = settings_from_environment()
@@ -69,7 +69,7 @@ def _show(as_json: bool) -> None:
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as opened,
     ):
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         now = look(opened, settings, universe, dt.datetime.now(dt.UTC))
         told = told_so_far(opened)
     knows = {w.shown: told.get(identity(w), {}) for w in settings.alerts}

@@ -8,12 +8,11 @@ import click
 from rich.table import Table
 
 from alphaforge_assets import instance
-from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.upkeep.runs import record_finished
-from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse import schema, statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
 ERRORS_SHOWN_MAX = 10
@@ -24,7 +23,7 @@ def show_runs(last: int, as_json: bool) -> None:
     settings = settings_from_environment()
     kept = load_universe(settings.universe_file)
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         with instance.opened(settings.dagster_home) as dagster:
             record_finished(client, dagster, kept, settings)
         rows = statements.rows(client, "reads/runs", last=last)

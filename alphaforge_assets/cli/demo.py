@@ -9,13 +9,13 @@ from rich.table import Table
 
 from alphaforge_assets.backfill.question import ask
 from alphaforge_assets.cli import run as runs
-from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import count, screen
 from alphaforge_assets.cli.show import print_status, status_rows
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.warehouse import schema
 from alphaforge_assets.warehouse.client import open_warehouse
 
 # Two instruments a venue: enough to see neighbours in a run and gaps between venues, little enough for a minute.
@@ -44,7 +44,7 @@ def run(days: int) -> dict[str, str]:
 def _show(settings: Settings, key: str) -> None:
     universe = load_universe(settings.universe_file)
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         screen.print()
         print_status(status_rows(client, universe))
         research = Research(client, universe)

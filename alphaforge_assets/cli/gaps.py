@@ -10,12 +10,11 @@ import click
 from clickhouse_connect.driver.client import Client
 from rich.table import Table
 
-from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import count, minute, screen
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, Instrument, load_universe
 from alphaforge_assets.verdicts import UNEXPLAINED
-from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse import schema, statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
 GAPS_SHOWN_MAX = 100
@@ -98,7 +97,7 @@ def _read(statement: str, patterns: Sequence[str], **parameters: Any) -> list[di
     if len(of_exchanges) < len(patterns) or not patterns:
         instruments = (*instruments, FEAR_GREED)
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         return statements.rows(client, statement, instruments=[i.instrument_id for i in instruments], **parameters)
 
 

@@ -54,7 +54,7 @@ def _print_plans(question: Any, as_json: bool) -> None:
     from alphaforge_assets import instance
     from alphaforge_assets.backfill import cost as plans
     from alphaforge_assets.backfill import run as backfill
-    from alphaforge_assets.cli import schema
+    from alphaforge_assets.warehouse import schema
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings, universe = question.settings, question.universe
@@ -63,7 +63,7 @@ def _print_plans(question: Any, as_json: bool) -> None:
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as dagster,
     ):
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         own = _own_work(client, dagster)
         for dataset in question.datasets:
             chosen = dataset.chosen(question.instruments)
@@ -219,9 +219,9 @@ def _print_reached(runs: int, as_json: bool) -> None:
     from rich.table import Table
 
     from alphaforge_assets import instance
-    from alphaforge_assets.cli import schema
     from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.warehouse import schema
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings = settings_from_environment()
@@ -229,7 +229,7 @@ def _print_reached(runs: int, as_json: bool) -> None:
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as dagster,
     ):
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         found = _latest(client, dagster, runs)
     for part in found:
         part["share"] = part["ceiling_s"] / part["wall_s"] if part["wall_s"] else None

@@ -74,16 +74,16 @@ def reader(*, is_quiet: bool = False) -> Iterator[Any]:
 
     Raises BadInput, WarehouseDown, MigrationRefused.
     """
-    from alphaforge_assets.cli import schema
     from alphaforge_assets.cli.screen import complain
     from alphaforge_assets.research import Research
     from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.warehouse import schema
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings = settings_from_environment()
     universe = known_universe()
     with open_warehouse(settings.home, settings.clickhouse_url) as client, warnings.catch_warnings():
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         warnings.showwarning = lambda message, *where, **more: None if is_quiet else complain(str(message))
         yield Research(client, universe)
 

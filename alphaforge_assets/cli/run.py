@@ -27,7 +27,6 @@ from rich.text import Text
 from alphaforge_assets import instance
 from alphaforge_assets.backfill import run as backfill
 from alphaforge_assets.backfill.question import Question
-from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import complain, count, screen
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import BadInput, VenueUnavailable
@@ -37,6 +36,7 @@ from alphaforge_assets.resources import exchanges_of
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.upkeep import runs as audit
+from alphaforge_assets.warehouse import schema
 from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse
 
@@ -59,7 +59,7 @@ def run_backfill(question: Question, *, refetch: bool = False, dry_run: bool = F
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         instance.opened(settings.dagster_home) as dagster,
     ):
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         refuse_mixing(client, settings.origin)
         for dataset in question.datasets:
             failed |= _backfill(client, dagster, question, dataset, refetch=refetch, dry_run=dry_run)
@@ -99,7 +99,7 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
         if venue not in universe.venues:
             raise BadInput(f"--believe {venue!r}: not in the universe, which has {', '.join(universe.venues)}")
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         refuse_mixing(client, settings.origin)
         _refuse_absent_sandbox(settings)
         started_at = dt.datetime.now(dt.UTC)

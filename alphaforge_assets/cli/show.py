@@ -10,13 +10,12 @@ import click
 from clickhouse_connect.driver.client import Client
 from rich.table import Table
 
-from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.gaps import scores
 from alphaforge_assets.cli.screen import age, count, minute, screen
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, Universe, load_universe
-from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse import schema, statements
 from alphaforge_assets.warehouse.client import open_warehouse
 
 
@@ -55,7 +54,7 @@ def show_status(as_json: bool) -> None:
     settings = settings_from_environment()
     kept = load_universe(settings.universe_file)
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         rows = status_rows(client, kept)
     if as_json:
         click.echo(json.dumps(rows, default=lambda moment: moment.isoformat()))

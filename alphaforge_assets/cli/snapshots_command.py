@@ -167,13 +167,13 @@ def unpin(name: str, yes: bool) -> None:
 @contextmanager
 def _warehouse(settings: "Settings | None" = None) -> "Iterator[Client]":
     """A client of the warehouse with the schema this code expects."""
-    from alphaforge_assets.cli import schema
     from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.warehouse import schema
     from alphaforge_assets.warehouse.client import open_warehouse
 
     settings = settings or settings_from_environment()
     with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         yield client
 
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from rich.table import Table
 
 from alphaforge_assets import instance
-from alphaforge_assets.cli import schema
 from alphaforge_assets.cli.screen import screen
 from alphaforge_assets.errors import BadInput, Occupied, Permanent
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import load_universe
+from alphaforge_assets.warehouse import schema
 from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse, running
 
@@ -74,7 +74,7 @@ def run(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, l
             _start_warehouse(parts, settings, warehouse_port)
         # Kept open: an ephemeral warehouse that was running already lives as long as somebody uses it.
         client = stack.enter_context(open_warehouse(settings.home, settings.clickhouse_url))
-        schema.ensure(client, settings)
+        schema.ensure(client, settings.home, settings.clickhouse_url)
         refuse_mixing(client, "sandbox" if venues == "sandbox" else settings.origin)
         if venues == "sandbox":
             sandbox_port = sandbox_port or free_port()
