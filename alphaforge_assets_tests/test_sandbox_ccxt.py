@@ -32,9 +32,10 @@ def base() -> Iterator[str]:
 def pointed(name: str, base: str) -> Any:
     """A ccxt exchange whose every public URL is the sandbox's."""
     exchange = getattr(ccxt, name)({"enableRateLimit": False})
-    api = exchange.base_urls["api"]
+    api = exchange.urls["api"]
     if name == "binance":
-        paths = {"public": "/api/v3", "fapiPublic": "/fapi/v1", "dapiPublic": "/dapi/v1", "fapiData": "/futures/data"}
+        paths = {"public": "/api/v3", "fapiPublic": "/fapi/v1", "fapiData": "/futures/data"}
+        exchange.options["fetchMarkets"]["types"] = ["spot", "linear"]
         for section, path in paths.items():
             api[section] = base + path
     else:

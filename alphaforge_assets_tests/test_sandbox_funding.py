@@ -121,7 +121,7 @@ def test_bybit_funding_is_the_newest_of_its_window(base):
 def test_real_ccxt_reads_it(base):
     exchanges = [ccxt.binanceusdm({"enableRateLimit": False}), ccxt.okx(), ccxt.bybit({"enableRateLimit": False})]
     for exchange in exchanges:
-        api = exchange.base_urls["api"]
+        api = exchange.urls["api"]
         api |= {"public": base, "rest": base} if exchange.id != "binanceusdm" else {"fapiPublic": base + "/fapi/v1"}
         exchange.options["fetchMarkets"] = {"types": ["swap" if exchange.id == "okx" else "linear"]}
         since = LAST - 80 * HOUR
