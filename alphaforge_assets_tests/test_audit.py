@@ -14,7 +14,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.backfill.question import ask
-from alphaforge_assets.cli.run import refresh_dimensions, run_backfill
+from alphaforge_assets.cli.backfill import run_backfill
+from alphaforge_assets.cli.refresh import refresh_dimensions
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
