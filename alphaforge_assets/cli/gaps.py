@@ -9,7 +9,6 @@ import click
 from alphaforge_assets.cli.arguments import instruments, machine_readable
 from alphaforge_assets.cli.coverage import read, series
 from alphaforge_assets.cli.screen import count, minute, print_json, say, table
-from alphaforge_assets.verdicts import UNEXPLAINED
 
 GAPS_SHOWN_MAX = 100
 
@@ -48,6 +47,8 @@ def print_gaps(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _verdict(row: dict[str, Any]) -> str:
+    from alphaforge_assets.verdicts import UNEXPLAINED
+
     if not row["is_open"]:
         return "[green]filled[/green]"
     return f"[yellow]{row['verdict']}[/yellow]" if row["verdict"] in UNEXPLAINED else str(row["verdict"])

@@ -3,12 +3,10 @@
 All of it is loaded when it is opened: settings and client take half a second, Dagster takes one more.
 """
 
-import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from alphaforge_assets.cli.screen import complain
 from alphaforge_assets.errors import VenueUnavailable
@@ -70,6 +68,9 @@ def prepare_to_ask(settings: "Settings") -> None:
 
     Raises VenueUnavailable if there is no sandbox where it should be.
     """
+    import socket
+    from urllib.parse import urlsplit
+
     import stamina
 
     stamina.instrumentation.set_on_retry_hooks([])
