@@ -4,17 +4,16 @@ import datetime as dt
 
 import click
 
-from alphaforge_assets.cli.arguments import day as a_day
-from alphaforge_assets.cli.arguments import span
+from alphaforge_assets.cli import arguments
 from alphaforge_assets.cli.opened import warehouse
 from alphaforge_assets.cli.screen import say
 from alphaforge_assets.errors import BadInput
 
 
 @click.command()
-@click.option("--day", metavar="DATE", callback=a_day,
+@click.option("--day", metavar="DATE", callback=arguments.day,
               help="One UTC day, as 2025-05-01, with the 29 days before it shown. [yesterday]")  # fmt: skip
-@span(a_day, "First day of a period.", "Day after the last of the period.", required=False)
+@arguments.span(arguments.day, "First day of a period.", "Day after the last of the period.", required=False)
 @click.option("--out", metavar="PLACE", help="A directory or s3://bucket/prefix. [ALPHAFORGE_REPORTS]")
 def report(day: dt.date | None, start: dt.date | None, end: dt.date | None, out: str | None) -> None:
     """Write a quality report: one HTML page for a browser, a printer or a client, and the same as JSON and CSV.

@@ -13,16 +13,8 @@ def universe(as_json: bool) -> None:
     """Show what is kept: venues, instruments, intervals, start of history."""
     settings, kept = environment()
     if as_json:
-        rows = [
-            {
-                "instrument": i.key,
-                "instrument_id": i.instrument_id,
-                "ccxt_symbol": i.ccxt_symbol,
-                "listed_from": i.listed_from,
-                "listed_until": i.listed_until,
-            }
-            for i in kept.instruments
-        ]
+        names = ("instrument_id", "ccxt_symbol", "listed_from", "listed_until")
+        rows = [{"instrument": i.key} | {name: getattr(i, name) for name in names} for i in kept.instruments]
         print_json({"history_start": kept.history_start, "intervals": kept.intervals, "instruments": rows})
         return
     from rich.table import Table
