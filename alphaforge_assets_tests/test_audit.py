@@ -14,12 +14,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.backfill.question import ask
-from alphaforge_assets.cli.run import refresh_dimensions, run_backfill
+from alphaforge_assets.cli.backfill import run_backfill
+from alphaforge_assets.cli.refresh import refresh_dimensions
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
-from alphaforge_assets.upkeep import runs as audit
+from alphaforge_assets.upkeep import runs
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.conftest import LIFTED
@@ -87,8 +88,8 @@ def test_every_run_has_one_row_with_the_figures_of_the_ledger(tried: Tried) -> N
     assert sum(row["rows_out"] for row in tried.rows) == published == 1440 + 24
     assert sum(row["rows_rejected"] for row in tried.rows) == 0
     assert {row["trigger"] for row in tried.rows} == {"cli"}
-    assert {row["started_by"] for row in tried.rows} == {audit.person()}
-    assert {row["code_hash"] for row in tried.rows} == {audit.code_hash()}
+    assert {row["started_by"] for row in tried.rows} == {runs.person()}
+    assert {row["code_hash"] for row in tried.rows} == {runs.code_hash()}
 
 
 def test_a_run_that_fails_says_why_and_a_killed_one_that_it_was(tried: Tried) -> None:
@@ -167,29 +168,29 @@ def test_a_refresh_is_on_record_though_it_is_no_run(tried: Tried, monkeypatch: p
     ],
 )
 def test_what_started_a_run_is_read_from_its_tags(tags: dict[str, str], trigger: str, by: str) -> None:
-    assert audit._trigger(tags) == {"trigger": trigger, "started_by": by}
+    assert runs._trigger(tags) == {"trigger": trigger, "started_by": by}
 
 
 def test_the_configuration_hash_is_of_what_matters_and_holds_no_secret() -> None:
     settings = settings_from_environment()
     server = replace(settings, clickhouse_url="http://ada:one@db:8123")
     same = replace(server, clickhouse_url="http://ada:two@db:8123", home=Path("elsewhere"))
-    assert audit.config_hash(server, {}) == audit.config_hash(same, {})
+    assert runs.config_hash(server, {}) == runs.config_hash(same, {})
     others = [(settings, {}), (server, {"refetch": True}), (replace(server, venues_url="http://127.0.0.1:1"), {})]
-    assert len({audit.config_hash(s, c) for s, c in [(server, {}), *others]}) == 4
+    assert len({runs.config_hash(s, c) for s, c in [(server, {}), *others]}) == 4
 
 
 def test_a_long_time_without_anybody_looking_is_caught_up_with_oldest_first(
     migrated: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "PAGE", 5)
+    monkeypatch.setattr(runs, "PAGE", 5)
     with dg.DagsterInstance.ephemeral() as instance:
         ids = [f"{n:08d}-0000-4000-8000-000000000000" for n in range(13)]
         for run_id in ids:
             instance.report_run_canceled(instance.create_run_for_job(_nothing, run_id=run_id))
         asked = (migrated, instance, load_universe(), settings_from_environment())
-        assert audit.record_finished(*asked) == ids
-        assert audit.record_finished(*asked) == []
+        assert runs.record_finished(*asked) == ids
+        assert runs.record_finished(*asked) == []
     rows = statements.rows(migrated, "reads/runs", last=100)
     assert {row["outcome"] for row in rows} == {"canceled"}
     assert len(rows) == 13

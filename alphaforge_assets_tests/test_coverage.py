@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.cli.gaps import print_coverage, print_gaps
+from alphaforge_assets.cli.coverage import print_coverage
+from alphaforge_assets.cli.gaps import print_gaps
 from alphaforge_assets.cli.screen import screen
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.definitions import build
@@ -361,9 +362,9 @@ def test_what_is_left_of_a_gap_keeps_its_history(emptied: Client) -> None:
 def test_tables_fit_a_terminal(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     hole(emptied, BTC, "06-01 05:00", "06-01 05:20")
     judge(emptied, covered(BTC), BARS, UNIVERSE)
-    monkeypatch.setattr(screen, "width", 80)
+    monkeypatch.setattr(screen(), "width", 80)
     bounds = {"instruments": [BTC.instrument_id]}
-    with screen.capture() as shown:
+    with screen().capture() as shown:
         print_gaps(statements.rows(emptied, "reads/gaps", **bounds, with_filled=True))
         print_coverage(statements.rows(emptied, "reads/coverage", **bounds))
     text = shown.get()

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.cli.show import status_rows
+from alphaforge_assets.cli.status import status_rows
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput

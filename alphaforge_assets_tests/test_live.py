@@ -23,11 +23,11 @@ from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import FEAR_GREED, Instrument, Universe, load_universe
-from alphaforge_assets.upkeep import runs as audit
 from alphaforge_assets.upkeep import tail as live
 from alphaforge_assets.upkeep.day_close import closed_until, days_to_close
 from alphaforge_assets.upkeep.failed_runs import left_of
 from alphaforge_assets.upkeep.old_runs import forget
+from alphaforge_assets.upkeep.runs import record_finished
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.installed import call, fault, requests_of
@@ -270,7 +270,7 @@ def test_the_job_publishes_says_who_failed_and_costs_few_events(
         assert latest.asset_materialization
         assert latest.asset_materialization.metadata["dagster/row_count"].value == count(emptied, "bars")
         monkeypatch.setenv("ALPHAFORGE_VENUES", venues.base_url)
-        audit.record_finished(emptied, instance, UNIVERSE, settings_from_environment())
+        record_finished(emptied, instance, UNIVERSE, settings_from_environment())
         (row,) = emptied.query("SELECT * FROM analytics.v_runs").named_results()
         assert (row["job"], row["datasets"], row["outcome"]) == ("live_tail", ["bars", "funding_rates"], "success")
         (published,) = emptied.query("SELECT count() FROM analytics.bars_history").result_columns[0]

@@ -109,8 +109,8 @@ def test_killed_after_any_step_a_rerun_ends_well(
         recorded = [e for e in events[: last + 1] if e.kind == "recorded"]
         assert [script for _, script, _ in scripts(warehouse, database)] == [e.subject for e in recorded]
 
-        # The dead one's lock is known to be dead long before its lease has passed.
-        migrate(warehouse, folder, database=database, lock_dir=locks, wait_s=30)
+        # The dead one's lock is known to be dead at once.
+        migrate(warehouse, folder, database=database, lock_dir=locks, wait_s=5)
         assert schema(warehouse, database) == schema(warehouse, undisturbed), event
         assert scripts(warehouse, database) == scripts(warehouse, undisturbed), event
         validate(warehouse, folder, database=database)

@@ -34,7 +34,8 @@ def pointed(name: str, base: str) -> Any:
     exchange = getattr(ccxt, name)({"enableRateLimit": False})
     api = exchange.urls["api"]
     if name == "binance":
-        paths = {"public": "/api/v3", "fapiPublic": "/fapi/v1", "dapiPublic": "/dapi/v1", "fapiData": "/futures/data"}
+        paths = {"public": "/api/v3", "fapiPublic": "/fapi/v1", "fapiData": "/futures/data"}
+        exchange.options["fetchMarkets"]["types"] = ["spot", "linear"]
         for section, path in paths.items():
             api[section] = base + path
     else:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets import instance
-from alphaforge_assets.backfill import run as backfill
+from alphaforge_assets.backfill.run import execute
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
@@ -128,7 +128,7 @@ def dagster_cost(folder: Path, url: str, universe: Universe) -> None:
 def once(
     client: Client, opened: dg.DagsterInstance, universe: Universe, settings: Settings, covered: Rectangle
 ) -> None:
-    outcome = backfill.execute(client, opened, universe, settings, BARS, [covered])
+    outcome = execute(client, opened, universe, settings, BARS, [covered])
     assert not outcome.failed, outcome.failed
 
 

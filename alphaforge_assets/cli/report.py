@@ -1,18 +1,21 @@
-"""`alphaforge report`: arguments of the command; the work begins in `write`."""
+"""`alphaforge report`: read, render, write, and say in a sentence what is in it and where it is."""
 
 import datetime as dt
 
 import click
 
+from alphaforge_assets.cli import arguments
+from alphaforge_assets.cli.opened import warehouse
+from alphaforge_assets.cli.screen import say
 from alphaforge_assets.errors import BadInput
 
 
 @click.command()
-@click.option("--day", metavar="DATE", help="One UTC day, as 2025-05-01, with the 29 days before it shown. [yesterday]")
-@click.option("--from", "start", metavar="DATE", help="First day of a period.")
-@click.option("--to", "end", metavar="DATE", help="Day after the last of the period.")
+@click.option("--day", metavar="DATE", callback=arguments.day,
+              help="One UTC day, as 2025-05-01, with the 29 days before it shown. [yesterday]")  # fmt: skip
+@arguments.span(arguments.day, "First day of a period.", "Day after the last of the period.", required=False)
 @click.option("--out", metavar="PLACE", help="A directory or s3://bucket/prefix. [ALPHAFORGE_REPORTS]")
-def report(day: str | None, start: str | None, end: str | None, out: str | None) -> None:
+def report(day: dt.date | None, start: dt.date | None, end: dt.date | None, out: str | None) -> None:
     """Write a quality report: one HTML page for a browser, a printer or a client, and the same as JSON and CSV.
 
     \b
@@ -24,20 +27,31 @@ def report(day: str | None, start: str | None, end: str | None, out: str | None)
       alphaforge report --from 2025-05-01 --to 2025-06-01 --out s3://reports/alphaforge
     """
     first, after = _period(day, start, end)
-    from alphaforge_assets.cli.reported import write
 
-    write(first, after, out)
+    from alphaforge_assets.report.reading import read
+    from alphaforge_assets.report.words import headline
+    from alphaforge_assets.report.writing import publish, target
+    from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.upkeep.runs import code_hash, code_version
+
+    settings = settings_from_environment()
+    place = target(out or settings.reports, settings.s3_endpoint, "--out" if out else "ALPHAFORGE_REPORTS")
+    with warehouse(settings) as client:
+        found = read(client, first, after)
+    where = publish(place, found, code_version(), code_hash())
+    say(headline(found), markup=False)
+    say(where, soft_wrap=True, markup=False)
 
 
-def _period(day: str | None, start: str | None, end: str | None) -> tuple[dt.date, dt.date]:
+def _period(day: dt.date | None, start: dt.date | None, end: dt.date | None) -> tuple[dt.date, dt.date]:
     """[first day, day after the last). Raises BadInput for a question that cannot be."""
     today = dt.datetime.now(dt.UTC).date()
     if day and (start or end):
         raise BadInput("--day and --from/--to exclude each other: --day is one day, --from and --to are a period")
     if bool(start) != bool(end):
         raise BadInput("--from and --to belong together: --to is the day after the last one")
-    first = _date("--from", start) if start else _date("--day", day) if day else today - dt.timedelta(days=1)
-    after = _date("--to", end) if end else first + dt.timedelta(days=1)
+    first = start or day or today - dt.timedelta(days=1)
+    after = end or first + dt.timedelta(days=1)
     if after <= first:
         raise BadInput(f"--to {after} is not after --from {first}: --to is the day after the last one wanted")
     if first > today:
@@ -45,10 +59,3 @@ def _period(day: str | None, start: str | None, end: str | None) -> tuple[dt.dat
     if after > today + dt.timedelta(days=1):
         raise BadInput(f"--to {after}: later than tomorrow, {today + dt.timedelta(days=1)} UTC")
     return first, after
-
-
-def _date(option: str, text: str) -> dt.date:
-    try:
-        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
-    except ValueError as error:
-        raise BadInput(f"{option} {text!r}: write a day as 2025-05-01") from error

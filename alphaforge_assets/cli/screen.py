@@ -1,16 +1,64 @@
-"""The terminal: where results go and how figures are written. Colours follow NO_COLOR and whether anybody looks."""
+"""The terminal: where results go and how figures are written. Colours follow NO_COLOR and whether anybody looks.
+
+rich is loaded by the first line that is printed, for it takes longer than all of `--help`.
+"""
 
 import datetime as dt
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+import click
 
-screen = Console(highlight=False)
-_complaints = Console(highlight=False, stderr=True, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+
+@cache
+def screen() -> "Console":
+    """Where results go."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def say(what: "RenderableType" = "", *, style: str | None = None, markup: bool = True, soft_wrap: bool = False) -> None:
+    """Print a line or a table. Without `markup` square brackets stand for themselves."""
+    screen().print(what, style=style, markup=markup, soft_wrap=soft_wrap)
+
+
+def complain(text: str) -> None:
+    """To stderr, unwrapped and as it is: square brackets in a message are no markup."""
+    from rich.console import Console
+
+    Console(highlight=False, stderr=True, soft_wrap=True).print(text, style="red", markup=False)
+
+
+def print_json(value: object) -> None:
+    """For programs: on one line, moments as ISO 8601."""
+    click.echo(json.dumps(value, default=lambda moment: moment.isoformat()))
+
+
+def table(*words: str, figures: Sequence[str] = (), is_tight: bool = True) -> "Table":
+    """A table without lines: columns of words, then columns of figures."""
+    from rich.table import Table
+
+    made = Table(*words, box=None, pad_edge=False, collapse_padding=is_tight)
+    for name in figures:
+        made.add_column(name, justify="right")
+    return made
 
 
 def count(n: float) -> str:
     """12,345"""
     return f"{n:,.0f}"
+
+
+def alarming(n: int) -> str:
+    """A count that should be zero."""
+    return f"[yellow]{count(n)}[/yellow]" if n else "0"
 
 
 def age(seconds: float) -> str:
@@ -21,10 +69,19 @@ def age(seconds: float) -> str:
     return f"{max(0, seconds):.0f}s"
 
 
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min, 1 h 20 min"""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    return f"{seconds / 86_400:.1f} days"
+
+
 def minute(moment: dt.datetime | None) -> str:
+    """2025-05-01 12:00"""
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"
-
-
-def complain(text: str) -> None:
-    """To stderr, unwrapped and as it is: square brackets in a message are no markup."""
-    _complaints.print(text, style="red", markup=False)

@@ -1,4 +1,4 @@
-"""`python -m alphaforge_assets.sandbox`: the sandbox exchange from the command line."""
+"""`python -m alphaforge_assets.sandbox`: the sandbox exchange as a child process; for people, `alphaforge sandbox`."""
 
 import datetime as dt
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from alphaforge_assets.errors import AlphaForgeError
-from alphaforge_assets.sandbox.exchange import Clock
 from alphaforge_assets.sandbox.process import serve
 
 
@@ -40,25 +39,13 @@ def main(
     try:
         if as_child:
             threading.Thread(target=_stop_with_parent, daemon=True).start()
-        serve(
-            port,
-            recordings,
-            _instant(now),
-            seed,
-            budget_scale=budget_scale,
-            okx_history_limit=okx_history_limit,
-            on_ready=ready,
-        )
+        instant = dt.datetime.fromisoformat(now) if now else None
+        scale, rows = budget_scale, okx_history_limit
+        serve(port, recordings, instant, seed, budget_scale=scale, okx_history_limit=rows, on_ready=ready)
     except AlphaForgeError as error:
         said = json.dumps({"error": str(error), "class": type(error).__name__})
         print(said if as_child else f"error: {error}", file=sys.stdout if as_child else sys.stderr, flush=True)
         sys.exit(error.exit_code)
-
-
-def _instant(iso: str | None) -> dt.datetime | None:
-    clock = Clock()
-    clock.set(iso)
-    return None if clock.fixed_ms is None else dt.datetime.fromtimestamp(clock.fixed_ms / 1000, dt.UTC)
 
 
 def _stop_with_parent() -> None:

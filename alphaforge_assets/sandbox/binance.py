@@ -1,4 +1,4 @@
-"""Binance spot (/api/v3) and USDⓈ-M futures (/fapi/v1) as they answer over REST; COIN-M lists nothing.
+"""Binance spot (/api/v3) and USDⓈ-M futures (/fapi/v1) as they answer over REST.
 
 Field order and formats follow recorded answers of July 2026; error codes and words follow the vendor's errors page,
 weights and limits its endpoint pages. Where spot and futures differ (a start after the end is an empty list on spot and
@@ -22,8 +22,7 @@ _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
 INTERVALS = {
     **{f"{n}m": Interval(n * _MINUTE) for n in (1, 3, 5, 15, 30)},
     **{f"{n}h": Interval(n * _HOUR) for n in (1, 2, 4, 6, 8, 12)},
-    **{f"{n}d": Interval(n * _DAY) for n in (1, 3)},
-    "1w": Interval(7 * _DAY, 4 * _DAY),
+    "1d": Interval(_DAY),
 }
 _QUOTED = [b"[", b',"', *[b'","'] * 4, b'",', b',"', b'",', b',"', b'","', b'","0"],']
 _SYMBOL = re.compile(r"[A-Z0-9-_.]{1,20}")
@@ -51,13 +50,11 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
     def time(query: Query) -> Reply:
         return Reply(dump({"serverTime": exchange.clock.now_ms()}))
 
-    klines = spot(lambda query: _klines(exchange, "binance_spot", query), 2)
     return {
         "/api/v3/ping": spot(ping, 1),
         "/api/v3/time": spot(time, 1),
         "/api/v3/exchangeInfo": spot(lambda query: _spot_info(exchange, query), 20),
-        "/api/v3/klines": klines,
-        "/api/v3/uiKlines": klines,
+        "/api/v3/klines": spot(lambda query: _klines(exchange, "binance_spot", query), 2),
         "/fapi/v1/ping": futures(ping),
         "/fapi/v1/time": futures(time),
         "/fapi/v1/exchangeInfo": futures(lambda query: _futures_info(exchange)),
@@ -66,11 +63,6 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/fapi/v1/fundingInfo": rates(lambda query: _funding_info(exchange)),
         "/fapi/v1/premiumIndex": futures(
             lambda query: _premium_index(exchange, query), lambda q: 1 if "symbol" in q else 10
-        ),
-        "/dapi/v1/ping": futures(ping),
-        "/dapi/v1/time": futures(time),
-        "/dapi/v1/exchangeInfo": futures(
-            lambda query: Reply(dump(_info(exchange, 2400, [], futuresType="COIN_MARGINED")))
         ),
     }
 

@@ -21,7 +21,6 @@ _MINUTE, _DAY = 60_000, 86_400_000
 INTERVALS = {
     **{str(n): Interval(n * _MINUTE) for n in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
     "D": Interval(_DAY),
-    "W": Interval(7 * _DAY, 4 * _DAY),
 }
 KLINE_LIMIT, KLINE_LIMIT_MAX, FUNDING_LIMIT_MAX = 200, 1000, 200
 _CATEGORIES = {"spot": "bybit_spot", "linear": "bybit_perp", "inverse": "", "option": ""}

@@ -27,20 +27,8 @@ from alphaforge_assets.sandbox.wire import Receive, Reply, Send, dump
 
 _JSON = "application/json;charset=UTF-8"
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><center>cloudfront</center></body></html>"
-KINDS = (
-    "status",
-    "garbage",
-    "blank",
-    "empty",
-    "short",
-    "html",
-    "redirect",
-    "hang",
-    "drip",
-    "truncate",
-    "reset",
-    "bomb",
-)
+KINDS = ("status", "garbage", "blank", "empty", "short", "html",
+         "redirect", "hang", "drip", "truncate", "reset", "bomb")  # fmt: skip
 
 
 @dataclass

@@ -26,8 +26,6 @@ BARS = {
     **{f"{n}H": Interval(n * _HOUR, _UTC8 % (n * _HOUR)) for n in (6, 12)},
     "1Dutc": Interval(_DAY),
     "1D": Interval(_DAY, _UTC8 % _DAY),
-    "1Wutc": Interval(7 * _DAY, 4 * _DAY),
-    "1W": Interval(7 * _DAY, 4 * _DAY + _UTC8),
 }
 CANDLES_BACK = 1440
 CANDLES_LIMIT_MAX = 300

@@ -51,6 +51,8 @@ def serve(
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         Server(exchange, Budgets(budget_scale)),
+        lifespan="off",
+        ws="none",
         log_config=None,
         log_level="critical",  # clients that go away in the middle are its daily bread
         access_log=False,
@@ -58,22 +60,10 @@ def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )
-    server = _Announcing(config, lambda: on_ready(url))
+    server = uvicorn.Server(config)
     with listener, _stopping(server):
+        on_ready(url)  # it listens already: who comes before uvicorn does is kept waiting
         server.run(sockets=[listener])
-
-
-class _Announcing(uvicorn.Server):
-    """uvicorn with a word when it accepts connections."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
 
 
 @contextlib.contextmanager
@@ -122,17 +112,9 @@ def start(
 
     Raises BadInput or Occupied as `serve` does.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "alphaforge_assets.sandbox",
-        "--port",
-        str(port),
-        "--seed",
-        str(seed),
-        "--as-child",
-    ]
-    command += ["--budget-scale", str(budget_scale), "--okx-history-limit", str(okx_history_limit)]
+    command = [sys.executable, "-m", "alphaforge_assets.sandbox", "--as-child", "--port", str(port)]
+    command += ["--seed", str(seed), "--budget-scale", str(budget_scale)]
+    command += ["--okx-history-limit", str(okx_history_limit)]
     command += ["--recordings", str(recordings)] if recordings else []
     command += ["--now", now.isoformat()] if now else []
     root = str(Path(__file__).parents[2])

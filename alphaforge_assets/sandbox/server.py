@@ -52,15 +52,12 @@ class Server:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        elif scope["type"] == "http":
-            path = scope["path"]
-            pairs = urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            if path.startswith("/_"):
-                await respond(send, await self._hook(scope["method"], path, dict(pairs), receive))
-            else:
-                await self._venue(scope["method"], path, dict(pairs), receive, send)
+        path = scope["path"]
+        pairs = urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if path.startswith("/_"):
+            await respond(send, await self._hook(scope["method"], path, dict(pairs), receive))
+        else:
+            await self._venue(scope["method"], path, dict(pairs), receive, send)
 
     async def _venue(self, method: str, path: str, query: dict[str, str], receive: Receive, send: Send) -> None:
         endpoint = self.endpoints.get(path)
@@ -253,11 +250,3 @@ def _limit_headers(venue: str, charge: Charge) -> tuple[tuple[str, str], ...]:
             ("x-bapi-limit-reset-timestamp", str(reset)),
         )
     return ()
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

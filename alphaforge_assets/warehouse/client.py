@@ -239,12 +239,7 @@ def running(data: Path) -> Address | None:
     try:
         state = json.loads((data / "server.json").read_text())
         address = Address("http", "127.0.0.1", int(state["port"]), "default", (data / "password").read_text())
-    except (
-        FileNotFoundError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # no server, or not a file of ours: a new one writes it
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or not a file of ours: a server writes it
         return None
     connection = http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
     token = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()

@@ -131,17 +131,9 @@ class Token:
 # refused by name: privileges refuse them too, but some of them touch the disk before they are asked for any.
 _OWN_TABLES = frozenset(
     (
-        *(
-            "numbers",
-            "numbers_mt",
-            "zeros",
-            "zeros_mt",
-            "primes",
-            "generateseries",
-            "generate_series",
-            "generaterandom",
-        ),
-        *("values", "null", "view", "viewifpermitted", "viewexplain", "merge", "loop", "dictionary", "format"),
+        *("numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generateseries", "generate_series"),
+        *("generaterandom", "values", "null", "view", "viewifpermitted", "viewexplain"),
+        *("merge", "loop", "dictionary", "format"),
         *("mergetreeindex", "mergetreeprojection", "mergetreeanalyzeindexes", "mergetreeanalyzeindexesuuid"),
         *("mergetreetextindex", "mergetreecodecblockcounts"),
         *("mergetree", "replacingmergetree", "summingmergetree", "aggregatingmergetree", "collapsingmergetree"),

@@ -2,8 +2,8 @@
 
 The table is Flyway's own (flyway-database-clickhouse 10.24, ClickHouseDatabase.getRawCreateScript), with comments and
 with the two settings without which `flyway repair` fails on ClickHouse (UPDATE is refused, code 48). A table Flyway
-made is used as it is. We write no SCHEMA row: it would tell `flyway clean` that it may drop the database, and Flyway
-asks for none.
+made is used as it is, without its SCHEMA row, which tells of no migration. We write none: it would tell `flyway clean`
+that it may drop the database, and Flyway asks for none. Its markers of a baseline or of a file struck out are refused.
 """
 
 import datetime as dt
@@ -18,7 +18,6 @@ from alphaforge_assets.warehouse.client import translated
 from alphaforge_assets.warehouse.migrations.files import Migration, version_key
 
 TABLE = "flyway_schema_history"
-TYPES = ("SQL", "BASELINE", "SCHEMA", "DELETE")
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {database:Identifier}.flyway_schema_history
@@ -43,7 +42,7 @@ COMMENT 'Migrations applied to this database, in the format of Flyway'
 _READ = """
 SELECT installed_rank, version, description, type, script, checksum, installed_by, installed_on, execution_time, success
 FROM {database:Identifier}.flyway_schema_history
-WHERE installed_rank > -1
+WHERE installed_rank > -1 AND type != 'SCHEMA'
 ORDER BY installed_rank, version, script
 """
 
@@ -181,8 +180,8 @@ def realign(client: Client, database: str, rank: int, migration: Migration) -> N
 def _corruption(rows: Sequence[HistoryRow], database: str) -> Iterator[str]:
     for n, row in enumerate(rows):
         where = f"{database}.{TABLE}, rank {row.installed_rank} ({row.script})"
-        if row.type not in TYPES:
-            yield f"{where}: type {row.type} is not one of {', '.join(TYPES)}: migrate with the tool that wrote it"
+        if row.type != "SQL":
+            yield f"{where}: type {row.type} is not SQL: migrate with the tool that wrote it"
         if n and rows[n - 1].installed_rank == row.installed_rank:
             yield (
                 f"{where}: {rows[n - 1].script} has the same rank: two tools migrated at once without a lock; "

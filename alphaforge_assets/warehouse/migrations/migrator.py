@@ -20,10 +20,8 @@ from alphaforge_assets.warehouse.migrations.files import Migration, read_migrati
 from alphaforge_assets.warehouse.migrations.lock import Lock
 from alphaforge_assets.warehouse.migrations.states import Row
 
-# Longer than the client waits for any one statement, so that a holder at work keeps its lease.
-LEASE_S = READ_TIMEOUT_S + 60.0
-# Longer than a lease, so that whoever waits outlives a dead holder.
-WAIT_S = LEASE_S + 60.0
+# Longer than the client waits for any one statement of a holder at work.
+WAIT_S = READ_TIMEOUT_S + 120.0
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,12 @@ def migrate(
     database: str,
     lock_dir: Path | None,
     on_event: Callable[[Event], None] | None = None,
-    lease_s: float = LEASE_S,
     wait_s: float = WAIT_S,
 ) -> list[Applied]:
     """Run what has not been run, and return it in that order; nothing when the database is up to date.
 
     Makes the database and its history if need be. With `lock_dir` another migrator on this machine is waited for by a
-    file lock, and one that died is known to be dead at once; without it, and between machines, a dead one is waited out
-    for `lease_s`.
+    file lock, and one that died is known to be dead at once; without it, and between machines, nobody can know.
 
     Raises BadInput for a folder or file that cannot be used; MigrationRefused where history and files disagree or a
     statement failed; Occupied when another migrator did not end within `wait_s`; WarehouseDown, WarehouseRefused.
@@ -73,7 +69,7 @@ def migrate(
     migrations = read_migrations(folder)
     pending = _pending(_checked(client, migrations, database))
     if not pending:
-        lock.sweep(client, database, lock_dir, lease_s)
+        lock.sweep(client, database, lock_dir)
         return []
     _check_syntax(client, pending)
     _make_database(client, database)
@@ -81,7 +77,6 @@ def migrate(
         client,
         database,
         lock_dir,
-        lease_s=lease_s,
         wait_s=wait_s,
         on_wait=lambda holder: report(Event("waiting", holder)),
     ) as held:
@@ -118,7 +113,6 @@ def repair(
     *,
     database: str,
     lock_dir: Path | None = None,
-    lease_s: float = LEASE_S,
     wait_s: float = WAIT_S,
 ) -> list[str]:
     """Remove the rows of failed migrations; make the others say what their files say; return what was done.
@@ -130,7 +124,7 @@ def repair(
     done: list[str] = []
     if not history.exists(client, database):
         return done
-    with lock.held(client, database, lock_dir, lease_s=lease_s, wait_s=wait_s):
+    with lock.held(client, database, lock_dir, wait_s=wait_s):
         rows = states.compare(migrations, history.read(client, database))
         failed = [row for row in rows if row.state == "failed"]
         if failed:
@@ -195,7 +189,7 @@ def _apply(client: Client, database: str, migration: Migration, held: Lock, repo
     began = time.monotonic()
     report(Event("running", migration.script, 0, count))
     for n, statement in enumerate(migration.statements, 1):
-        held.keep()
+        held.check()
         try:
             with translated():
                 # Names without a database are of this one, and a mutation that fails must fail the migration.
@@ -212,7 +206,7 @@ def _apply(client: Client, database: str, migration: Migration, held: Lock, repo
             ) from error
         report(Event("ran", migration.script, n, count))
     execution_ms = _ms_since(began)
-    held.keep()
+    held.check()
     history.append(client, database, migration, rank, execution_ms, success=True)
     report(Event("recorded", migration.script, count, count))
     return Applied(migration.script, migration.version, migration.description, rank, execution_ms)

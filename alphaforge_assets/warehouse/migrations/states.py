@@ -22,10 +22,6 @@ State = Literal[
     "failed",  # stopped half way
     "missing",  # run, and the file is gone
     "future",  # run, and newer than every file
-    "deleted",  # struck out by Flyway's repair
-    "baseline",  # where the history begins, by Flyway's baseline
-    "below baseline",  # older than where the history begins: never run
-    "schema",  # Flyway's note that it created the database
 ]
 
 
@@ -50,18 +46,13 @@ class Row:
 def compare(migrations: Sequence[Migration], history: Sequence[HistoryRow]) -> list[Row]:
     """Every row of the history by rank, then every file that has not been run as it is, in running order."""
     files = {_identity(m): m for m in migrations}
-    struck = _struck_out(history)
-    live = [row for row in history if row.type == "SQL" and row.installed_rank not in struck]
-    latest = {row.identity: row.installed_rank for row in live}
-    rows = [_row_of(row, files.get(row.identity), _state(row, files, struck, latest)) for row in history]
-    current = max((version_key(row.version) for row in live if row.version is not None), default=None)
-    baseline = max(
-        (version_key(row.version) for row in history if row.type == "BASELINE" and row.version), default=None
-    )
+    latest = {row.identity: row.installed_rank for row in history}
+    rows = [_row_of(row, files.get(row.identity), _state(row, files, latest)) for row in history]
+    current = max((version_key(row.version) for row in history if row.version is not None), default=None)
     outdated = {row.description for row in rows if row.state == "outdated"}
     for migration in migrations:
         if _identity(migration) not in latest:
-            rows.append(_row_of_file(migration, _state_of_file(migration.key, current, baseline)))
+            rows.append(_row_of_file(migration, _state_of_file(migration.key, current)))
         elif migration.version is None and migration.description in outdated:
             rows.append(_row_of_file(migration, "pending"))
     return rows
@@ -92,25 +83,7 @@ def _identity(migration: Migration) -> VersionKey | str:
     return migration.description if migration.key is None else migration.key
 
 
-def _struck_out(history: Sequence[HistoryRow]) -> set[int]:
-    """Ranks before a DELETE row of the same migration, which Flyway's repair writes when a file is gone."""
-    struck: set[int] = set()
-    for deletion in history:
-        if deletion.type == "DELETE":
-            earlier = (row for row in history if row.installed_rank < deletion.installed_rank)
-            struck.update(row.installed_rank for row in earlier if row.identity == deletion.identity)
-    return struck
-
-
-def _state(
-    row: HistoryRow, files: dict[VersionKey | str, Migration], struck: set[int], latest: dict[VersionKey | str, int]
-) -> State:
-    if row.type == "SCHEMA":
-        return "schema"
-    if row.type == "BASELINE":
-        return "baseline"
-    if row.type == "DELETE" or row.installed_rank in struck:
-        return "deleted"
+def _state(row: HistoryRow, files: dict[VersionKey | str, Migration], latest: dict[VersionKey | str, int]) -> State:
     if not row.success:
         return "failed"
     migration = files.get(row.identity)
@@ -124,9 +97,7 @@ def _state(
     return "applied" if row.checksum == migration.checksum else "outdated"
 
 
-def _state_of_file(key: VersionKey | None, current: VersionKey | None, baseline: VersionKey | None) -> State:
-    if key is not None and baseline is not None and key <= baseline:
-        return "below baseline"
+def _state_of_file(key: VersionKey | None, current: VersionKey | None) -> State:
     if key is not None and current is not None and key < current:
         return "ignored"
     return "pending"

@@ -5,11 +5,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from alphaforge_assets.cli.screen import count, say, screen, table
 from alphaforge_assets.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 ROWS_SHOWN_MAX = 50
 CHUNK_BYTES = 1 << 16
@@ -19,7 +23,7 @@ TIMES = ("Date", "Nullable(Date")
 NUMBERS = ("Int", "UInt", "Float", "Decimal", "Nullable(Int", "Nullable(UInt", "Nullable(Float", "Nullable(Decimal")
 
 
-@click.command("sql")
+@click.command()
 @click.argument("query", required=False, help="A SELECT, if not given with --file.")
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Read the query from a file; - is stdin.")
 @click.option(
@@ -87,46 +91,40 @@ def _pair(param: str) -> tuple[str, str]:
 
 
 def _print(answer: IO[bytes], rows_max: int) -> None:
-    from alphaforge_assets.cli.screen import count, screen
-
     lines = _lines(answer)
     head = [json.loads(line) for line in itertools.islice(lines, 2)]
     if len(head) < 2:
-        screen.print("[dim]no answer: the statement returns no rows[/dim]")
+        say("[dim]no answer: the statement returns no rows[/dim]")
         return
-    rows: list[list[Any]] = []
-    is_cut = False
-    for line in lines:
-        if len(rows) == rows_max:
-            is_cut = True
-            break
-        rows.append(json.loads(line))
+    rows = [json.loads(line) for line in itertools.islice(lines, rows_max)]
+    is_cut = next(lines, None) is not None
     names, kinds = head
     texts = [[_shown(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in rows]
     widths = [max(map(len, column)) for column in zip(names, *texts, strict=True)]
     is_text = [not kind.startswith((*NUMBERS, *TIMES)) for kind in kinds]
     least = sum(min(width, TEXT_WIDTH_MIN) if soft else width for width, soft in zip(widths, is_text, strict=True))
-    if least + len(names) - 1 <= screen.width:
-        screen.print(_table(names, kinds, is_text, texts))
+    if least + len(names) - 1 <= screen().width:
+        say(_table(names, kinds, is_text, texts))
     else:
         _print_records(names, texts)
     if is_cut:
-        screen.print(f"[dim]the first {count(rows_max)} rows; --rows shows more, --csv and --json give all[/dim]")
+        say(f"[dim]the first {count(rows_max)} rows; --rows shows more, --csv and --json give all[/dim]")
     else:
-        screen.print(f"[dim]{count(len(rows))} row{'s' * (len(rows) != 1)}[/dim]")
+        say(f"[dim]{count(len(rows))} row{'s' * (len(rows) != 1)}[/dim]")
 
 
-def _table(names: Sequence[str], kinds: Sequence[str], is_text: Sequence[bool], texts: Sequence[Sequence[str]]) -> Any:
-    from rich.table import Table
+def _table(
+    names: Sequence[str], kinds: Sequence[str], is_text: Sequence[bool], texts: Sequence[Sequence[str]]
+) -> "Table":
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    shown = table()
     for name, kind, soft in zip(names, kinds, is_text, strict=True):
         side: Any = "right" if kind.startswith(NUMBERS) else "left"
-        table.add_column(Text(name), justify=side, no_wrap=not soft, overflow="fold")
+        shown.add_column(Text(name), justify=side, no_wrap=not soft, overflow="fold")
     for row in texts:
-        table.add_row(*map(Text, row))
-    return table
+        shown.add_row(*map(Text, row))
+    return shown
 
 
 def _print_records(names: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
@@ -134,16 +132,14 @@ def _print_records(names: Sequence[str], texts: Sequence[Sequence[str]]) -> None
     from rich.table import Table
     from rich.text import Text
 
-    from alphaforge_assets.cli.screen import screen
-
     for n, row in enumerate(texts, 1):
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, text in zip(names, row, strict=True):
             table.add_row(Text(name), Text(text))
-        screen.print(f"[bold]row {n}[/bold]")
-        screen.print(table)
+        say(f"[bold]row {n}[/bold]")
+        say(table)
 
 
 def _shown(text: str, kind: str) -> str:

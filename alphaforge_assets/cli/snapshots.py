@@ -4,19 +4,19 @@ As diff(1): exit code 0 when nothing differs, 1 when something does, 2 for a que
 """
 
 import datetime as dt
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from alphaforge_assets.cli.arguments import datasets, instruments, machine_readable, moment, span, words
+from alphaforge_assets.cli.opened import environment, warehouse
+from alphaforge_assets.cli.screen import count, minute, print_json, say, table
 from alphaforge_assets.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
-    from clickhouse_connect.driver.client import Client
 
     from alphaforge_assets.research.hashes import Difference
     from alphaforge_assets.research.snapshots import Snapshot
@@ -27,15 +27,18 @@ PLACES_SHOWN_MAX = 50
 
 @click.command()
 @click.argument("name", help="The name of a snapshot.")
-@click.option("--datasets", default="bars", show_default=True, help="Comma-separated: bars, funding_rates, …")
-@click.option(
-    "--instruments", multiple=True, help="Key or glob, such as 'binance_spot.*'; repeat or separate by commas."
-)
-@click.option("--interval", "intervals", multiple=True, help="Bar length, such as 1h; repeat or separate by commas.")
-@click.option("--from", "start", required=True, metavar="TIME", help="Start, UTC, as 2025-05-01 or 2025-05-01T12:00.")
-@click.option("--to", "end", required=True, metavar="TIME", help="End, which is not in it.")
+@datasets(": bars, funding_rates, …")
+@instruments("Key or glob, such as 'binance_spot.*'; repeat or separate by commas.")
+@click.option("--interval", "intervals", multiple=True, callback=words,
+              help="Bar length, such as 1h; repeat or separate by commas.")  # fmt: skip
+@span(moment, "Start, UTC, as 2025-05-01 or 2025-05-01T12:00.", "End, which is not in it.")
 def pin(
-    name: str, datasets: str, instruments: tuple[str, ...], intervals: tuple[str, ...], start: str, end: str
+    name: str,
+    datasets: Sequence[str],
+    patterns: Sequence[str],
+    intervals: Sequence[str],
+    start: dt.datetime,
+    end: dt.datetime,
 ) -> None:
     """Give what is there now a name under which it stays as it is.
 
@@ -49,50 +52,41 @@ def pin(
       alphaforge pin carry --datasets bars,funding_rates --instruments okx_perp.BTC-USDT --interval 1m \\
           --from 2025-05-01 --to 2025-06-01
     """
-    from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.research import hashes, snapshots
-    from alphaforge_assets.settings import settings_from_environment
-    from alphaforge_assets.universe import load_universe
 
-    settings = settings_from_environment()
-    universe = load_universe(settings.universe_file)
-    first, last = _moment("--from", start), _moment("--to", end)
-    wanted = hashes.contents(universe, _words(instruments), _words(intervals), first, last, _words([datasets]))
+    settings, universe = environment()
+    wanted = hashes.contents(universe, patterns, intervals, start, end, datasets)
     snapshots.check_name(name)
-    with _warehouse(settings) as client:
+    with warehouse(settings) as client:
         snapshot = snapshots.pin(client, name, wanted)
         found = snapshots.pinned_hashes(client, snapshot)
         _report(settings, snapshot)
-    screen.print(f"{snapshot.name}: {count(snapshot.rows)} rows as of {_instant(snapshot.pinned_at)}", markup=False)
-    screen.print(f"content {snapshot.content}", markup=False)
+    say(f"{snapshot.name}: {count(snapshot.rows)} rows as of {_instant(snapshot.pinned_at)}", markup=False)
+    say(f"content {snapshot.content}", markup=False)
     empty = sorted(set(snapshot.instruments) - {instrument for _, instrument, _, _ in found})
     if empty:
-        screen.print(f"[yellow]no rows of {', '.join(empty[:5])}{_more(len(empty) - 5)}[/yellow]")
+        say(f"[yellow]no rows of {', '.join(empty[:5])}{_more(len(empty) - 5)}[/yellow]")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@machine_readable()
 def snapshots(as_json: bool) -> None:
     """List the snapshots: name, instant, what they hold and how many rows."""
-    from rich.table import Table
-
-    from alphaforge_assets.cli.screen import count, minute, screen
     from alphaforge_assets.research import snapshots
 
-    with _warehouse() as client:
+    with warehouse() as client:
         found = snapshots.listed(client)
     if as_json:
-        click.echo(json.dumps([_plain(s) for s in found]))
+        print_json([_plain(s) for s in found])
         return
     if not found:
-        screen.print("no snapshots: `alphaforge pin --help` says how to make one")
+        say("no snapshots: `alphaforge pin --help` says how to make one")
         return
-    table = Table("Name", "Pinned at", "Holds", "From", "To", box=None, pad_edge=False, collapse_padding=True)
-    table.add_column("Rows", justify="right")
+    shown = table("Name", "Pinned at", "Holds", "From", "To", figures=["Rows"])
     for s in found:
         holds = f"{', '.join(s.datasets)} {' '.join(s.intervals)}, {count(len(s.instruments))} instruments"
-        table.add_row(s.name, minute(s.pinned_at), holds, minute(s.start), minute(s.end), count(s.rows))
-    screen.print(table)
+        shown.add_row(s.name, minute(s.pinned_at), holds, minute(s.start), minute(s.end), count(s.rows))
+    say(shown)
 
 
 @click.command()
@@ -102,17 +96,16 @@ def verify(name: str) -> None:
 
     Exit code 0 if it is, 1 with the months that are not.
     """
-    from alphaforge_assets.cli.screen import count, screen
     from alphaforge_assets.research import snapshots
 
-    with _warehouse() as client:
+    with warehouse() as client:
         found = snapshots.verify(client, name)
         snapshot = snapshots.find(client, name)
     if not found:
-        screen.print(f"{name}: {count(snapshot.rows)} rows are as pinned at {_instant(snapshot.pinned_at)}")
+        say(f"{name}: {count(snapshot.rows)} rows are as pinned at {_instant(snapshot.pinned_at)}")
         return
     _print_places(found)
-    screen.print(f"[red]{name} is not what was pinned: {count(len(found))} months differ[/red]")
+    say(f"[red]{name} is not what was pinned: {count(len(found))} months differ[/red]")
     sys.exit(1)
 
 
@@ -131,15 +124,14 @@ def diff(name: str, other: str | None, rows_max: int, as_csv: bool) -> None:
       alphaforge diff study1            what has changed since it was pinned
       alphaforge diff study1 study2     from the first to the second
     """
-    from alphaforge_assets.cli.screen import screen
     from alphaforge_assets.research import snapshots
 
-    with _warehouse() as client:
+    with warehouse() as client:
         frame = snapshots.diff(client, name, other, rows_max)
     if as_csv:
         click.echo(frame.to_csv(index=False), nl=False)
     elif frame.empty:
-        screen.print(f"{name} and {other or 'what is there now'} are the same")
+        say(f"{name} and {other or 'what is there now'} are the same")
     else:
         _print_diff(frame)
     sys.exit(0 if frame.empty else 1)
@@ -150,10 +142,9 @@ def diff(name: str, other: str | None, rows_max: int, as_csv: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for the name again.")
 def unpin(name: str, yes: bool) -> None:
     """Take the name off a snapshot. Its rows stay in history, and a trace of it in analytics.snapshots."""
-    from alphaforge_assets.cli.screen import screen
     from alphaforge_assets.research import snapshots
 
-    with _warehouse() as client:
+    with warehouse() as client:
         snapshots.find(client, name)
         if not yes:
             if not sys.stdin.isatty():
@@ -161,20 +152,7 @@ def unpin(name: str, yes: bool) -> None:
             if click.prompt(f"Type the name of the snapshot to unpin it ({name})") != name:
                 raise BadInput(f"unpin {name}: that was another name; nothing was done")
         gone = snapshots.unpin(client, name)
-    screen.print(f"{gone.name} is no longer pinned; it was content {gone.content}", markup=False)
-
-
-@contextmanager
-def _warehouse(settings: "Settings | None" = None) -> "Iterator[Client]":
-    """A client of the warehouse with the schema this code expects."""
-    from alphaforge_assets.cli import schema
-    from alphaforge_assets.settings import settings_from_environment
-    from alphaforge_assets.warehouse.client import open_warehouse
-
-    settings = settings or settings_from_environment()
-    with open_warehouse(settings.home, settings.clickhouse_url) as client:
-        schema.ensure(client, settings)
-        yield client
+    say(f"{gone.name} is no longer pinned; it was content {gone.content}", markup=False)
 
 
 def _report(settings: "Settings", snapshot: "Snapshot") -> None:
@@ -183,54 +161,37 @@ def _report(settings: "Settings", snapshot: "Snapshot") -> None:
 
     from alphaforge_assets import instance
 
-    metadata: Mapping[str, Any] = _plain(snapshot) | {"rows": snapshot.rows}
     with instance.opened(settings.dagster_home) as opened:
         latest = opened.get_latest_materialization_event(dg.AssetKey("snapshots"))
-        told = (
-            latest.asset_materialization.metadata.get("snapshot_id")
-            if latest and latest.asset_materialization
-            else None
-        )
+        last = latest.asset_materialization if latest else None
+        told = last.metadata.get("snapshot_id") if last else None
         if told is None or told.value != snapshot.snapshot_id:
             opened.report_runless_asset_event(
-                dg.AssetMaterialization(asset_key="snapshots", description=snapshot.name, metadata=metadata)
+                dg.AssetMaterialization("snapshots", description=snapshot.name, metadata=_plain(snapshot))
             )
 
 
 def _print_places(found: "Sequence[Difference]") -> None:
-    from rich.table import Table
-
-    from alphaforge_assets.cli.screen import count, screen
-
-    table = Table("Dataset", "Instrument", "Bar", "Month", box=None, pad_edge=False, collapse_padding=True)
-    table.add_column("Pinned", justify="right")
-    table.add_column("Found", justify="right")
+    shown = table("Dataset", "Instrument", "Bar", "Month", figures=("Pinned", "Found"))
     for d in found[:PLACES_SHOWN_MAX]:
-        table.add_row(
-            d.dataset, d.instrument, d.interval, f"{d.month:%Y-%m}", count(d.rows_pinned), count(d.rows_found)
-        )
-    screen.print(table)
-    screen.print(f"[dim]Rows; equal counts mean changed values{_more(len(found) - PLACES_SHOWN_MAX)}[/dim]")
+        month, rows = f"{d.month:%Y-%m}", (count(d.rows_pinned), count(d.rows_found))
+        shown.add_row(d.dataset, d.instrument, d.interval, month, *rows)
+    say(shown)
+    say(f"[dim]Rows; equal counts mean changed values{_more(len(found) - PLACES_SHOWN_MAX)}[/dim]")
 
 
 def _print_diff(frame: "pd.DataFrame") -> None:
     """A row that differs on a line, what differs of it below, so that 80 columns are enough."""
-    from alphaforge_assets.cli.screen import minute, screen
-
     for _, lines in frame.groupby(["dataset", "instrument", "interval", "timestamp", "rate_type"], sort=False):
         row = lines.iloc[0]
         kind = " ".join(word for word in (row["interval"], row["rate_type"]) if word)
-        screen.print(
-            f"[bold]{row['dataset']} {row['instrument']} {kind} {minute(row['timestamp'])}[/bold] {row['change']}"
-        )
+        say(f"[bold]{row['dataset']} {row['instrument']} {kind} {minute(row['timestamp'])}[/bold] {row['change']}")
         if row["change"] == "changed":
             for _, line in lines.iterrows():
-                screen.print(f"  {line['column']}: {line['old']} → {line['new']}", markup=False)
-        screen.print(
-            f"[dim]  batch {row['batch_id']}, {row['source']}, published {_instant(row['published_at'])}[/dim]"
-        )
+                say(f"  {line['column']}: {line['old']} → {line['new']}", markup=False)
+        say(f"[dim]  batch {row['batch_id']}, {row['source']}, published {_instant(row['published_at'])}[/dim]")
     if not frame.attrs["is_complete"]:
-        screen.print("[yellow]and more: --rows shows more of them, --csv all that is known of each[/yellow]")
+        say("[yellow]and more: --rows shows more of them, --csv all that is known of each[/yellow]")
 
 
 def _plain(s: "Snapshot") -> dict[str, Any]:
@@ -254,15 +215,3 @@ def _instant(moment: dt.datetime) -> str:
 
 def _more(n: int) -> str:
     return f" and {n:,} more" if n > 0 else ""
-
-
-def _words(texts: Sequence[str]) -> list[str]:
-    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
-
-
-def _moment(option: str, text: str) -> dt.datetime:
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"{option} {text!r}: write a day or time as 2025-05-01 or 2025-05-01T12:00") from error
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

@@ -1,0 +1,178 @@
+"""`alphaforge backfill`: checks the question, plans, shows progress, sums up."""
+
+import datetime as dt
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from alphaforge_assets.cli.arguments import datasets, day, instruments, span
+from alphaforge_assets.cli.opened import prepare_to_ask, warehouse_and_dagster
+from alphaforge_assets.cli.screen import complain, count, say, screen, table
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from dagster import DagsterInstance
+
+    from alphaforge_assets.backfill.question import Question
+    from alphaforge_assets.backfill.run import Outcome, Plan
+    from alphaforge_assets.datasets.dataset import Dataset
+    from alphaforge_assets.partitions import Rectangle
+
+POLL_S = 0.5
+FAILURES_SHOWN_MAX = 20
+
+
+@click.command()
+@datasets()
+@instruments("Key or glob, such as 'binance_spot.*'; repeat or separate by commas. Not needed for fear_greed_index.")
+@span(day, "First day, UTC, as 2025-05-01.", "Day after the last, as 2025-05-08.")
+@click.option("--refetch", is_flag=True, help="Ask again also for what is complete; changed bars become new versions.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and stop.")
+def backfill(
+    datasets: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.date, refetch: bool, dry_run: bool
+) -> None:
+    """Fetch what is missing of a range and publish it.
+
+    \b
+    What is complete is not fetched again, so the same command after an interruption does what is left.
+    Exit code 0 if everything asked for is there, 1 with the names of what failed,
+    2 for a question that cannot be, 130 after Ctrl-C.
+
+    \b
+      alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
+      alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
+    """
+    from alphaforge_assets.backfill.question import ask
+
+    failed = run_backfill(ask(datasets, patterns, start, end), refetch=refetch, dry_run=dry_run)
+    sys.exit(1 if failed else 0)
+
+
+def run_backfill(question: "Question", *, refetch: bool = False, dry_run: bool = False) -> dict[str, str]:
+    """Backfill what was asked for, a dataset after the other. Returns instrument -> reason for what failed.
+
+    Raises VenueUnavailable if there is no sandbox where it should be, Permanent for a warehouse that others feed,
+    WarehouseDown, WarehouseRefused, MigrationRefused.
+    """
+    from alphaforge_assets.upkeep.runs import record_finished
+    from alphaforge_assets.warehouse.batches import refuse_mixing
+
+    settings = question.settings
+    failed: dict[str, str] = {}
+    with warehouse_and_dagster(settings) as (client, dagster):
+        refuse_mixing(client, settings.origin)
+        for dataset in question.datasets:
+            failed |= _backfill(client, dagster, question, dataset, refetch, dry_run)
+        if not dry_run:
+            record_finished(client, dagster, question.universe, settings)
+    return failed
+
+
+def _backfill(
+    client: "Client", dagster: "DagsterInstance", question: "Question", dataset: "Dataset", refetch: bool, dry_run: bool
+) -> dict[str, str]:
+    from alphaforge_assets.backfill import run
+
+    settings, universe = question.settings, question.universe
+    chosen = dataset.chosen(question.instruments)
+    plan = run.plan(client, dagster, universe, dataset, chosen, question.start, question.end, refetch=refetch)
+    _print_plan(plan, len(chosen), question)
+    if dry_run or not plan.runs:
+        return {}
+    prepare_to_ask(settings)
+    with _progress(client, plan) as on_run:
+        outcome = run.execute(client, dagster, universe, settings, dataset, plan.runs, refetch=refetch, on_run=on_run)
+    _print_outcome(client, outcome)
+    return outcome.failed
+
+
+def _print_plan(plan: "Plan", chosen: int, question: "Question") -> None:
+    start, end = question.start, question.end
+    who = question.settings.venues_url or "the live venues"
+    say(
+        f"[bold]{chosen} instruments × {(end - start).days} days[/bold] from {start} to {end} (exclusive), asking {who}"
+    )
+    if not plan.runs:
+        say("everything is there already: nothing to do")
+        return
+    shown = table("Run", "Instruments", "From", "To", is_tight=False)
+    for n, covered in enumerate(plan.runs, 1):
+        shown.add_row(str(n), _named(covered), str(covered.start), str(covered.end))
+    say(shown)
+    say(f"{count(plan.rows)} rows of {plan.dataset.name} at most, in {len(plan.left)} windows")
+
+
+def _named(covered: "Rectangle") -> str:
+    first, last = covered.instruments[0].key, covered.instruments[-1].key
+    return first if first == last else f"{first} … {last} ({len(covered.instruments)})"
+
+
+@contextmanager
+def _progress(client: "Client", plan: "Plan") -> "Iterator[Callable[[str, Rectangle], None]]":
+    """A bar that follows the ledger, so it tells the truth whoever executes the runs."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from alphaforge_assets.backfill.run import progress
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[speed]} rows/s", style="progress.data.speed"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=screen(),
+        transient=not screen().is_terminal,
+    )
+    run_ids: list[str] = []
+    done = threading.Event()
+    task = bar.add_task("starting", total=max(plan.seconds, 1), speed="0")
+
+    def move() -> None:
+        if run_ids:
+            so_far = progress(client, run_ids)
+            speed = count(so_far["rows"] / max(bar.tasks[0].elapsed or 0, 1))
+            bar.update(task, completed=so_far["answered_s"], speed=speed)
+
+    def on_run(run_id: str, covered: "Rectangle") -> None:
+        run_ids.append(run_id)
+        bar.update(task, description=f"run {len(run_ids)}: {_named(covered)}")
+
+    def follow() -> None:
+        while not done.wait(POLL_S):
+            move()
+
+    follower = threading.Thread(target=follow, name="progress", daemon=True)
+    with bar:
+        follower.start()
+        try:
+            yield on_run
+        finally:
+            done.set()
+            follower.join()
+            move()
+
+
+def _print_outcome(client: "Client", outcome: "Outcome") -> None:
+    from alphaforge_assets.backfill.run import progress
+
+    did = progress(client, outcome.runs)
+    per_s = did["rows"] / outcome.seconds if outcome.seconds else 0
+    say(
+        f"[bold]{count(did['rows'])} rows[/bold] in {outcome.seconds:.1f} s ({count(per_s)} rows/s, Dagster included),"
+        f" {count(did['requests'])} requests, {len(outcome.runs)} runs"
+    )
+    together: dict[str, list[str]] = defaultdict(list)
+    for key, reason in outcome.failed.items():
+        together[reason].append(key)
+    for reason, keys in list(together.items())[:FAILURES_SHOWN_MAX]:
+        complain(f"failed {', '.join(keys)}: {reason}")
+    if outcome.failed:
+        complain(f"{len(outcome.failed)} instruments failed; the same command again does what is left")

@@ -1,0 +1,87 @@
+"""What commands open: the environment, the warehouse with the schema of this code, Dagster's record, the venues.
+
+All of it is loaded when it is opened: settings and client take half a second, Dagster takes one more.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from alphaforge_assets.cli.screen import complain
+from alphaforge_assets.errors import VenueUnavailable
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from dagster import DagsterInstance
+
+    from alphaforge_assets.research import Research
+    from alphaforge_assets.settings import Settings
+    from alphaforge_assets.universe import Universe
+
+CONNECT_S_MAX = 5.0
+
+
+def environment() -> "tuple[Settings, Universe]":
+    """What the environment says, and the universe it names. Raises BadInput."""
+    from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.universe import load_universe
+
+    settings = settings_from_environment()
+    return settings, load_universe(settings.universe_file)
+
+
+@contextmanager
+def warehouse(settings: "Settings | None" = None) -> "Iterator[Client]":
+    """A client of the warehouse, its schema up to date. Raises BadInput, WarehouseDown, MigrationRefused."""
+    from alphaforge_assets.settings import settings_from_environment
+    from alphaforge_assets.warehouse.schema import open_current
+
+    settings = settings or settings_from_environment()
+    with open_current(settings.home, settings.clickhouse_url) as client:
+        yield client
+
+
+@contextmanager
+def warehouse_and_dagster(settings: "Settings") -> "Iterator[tuple[Client, DagsterInstance]]":
+    """The same, and the Dagster instance of the home: in this order, for a warehouse that is down leaves no trace."""
+    from alphaforge_assets import instance
+
+    with warehouse(settings) as client, instance.opened(settings.dagster_home) as dagster:
+        yield client, dagster
+
+
+@contextmanager
+def reader(*, is_quiet: bool = False) -> "Iterator[Research]":
+    """The warehouse as a reader sees it; what it warns of is a line on stderr, unless `is_quiet`."""
+    from alphaforge_assets.research import Research
+
+    settings, universe = environment()
+    with warehouse(settings) as client, warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where, **more: None if is_quiet else complain(str(message))
+        yield Research(client, universe)
+
+
+def prepare_to_ask(settings: "Settings") -> None:
+    """Before venues are asked: one word at once where their patience would take a minute, for nobody waits for a
+    sandbox to come back; and retries are in the ledger, so that stamina need not write each on the terminal too.
+
+    Raises VenueUnavailable if there is no sandbox where it should be.
+    """
+    import socket
+    from urllib.parse import urlsplit
+
+    import stamina
+
+    stamina.instrumentation.set_on_retry_hooks([])
+    if settings.venues_url is None:
+        return
+    parts = urlsplit(settings.venues_url)
+    address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        socket.create_connection(address, timeout=CONNECT_S_MAX).close()
+    except OSError as error:
+        raise VenueUnavailable(
+            f"no sandbox answers at {settings.venues_url} ({error.strerror or error}): start it with `alphaforge"
+            " sandbox`, or set ALPHAFORGE_VENUES to where it is"
+        ) from error
