@@ -4,6 +4,7 @@ One shape for every dataset. What the assets do stands in pipeline/ and quality/
 """
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -212,6 +213,9 @@ def _judged(row: dict[str, float], missing: list[dict[str, str | int]]) -> dict[
         name: dg.MetadataValue.int(int(row[name])) for name in ("expected", "present", "missing", "explained")
     }
     if row["days"]:
+        metadata["completeness"] = dg.MetadataValue.float(
+            math.floor(1e4 * row["present"] / max(1, row["expected"])) / 100
+        )
         metadata["score_min"] = dg.MetadataValue.float(row["score_min"])
         metadata["score_mean"] = dg.MetadataValue.float(round(row["score_mean"], 2))
     metadata["missing_by_verdict"] = _by_verdict(missing)

@@ -18,6 +18,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from hypothesis import strategies as st
 
+from alphaforge_assets.cli.screen import screen
+from alphaforge_assets.cli.status import print_status, status_rows
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.bars import BARS as FORM
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
@@ -120,6 +122,12 @@ def test_what_left_the_universe_is_read_as_before(research: Research) -> None:
     assert left.funding_rates(KEY, *asked[1:]).equals(research.funding_rates(KEY, *asked[1:]))
     with pytest.raises(BadInput, match=r"not in the universe, nor was it ever: did you mean okx_perp\.BTC-USDT"):
         left.bars("okx_perp.BTC-USD", *asked)
+    rows = {(row["instrument"], row["interval"]): row for row in status_rows(research.client, others)}
+    assert {key for key, row in rows.items() if not row["is_kept"]} == {(KEY, "1m"), (KEY, "1h"), (KEY, "funding")}
+    assert (rows[KEY, "1m"]["rows"], rows[OTHER, "1m"]["is_kept"]) == (2880, True)
+    with screen().capture() as shown:
+        print_status(list(rows.values()))
+    assert f"No longer in the universe, and read by their keys as before: {KEY}." in " ".join(shown.get().split())
 
 
 @pytest.mark.parametrize(

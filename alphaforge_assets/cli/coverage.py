@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @instruments("Key or glob, such as 'binance_spot.*'. [all]")
 @machine_readable()
 def coverage(patterns: Sequence[str], as_json: bool) -> None:
-    """Per instrument and interval: days, bars expected and missing, unexplained ones, and the quality score."""
+    """Per instrument and interval: bars expected, missing and unexplained, the share that is there, and the score."""
     rows = read("reads/coverage", patterns)
     if as_json:
         print_json(rows)
@@ -63,12 +63,17 @@ def print_coverage(rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         say("nothing was looked at yet: coverage is computed by every run")
         return
-    figures = ("Days", "Expected", "Missing", "Unexplained", "Score", "Worst")
+    from alphaforge_assets.report.words import percent
+
+    figures = ("Expected", "Missing", "Unexplained", "Complete", "Score", "Worst")
     shown = table("Instrument", "Bar", figures=figures)
     for row in rows:
         shown.add_row(
-            *series(row), count(row["days"]), count(row["expected"]), count(row["missing"]),
-            alarming(row["missing"] - row["explained"]), f"{row['score']:.1f}", f"{row['score_min']:.1f}",
+            *series(row), count(row["expected"]), count(row["missing"]), alarming(row["missing"] - row["explained"]),
+            percent(row["present"], row["expected"]), f"{row['score']:.1f}", f"{row['score_min']:.1f}",
         )  # fmt: skip
     say(shown)
-    say("[dim]Score: 0 to 100, the mean of its days; completeness 60, finality 15, agreement 15, freshness 10.[/dim]")
+    say(
+        "[dim]Complete: present of expected, whatever explains the others. Score: 0 to 100, the mean of its days:"
+        " completeness 60, finality 15, agreement 15, freshness 10, and never above completeness.[/dim]"
+    )

@@ -16,7 +16,7 @@ from alphaforge_assets.intervals import INTERVAL_MS
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-    from alphaforge_assets.universe import Universe
+    from alphaforge_assets.universe import Instrument, Universe
 
 
 @click.command()
@@ -35,23 +35,36 @@ def status(as_json: bool) -> None:
 def status_rows(client: "Client", universe: "Universe") -> list[dict[str, Any]]:
     """One dict per instrument and interval that was ever asked for, in the order of the universe; Fear & Greed last.
 
-    The interval of funding is "funding".
+    The interval of funding is "funding". What the universe keeps no longer comes after it, with `is_kept` false.
     """
     from alphaforge_assets.warehouse import statements
 
-    names = {(i.venue, i.symbol): i.key for i in universe.instruments}
-    asked = {"instruments": [i.instrument_id for i in universe.instruments], "now": dt.datetime.now(dt.UTC)}
+    instruments = (*universe.instruments, *_no_longer_kept(client, universe))
+    names = {(i.venue, i.symbol): i.key for i in instruments}
+    asked = {"instruments": [i.instrument_id for i in instruments], "now": dt.datetime.now(dt.UTC)}
     found = statements.rows(client, "reads/status", **asked) + _funding_rows(client, asked)
-    scored = scores(client, universe.instruments)
-    rows = []
+    scored = scores(client, instruments)
+    rows: list[dict[str, Any]] = []
     for row in found:
         has_rows = row["rows"] > 0
         moments = {"first": row["first"] if has_rows else None, "last": row["last"] if has_rows else None}
         score = {"score": scored.get((row["venue"], row["symbol"], row["interval"]))}
-        rows.append({"instrument": names[row["venue"], row["symbol"]]} | row | moments | score)
-    place = {key: n for n, key in enumerate(universe.by_key)}
+        key: str = names[row["venue"], row["symbol"]]
+        rows.append({"instrument": key, "is_kept": key in universe.by_key} | row | moments | score)
+    place: dict[str, int] = {i.key: n for n, i in enumerate(instruments)}
     rows.sort(key=lambda row: (place[row["instrument"]], INTERVAL_MS.get(row["interval"], sys.maxsize)))
     return rows + _fear_greed_rows(client)
+
+
+def _no_longer_kept(client: "Client", universe: "Universe") -> "list[Instrument]":
+    from alphaforge_assets.datasets.registry import DATASETS
+    from alphaforge_assets.universe import EARLIEST, Instrument
+    from alphaforge_assets.warehouse import statements
+
+    of_instruments = [name for name, dataset in DATASETS.items() if not dataset.only]
+    rows = (row for name in of_instruments for row in statements.rows(client, "reads/kept_once", dataset=name))
+    once = {Instrument(row["venue"], row["symbol"], EARLIEST) for row in rows}
+    return sorted(i for i in once if i.key not in universe.by_key)
 
 
 def _funding_rows(client: "Client", asked: dict[str, Any]) -> list[dict[str, Any]]:
@@ -75,7 +88,7 @@ def _fear_greed_rows(client: "Client") -> list[dict[str, Any]]:
     names = {"venue": FEAR_GREED.venue, "symbol": FEAR_GREED.symbol, "instruments": [FEAR_GREED.instrument_id]}
     found = statements.rows(client, "reads/status_fear_greed_index", **names, now=dt.datetime.now(dt.UTC))
     score = scores(client, [FEAR_GREED]).get((FEAR_GREED.venue, FEAR_GREED.symbol, "1d"))
-    return [{"instrument": FEAR_GREED.key, "score": score} | row for row in found]
+    return [{"instrument": FEAR_GREED.key, "is_kept": True, "score": score} | row for row in found]
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:
@@ -100,6 +113,8 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         f"[dim]{', '.join(_kinds(rows))}. Missing: asked for and not served, never filled."
         " Age: since the end of what was asked for.[/dim]"
     )
+    if once := dict.fromkeys(row["instrument"] for row in rows if not row["is_kept"]):
+        say(f"[dim]No longer in the universe, and read by their keys as before: {', '.join(once)}.[/dim]")
 
 
 def _kinds(rows: list[dict[str, Any]]) -> list[str]:
