@@ -21,6 +21,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from clickhouse_connect.driver.external import ExternalData
 
 from alphaforge_assets.warehouse.client import running
+from alphaforge_assets.warehouse.embedded.engine import SESSIONS_MAX
 
 Connect = Callable[..., Client]
 EPOCH = dt.datetime.fromisoformat("2024-01-01")  # without a zone, as ClickHouse's DateTime comes back
@@ -240,6 +241,13 @@ def test_sessions_keep_their_tables_and_settings(connect: Connect, client: Clien
     assert client.command("SELECT getSetting('max_threads')") == 3
     assert client.command("SELECT getSetting('max_threads')", settings={"max_threads": 1}) == 1
     assert client.command("SELECT getSetting('max_threads')") == 3
+
+
+def test_idle_sessions_give_way_but_for_those_that_would_be_missed(connect: Connect, client: Client) -> None:
+    client.command("CREATE TEMPORARY TABLE mine (x UInt8)")
+    for _ in range(SESSIONS_MAX + 50):
+        assert connect().command("SELECT 1") == 1
+    assert client.command("SELECT count() FROM mine") == 0
 
 
 def test_without_a_session_nothing_is_kept(warehouse: Client) -> None:

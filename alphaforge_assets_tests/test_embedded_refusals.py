@@ -1,6 +1,7 @@
 """What the embedded warehouse does not do, however it is asked: two statements, files, addresses, programs, pages."""
 
 import http.client
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,9 +214,40 @@ def test_web_pages_are_turned_away(request_: Request, address: Address) -> None:
     assert request_(Host=f"localhost:{address.port}")[0] == 200
     assert request_(Origin=f"http://localhost:{address.port}")[0] == 403
     assert request_(Sec_Fetch_Site="cross-site")[0] == 403
-    assert request_("GET", "/?query=SELECT%201")[0] == 405
+    assert request_("GET", "/?query=SELECT%201", Sec_Fetch_Site="cross-site")[0] == 403
     assert request_("OPTIONS")[0] == 405
+    assert request_("HEAD", "/?query=SELECT%201")[0] == 405
     assert request_("GET", "/play")[0] == 404
+
+
+def test_by_get_one_reads_and_nothing_else(request_: Request, warehouse: Client, database: str) -> None:
+    warehouse.command(f"CREATE TABLE {database}.t (x UInt8) ENGINE = MergeTree ORDER BY x")
+
+    def get(sql: str, **more: str) -> tuple[int, str]:
+        return request_("GET", "/?" + urllib.parse.urlencode({"query": sql} | more))
+
+    for format, answer in (("TSV", "1\n"), ("CSV", "1\n"), ("JSONCompactEachRow", "[1]\n"), ("Values", "(1)")):
+        assert get(f"SELECT 1 FORMAT {format}") == (200, answer)
+    assert get("SELECT {n:UInt8} + 1", param_n="6") == (200, "7\n")
+    assert get("SELECT getSetting('max_threads')", max_threads="1", readonly="0") == (200, "1\n")
+    assert get("SELECT 1 FORMAT JSON", readonly="1")[0] == 200
+    assert get(f"SHOW TABLES FROM {database}") == (200, "t\n")
+    for sql in (
+        f"INSERT INTO {database}.t SELECT 1",
+        f"INSERT INTO {database}.t FORMAT TSV\n1",
+        f"WITH 1 AS x INSERT INTO {database}.t SELECT x",
+        f"DROP TABLE {database}.t",
+        "CREATE TABLE default.by_get (x UInt8) ENGINE = Memory",
+        "SET readonly = 0",
+        f"DROP TABLE {database}.t SETTINGS readonly = 0",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SYSTEM FLUSH LOGS",
+    ):
+        status, said = get(sql)
+        assert (status != 200, "Exception" in said) == (True, True), sql
+    assert get("SELECT 1", session_id="mine")[0] == 400
+    assert request_("GET", "/?query=SELECT+1", X_ClickHouse_Key="wrong")[0] == 403
+    assert warehouse.query(f"SELECT count() FROM {database}.t").result_rows == [(0,)]
 
 
 def test_the_password_is_needed(request_: Request, address: Address) -> None:

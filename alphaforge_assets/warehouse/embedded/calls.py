@@ -90,8 +90,8 @@ def answer_without_engine(request: Request, hosts: frozenset[str]) -> Response |
         return PlainTextResponse(f"There is no handle {request.url.path}; use / or /ping.\n", 404)
     if request.method == "GET" and not request.url.query:
         return PlainTextResponse("Ok.\n")
-    if request.method != "POST":
-        return PlainTextResponse("Send queries by POST.\n", 405, {"Allow": "POST"})
+    if request.method not in ("GET", "POST"):
+        return PlainTextResponse("Send queries by POST, or by GET if they only read.\n", 405, {"Allow": "GET, POST"})
     return None
 
 
@@ -125,6 +125,10 @@ async def read(request: Request, query_id: str) -> Call:
     for name in settings:
         if not _SETTING_NAME.fullmatch(name):
             raise Fault(115, "UNKNOWN_SETTING", f"Unknown setting {name!r}")
+    if request.method == "GET":  # reads, and may choose its settings: ClickHouse's readonly = 2
+        if "session_id" in url:
+            raise Fault(36, "BAD_ARGUMENTS", "A session outlives its query, so its queries are sent by POST")
+        settings["readonly"] = "1" if settings.get("readonly") == "1" else "2"
     settings.setdefault("log_comment", query_id)
     settings[QUERY_ID_SETTING] = query_id
     params = {k.removeprefix("param_"): v for k, v in url.items() if k.startswith("param_")}

@@ -123,6 +123,7 @@ class Server:
         if session_id := call.url.get("session_id"):
             must_exist = call.url.get("session_check") == "1"
             with self._engine.session(session_id, call.session_timeout_s, must_exist) as connection:
+                connection.has_trace |= leaves_trace
                 connection.prepare(call.database, call.settings)
                 yield connection
         else:  # a read-only connection refuses to become anything else again
