@@ -4,7 +4,9 @@ Each group of the table is a module with a function `rows`. Nothing is asserted 
 floor or to a peer that was measured beside it, since the same machine is never the same twice.
 """
 
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,8 +58,20 @@ def measured(letter: str, sizes: Sizes) -> dict[str, object]:
     title, rows = GROUPS[letter]
     click.echo(f"({letter}) {title} …", err=True)
     circumstances = results.circumstances()
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-        return results.record(circumstances, title, sizes.name, list(rows(sizes, Path(folder))))
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        return results.record(circumstances, title, sizes.name, list(rows(sizes, folder)))
+    finally:
+        remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove what a group left. Its warehouses end on their own soon after their last client, and write until then."""
+    for _ in range(30):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -70,11 +70,12 @@ def beyond_the_limit(sizes: Sizes, folder: Path, symbols: Sequence[str], rounds:
         if len(symbols) == 1:
             contenders |= those_there(sizes, folder, limited=False)
         samples = in_turns(rounds, {name: partial(work, url) for name, work in contenders.items()})
-        samples["body"] = []
         for _ in range(rounds):  # its warehouse is up before the clock runs
             its = ground(folder, symbols)
             with its.warehouse() as its_client:
-                samples["body"].append(timed(lambda: its.body(its_client, url, sizes.days)))  # noqa: B023 - at once
+                parts = its.parts(its_client, url, sizes.days)
+            for name, seconds in {**parts, "body": sum(parts.values())}.items():
+                samples.setdefault(name, []).append(seconds)
     return samples
 
 
@@ -82,6 +83,8 @@ def of_speed(what: str, samples: dict[str, list[float]], note: str) -> Iterator[
     """The body against each floor, the command against the body."""
     yield Row(f"{what}: body", "s", samples["body"], "fetch and parse", samples["fetch"], note)
     yield Row(f"{what}: body", "s", samples["body"], "insert once", samples["insert"], note)
+    for part in ("land", "stage", "publish", "judge"):
+        yield Row(f"{what}: of which {part}", "s", samples[part], "the body", samples["body"], note)
     yield Row(f"{what}: command", "s", samples["command"], "its body", samples["body"], note)
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,17 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.landing import land
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
+from bench.measure import timed
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(sys.executable).with_name("alphaforge")
@@ -120,6 +125,18 @@ class Ground:
         """Everything that a run does between the venue and what researchers read, without Dagster, limits lifted."""
         landed = refresh(client, self.exchanges(url, LIFTED), self.universe, self.rectangle(days), BARS, run_id="bench")
         assert not landed.failures, landed.failures
+
+    def parts(self, client: Client, url: str, days: int) -> dict[str, float]:
+        """Seconds of each link of the body."""
+        part, universe, intervals = self.rectangle(days), self.universe, BARS.intervals(self.universe)
+        venues = self.exchanges(url, LIFTED)
+        links: dict[str, Callable[[], object]] = {
+            "land": lambda: land(client, venues, part, BARS, intervals, run_id="bench"),
+            "stage": lambda: stage(client, part, BARS, intervals),
+            "publish": lambda: publish(client, part, BARS, intervals),
+            "judge": lambda: judge(client, part, BARS, universe),
+        }
+        return {name: timed(link) for name, link in links.items()}
 
     def fetched(self, url: str, days: int, factor: float) -> list[pa.Table]:
         """The floor of fetching: the same rows, parsed, and nothing done with them."""
