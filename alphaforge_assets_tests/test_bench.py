@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # A group, and how many rows each of its questions has: one a floor or peer.
 ROWS = {
     "a": {"venue's limits: command": 5, "limits lifted: command": 4, "limits lifted: body": 4, "of which": 8},
-    "b": {"a run of": 1, "the same,": 2, "nothing left to do": 1, "an asset-partition": 2, "partition status": 1},
+    "b": {"a run of one": 1, "the same,": 2, "nothing left to do": 1, "an asset-partition": 2, "partition status": 1},
     "c": {"-day": 2, "-month": 2, "-year of 1m into": 2, "as of": 2, "snapshot": 2, "panel": 2, "latest bar": 2},
     "d": {"landing_bars": 1, "staging_bars": 1, "bars_history": 1, "row, bars": 2, "the four tables": 1},
     "e": {"of the command": 1, "of the warehouse": 1},
@@ -84,6 +84,13 @@ def test_the_table_goes_between_the_marks_of_the_page(tmp_path: Path) -> None:
     assert "| what | 1.00 s | floor | 2.00 s | 0.50 | 1 |" in text
     assert Counter(text.splitlines())["| " + " | ".join(results.HEAD) + " |"] == 1
     assert "old" not in text
+
+
+def test_the_page_holds_the_kept_table(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(results.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    results.write_page(results.saved(), page)
+    assert page.read_text(encoding="utf-8") == results.PAGE.read_text(encoding="utf-8"), "python -m bench --markdown"
 
 
 def test_make_knows_the_benchmarks() -> None:
