@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test test-slow test-exports bench docs screenshots lint lock clean
+.PHONY: help setup demo up check test test-slow test-exports bench bench-peers bench-smoke docs screenshots lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -49,9 +49,18 @@ lint: setup  ## style, types, import contracts, and whether the Dagster definiti
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/dagster definitions validate --workspace workspace.yaml --log-level error
 
-bench: setup  ## speed, as ratios to floors measured in the same run
-	$(BIN)/python -m bench.bars
-	$(BIN)/python -m bench.reads
+bench: setup  ## speed, size and memory, as ratios to floors and peers of the same run (half an hour)
+	$(BIN)/python -m bench
+
+bench-smoke: setup  ## the same with tiny sizes, to see that it works (`make test` does it too)
+	$(BIN)/python -m bench --smoke
+
+bench-peers: .peers/.ready  ## install freqtrade for `make bench` to compare with, in an environment of its own
+
+.peers/.ready:
+	$(PYTHON) -m venv .peers
+	.peers/bin/python -m pip install --quiet --disable-pip-version-check 'freqtrade>=2026.9'
+	@touch $@
 
 docs: setup  ## renew docs/dictionary.md from the comments of the schema
 	$(BIN)/python -m docs.make_dictionary
@@ -63,8 +72,8 @@ lock:  ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.lock
 
-clean:  ## remove what make and the demo made: .venv, .tools, .alphaforge and caches
-	rm -rf .venv .tools .alphaforge .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove what make and the demo made: .venv, .tools, .peers, .alphaforge and caches
+	rm -rf .venv .tools .peers .alphaforge .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,140 +1,126 @@
-"""One instrument-year of 1m bars into a DataFrame: our reader against the bare query and DuckDB on Parquet.
+"""(c) Reading bars into a DataFrame: our reader against the bare query of the table, and DuckDB on Parquet.
 
-All read the same rows and columns from the same machine, in turns, so that what disturbs one disturbs all. The reader
-does more: the current version by FINAL, the check for gaps, and the receipt with its hash. Prints medians in
-milliseconds, ratios, and the peak memory of reading ten years; asserts nothing but that all got the same rows.
+The reader does more: the current version by FINAL, the check for gaps, the receipt with its hash. All contenders give
+the same rows and columns, in turns, from one machine; the rows were made, not fetched.
 """
 
 import datetime as dt
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.research import Research, content_hash, to_parquet
-from alphaforge_assets.research.frames import to_arrow
-from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.universe import Universe
-from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.migrations import migrator
-from bench.bars import END, KEY, LIFTED, START, Rectangle, Unlimited, pipeline, timed
+from alphaforge_assets.research import Research
+from bench.ground import START, Ground
+from bench.measure import Row, Sizes, in_turns, scaled
 
-ROUNDS = 9
-YEARS = 10
 COLUMNS = (
     "timestamp, open, high, low, close, volume, quote_volume, trade_count, taker_buy_base_volume,"
     " taker_buy_quote_volume, source"
 )
+# Written out for each, as one writes them at a prompt.
 BARE = f"""SELECT {COLUMNS} FROM analytics.bars
-WHERE instrument_id = {{instrument_id:UInt32}} AND interval = '1m'
+WHERE instrument_id = {{id:UInt32}} AND interval = '1m'
     AND timestamp >= {{start:DateTime64(3, 'UTC')}} AND timestamp < {{end:DateTime64(3, 'UTC')}}
 ORDER BY timestamp"""  # noqa: S608 - the columns are ours
-# The year again and again, so that a decade need not be fetched.
-DECADE = """INSERT INTO analytics.bars
-(instrument_id, venue, symbol, interval, timestamp, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_base_volume, taker_buy_quote_volume, source, batch_id, ingested_at, version, published_at)
-SELECT instrument_id, venue, symbol, interval, timestamp - toIntervalMinute({minutes:UInt32}), open, high, low, close,
-    volume, quote_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume, source, batch_id, ingested_at,
-    version, published_at
-FROM analytics.bars WHERE timestamp >= {start:DateTime64(3, 'UTC')}"""
-
-# A process of its own, for its memory. VmHWM is the peak since it began; getrusage would tell that of its parent.
-READER = """
-import sys
-from pathlib import Path
-from alphaforge_assets.research import connect
-frame = connect().bars(sys.argv[1], "1m", *sys.argv[2:])
-peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
-held = frame.memory_usage(deep=True).sum() / 1e6
-print(f"peak memory of reading {len(frame):>9,} rows: {peak:6,.0f} MB, of which the frame {held:4,.0f} MB")
-"""
+DUCK = f"SELECT {COLUMNS} FROM read_parquet(?) WHERE timestamp >= ? AND timestamp < ? ORDER BY timestamp"  # noqa: S608
+BARE_PANEL = "SELECT timestamp, symbol, close FROM analytics.bars WHERE interval = '1h' ORDER BY symbol, timestamp"
+DUCK_PANEL = "SELECT timestamp, symbol, close FROM read_parquet(?) ORDER BY symbol, timestamp"
+LATEST = "SELECT symbol, max(timestamp), argMax(close, timestamp) FROM {table} WHERE interval = '1h' GROUP BY symbol"
+ALL = "SELECT * FROM analytics.bars ORDER BY instrument_id, timestamp"
 
 
-def main() -> None:
-    universe = Universe.model_validate(
-        {"history_start": START, "intervals": ["1m"], "venues": {"binance_spot": {"instruments": ["BTC/USDT"]}}}
-    )
-    covered = Rectangle(universe.instruments, START, END)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sandbox.start(budget_scale=LIFTED) as url:
-        home = Path(folder) / "home"
-        with open_warehouse(home) as client:
-            migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=Path(folder))
-            pipeline(client, Unlimited(url, Path(folder) / "governor.sqlite3"), covered, universe)
-            compare(Research(client, universe), Path(folder) / "year.parquet")
-            decade(client, home)
+def rows(sizes: Sizes, folder: Path) -> Iterator[Row]:
+    warnings.simplefilter("ignore", DeprecationWarning)  # DuckDB's own, of pandas
+    minutes = Ground(folder / "minutes")
+    with minutes.warehouse() as client:
+        minutes.make_rows(client, max(sizes.spans.values()) * 1440, ("bars", "bars_history"))
+        client.command("OPTIMIZE TABLE analytics.bars FINAL")
+        file = written(client, folder / "minutes.parquet")
+        yield from one_instrument(sizes, Research(client, minutes.universe), file)
+    hours = Ground(folder / "hours", [f"X{n:03}/USDT" for n in range(sizes.panel)], interval="1h")
+    with hours.warehouse() as client:
+        hours.make_rows(client, 31 * 24)
+        file = written(client, folder / "hours.parquet")
+        yield from many_instruments(sizes, Research(client, hours.universe), file)
 
 
-def compare(research: Research, parquet: Path) -> None:
-    """Print how long the year takes each of them."""
-    instrument = research.universe.instrument(KEY)
-    to_parquet(research.bars(KEY, "1m", START, END), parquet)
-    parameters = {"instrument_id": instrument.instrument_id, "start": f"{START} 00:00:00", "end": f"{END} 00:00:00"}
-
-    def bare_arrow() -> object:
-        return research.client.query_arrow(BARE, parameters=parameters)
-
-    def bare() -> pd.DataFrame:
-        return research.client.query_arrow(BARE, parameters=parameters).to_pandas()
-
-    def duck() -> pd.DataFrame:
-        warnings.simplefilter("ignore", DeprecationWarning)  # DuckDB's own, of pandas
-        query = f"SELECT {COLUMNS} FROM read_parquet(?) ORDER BY timestamp"  # noqa: S608 - the columns are ours
-        return duckdb.execute(query, [str(parquet)]).df()
-
-    def ours(**more: object) -> pd.DataFrame:
-        return research.bars(KEY, "1m", START, END, **more)  # type: ignore[arg-type]
-
-    contenders: dict[str, Callable[[], object]] = {
-        "query_arrow on the bare table": bare_arrow,
-        "the same, to pandas": bare,
-        "DuckDB on Parquet, to pandas": duck,
-        "research.bars, to pandas": ours,
-        'research.bars, frame="arrow"': lambda: ours(frame="arrow"),
-        "research.bars, as of now": lambda: ours(as_of=dt.datetime.now(dt.UTC)),
-    }
-    rows = len(ours())
-    assert rows == len(duck()) == len(bare()), "not the same rows"
-    assert (duck()["close"].to_numpy() == ours()["close"].to_numpy()).all(), "not the same values"
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, work in contenders.items():
-            times[name].append(timed(work))
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    floor, peer = medians["query_arrow on the bare table"], medians["DuckDB on Parquet, to pandas"]
-    print(f"{rows:,} bars of {KEY}, 1m, {START.year}; medians of {ROUNDS} rounds in turns\n")
-    print(f"{'':32} {'ms':>7} {'of bare':>8} {'of DuckDB':>10}")
-    for name, seconds in medians.items():
-        print(f"{name:32} {seconds * 1000:7.0f} {seconds / floor:8.2f} {seconds / peer:10.2f}")
-    table = to_arrow(ours(frame="arrow"))
-    hashing = statistics.median(timed(lambda: content_hash(table)) for _ in range(ROUNDS))
-    print(f"{'  of which the hash':32} {hashing * 1000:7.0f}")
-    ratio = medians["research.bars, to pandas"] / floor
-    print(f"\nresearch.bars / bare query = {ratio:.2f} (to be at most 1.3)")
-    print(f"research.bars / DuckDB on Parquet = {medians['research.bars, to pandas'] / peer:.2f} (to be below 1)")
+def written(client: Client, file: Path) -> Path:
+    """All rows of the table as the Parquet file that one would keep instead."""
+    pq.write_table(client.query_arrow(ALL), file, compression="zstd")
+    return file
 
 
-def decade(client: Client, home: Path) -> None:
-    """Print the time and the peak memory of a process of its own that reads ten years."""
-    year_minutes = (END - START).days * 1440
-    for n in range(1, YEARS):
-        client.command(DECADE, parameters={"minutes": n * year_minutes, "start": f"{START} 00:00:00"})
-    start = START - dt.timedelta(minutes=(YEARS - 1) * year_minutes)
-    for since, until in ((END - dt.timedelta(days=1), END), (start, END)):
-        command = [sys.executable, "-c", READER, KEY, str(since), str(until)]
-        done = subprocess.run(
-            command, env=os.environ | {"ALPHAFORGE_HOME": str(home)}, check=True, capture_output=True, text=True
+def one_instrument(sizes: Sizes, research: Research, file: Path) -> Iterator[Row]:
+    (instrument,) = research.universe.instruments
+    spans = {name: START + dt.timedelta(days=days) for name, days in sizes.spans.items()}
+    research.pin("bench", instrument.key, "1m", START, spans["year"])
+
+    def bare(end: dt.date) -> pd.DataFrame:
+        bounds = {"id": instrument.instrument_id, "start": f"{START} 00:00:00", "end": f"{end} 00:00:00"}
+        return research.client.query_arrow(BARE, parameters=bounds).to_pandas()
+
+    def duck(end: dt.date) -> pd.DataFrame:
+        first, last = (dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC) for day in (START, end))
+        return duckdb.execute(DUCK, [str(file), first, last]).df()
+
+    def ours(end: dt.date, **more: Any) -> pd.DataFrame:
+        return research.bars(instrument.key, "1m", START, end, **more)
+
+    for name, end in spans.items():
+        assert len(ours(end)) == len(bare(end)) == len(duck(end)) == sizes.spans[name] * 1440, "not the same rows"
+        assert (ours(end)["close"].to_numpy() == duck(end)["close"].to_numpy()).all(), "not the same values"
+        yield from beside(
+            sizes,
+            f"instrument-{name} of 1m into pandas",
+            lambda end=end: ours(end),
+            lambda end=end: bare(end),
+            lambda end=end: duck(end),
         )
-        print(done.stdout, end="")
+    year = spans["year"]
+    for name, more in (("as of now", {"as_of": dt.datetime.now(dt.UTC)}), ("of a snapshot", {"snapshot": "bench"})):
+        assert len(ours(year, **more)) == sizes.spans["year"] * 1440
+        yield from beside(
+            sizes,
+            f"instrument-year of 1m, {name}",
+            lambda more=more: ours(year, **more),
+            lambda: bare(year),
+            lambda: duck(year),
+        )
 
 
-if __name__ == "__main__":
-    main()
+def many_instruments(sizes: Sizes, research: Research, file: Path) -> Iterator[Row]:
+    end = START + dt.timedelta(days=31)
+
+    def panel(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.pivot(index="timestamp", columns="symbol", values="close")
+
+    yield from beside(
+        sizes,
+        f"panel: closes of {sizes.panel} instruments, a month of 1h",
+        lambda: research.bars("*", "1h", START, end, columns=["close"], form="wide").close,
+        lambda: panel(research.client.query_arrow(BARE_PANEL).to_pandas()),
+        lambda: panel(duckdb.execute(DUCK_PANEL, [str(file)]).df()),
+    )
+    yield from beside(
+        sizes,
+        f"latest bar of all {sizes.panel}, v_bars",
+        lambda: research.client.query(LATEST.format(table="analytics.v_bars")).result_rows,
+        lambda: research.client.query(LATEST.format(table="analytics.bars")).result_rows,
+        lambda: duckdb.execute(LATEST.format(table=f"read_parquet('{file}')").replace("argMax", "arg_max")).fetchall(),
+    )
+
+
+def beside(
+    sizes: Sizes, what: str, ours: Callable[[], object], bare: Callable[[], object], duck: Callable[[], object]
+) -> Iterator[Row]:
+    """Two rows: against the bare query, and against DuckDB."""
+    samples = in_turns(sizes.rounds * 3, {"ours": ours, "bare": bare, "duck": duck})
+    ms = {name: scaled(seconds, 1000) for name, seconds in samples.items()}
+    yield Row(what, "ms", ms["ours"], "bare query of the table", ms["bare"])
+    yield Row(what, "ms", ms["ours"], "DuckDB on Parquet", ms["duck"])
