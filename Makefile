@@ -17,7 +17,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup: $(READY)  ## install everything into .venv (about a minute)
+setup: $(READY)  ## install everything into .venv (some three minutes)
 
 demo: setup  ## the main job: a small warehouse from emulated exchanges, through Dagster
 	@$(BIN)/alphaforge demo

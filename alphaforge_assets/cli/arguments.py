@@ -18,7 +18,7 @@ Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
 
 def words(context: click.Context, option: click.Parameter, value: str | Sequence[str] | None) -> list[str]:
-    """Callback: names separated by commas, of an option given once, several times or not at all."""
+    """Callback: names separated by commas, of an option given once, often or never. Raises BadInput for none."""
     texts = [value] if isinstance(value, str) else value or ()
     found = [word.strip() for text in texts for word in text.split(",") if word.strip()]
     if texts and not found:
@@ -27,7 +27,7 @@ def words(context: click.Context, option: click.Parameter, value: str | Sequence
 
 
 def day(context: click.Context, option: click.Parameter, value: str | None) -> dt.date | None:
-    """Callback: a day. Stricter than fromisoformat, which knows more forms than people."""
+    """Callback: a day. Stricter than fromisoformat, which knows more forms than people. Raises BadInput."""
     if value is None:
         return None
     try:
@@ -37,7 +37,7 @@ def day(context: click.Context, option: click.Parameter, value: str | None) -> d
 
 
 def moment(context: click.Context, option: click.Parameter, value: str | None) -> dt.datetime | None:
-    """Callback: a day or a time, UTC unless it says otherwise."""
+    """Callback: a day or a time, UTC unless it says otherwise. Raises BadInput."""
     if value is None:
         return None
     try:
@@ -79,7 +79,7 @@ def versions(command: Callable[..., None]) -> Callable[..., None]:
     """What says which versions of the rows are meant, to the command as `options`: what `Research.bars` takes."""
 
     @wraps(command)
-    def asked(as_of: dt.datetime | None, snapshot: str | None, require_complete: bool, **others: Any) -> None:
+    def _with_options(as_of: dt.datetime | None, snapshot: str | None, require_complete: bool, **others: Any) -> None:
         if as_of is not None and snapshot is not None:
             raise BadInput("--as-of and --snapshot both say which versions to read: give one of them")
         options = {"as_of": as_of, "snapshot": snapshot, "require_complete": require_complete or None}
@@ -90,7 +90,7 @@ def versions(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--as-of", metavar="TIME", callback=moment, help=at),
         click.option("--snapshot", metavar="NAME", help="Exactly what was pinned under this name."),
         click.option("--require-complete", is_flag=True, help="Refuse data with gaps, naming them."),
-    )(asked)
+    )(_with_options)
 
 
 def check_series(option: str, interval: str, universe: "Universe", start: dt.datetime, end: dt.datetime) -> None:

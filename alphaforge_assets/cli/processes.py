@@ -121,7 +121,10 @@ class Parts:
 
 @contextlib.contextmanager
 def alone(home: Path) -> Iterator[int]:
-    """One `up` a home; yields the open lock. After one that was killed, its parts get the time they need to end."""
+    """One `up` a home; yields the open lock. After one that was killed, its parts get the time they need to end.
+
+    Raises Occupied while another runs, BadInput for a home that cannot be written to.
+    """
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -195,7 +198,7 @@ def answers(url: str) -> bool:
 
 
 def refuse_taken(port: int, option: str) -> None:
-    """Port 0 is any free one, which is never taken."""
+    """Raises Occupied if another process has the port. Port 0 is any free one, which is never taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
