@@ -59,6 +59,7 @@ _OBJECT = re.compile(
 _ADDED = re.compile(
     r"^ALTER TABLE analytics\.(\w+) ADD COLUMN IF NOT EXISTS (\w+) (.+?) COMMENT '((?:[^']|'')*)';$", re.MULTILINE
 )
+_RENEWED = re.compile(r"^ALTER TABLE analytics\.(\w+) COMMENT COLUMN (\w+) '((?:[^']|'')*)';$", re.MULTILINE)
 _COLUMN = re.compile(r"^ {4}(\w+) (.+?) COMMENT '((?:[^']|'')*)'", re.MULTILINE)
 _COMMENT = re.compile(r"COMMENT '((?:[^']|'')*)'\s*$")
 _TYPE = re.compile(r"(?:DEFAULT|MATERIALIZED|ALIAS|CODEC)\b")
@@ -92,6 +93,9 @@ def _dictionary(more: tuple[Path, ...]) -> Mapping[str, Described]:
             if column not in {c for c, _, _ in found[name].columns}:  # IF NOT EXISTS: the first one counts
                 added = (column, _TYPE.split(kind)[0].strip(), said)
                 found[name] = replace(found[name], columns=(*found[name].columns, added))
+        for name, column, said in _RENEWED.findall(text):
+            renewed = tuple((c, kind, said if c == column else before) for c, kind, before in found[name].columns)
+            found[name] = replace(found[name], columns=renewed)
     return found
 
 

@@ -14,7 +14,7 @@ from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.definitions import build
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.refresh import refresh
-from alphaforge_assets.research import Research
+from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.venues.directory import SOURCES, Exchanges
 from alphaforge_assets_tests.toy_archive import Archive
@@ -62,7 +62,8 @@ def test_a_dataset_of_one_file_runs_through_dagster_and_is_read(
     )
     assert covered.result_rows == [(7, 6)]
     research = Research(migrated, UNIVERSE)
-    frame = research.read("open_interest", KEY, FIRST, LAST, interval="1d")
+    with pytest.warns(IncompleteWarning, match="1 venue_outage"):
+        frame = research.read("open_interest", KEY, FIRST, LAST, interval="1d")
     assert list(frame.contracts) == [28, 29, 30, 31, 1, 3]
     assert research.verify(frame)
     assert list(research.gaps(KEY, start=FIRST, end=LAST).missing) == [1]

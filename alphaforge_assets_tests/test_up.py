@@ -1,11 +1,16 @@
 """`alphaforge up` from outside: everything answers, all ends together, backfills are launched as its UI does."""
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from alphaforge_assets.cli import processes
+from alphaforge_assets.cli.processes import Parts, answers
+from alphaforge_assets.errors import Permanent
+from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import (
     BACKFILL_S_MAX,
@@ -66,15 +71,31 @@ def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Pat
         assert sorted(file.name for file in up.installed.home.glob("up.*")) == ["up.lock"]
 
 
-@pytest.mark.parametrize("module", ["alphaforge_assets.sandbox", "alphaforge_assets.warehouse.embedded"])
-def test_everything_ends_with_any_part(module: str, tmp_path: Path) -> None:
+def test_a_part_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
     with started_up(Installed(tmp_path)) as up:
-        os.kill(parts(up.installed)[module], signal.SIGKILL)
-        assert up.process.wait(60) == 1
-        name = module.split(".")[1]
-        assert f"{name} was killed by SIGKILL, so everything was ended" in up.installed.said("up")
-        assert "Traceback" not in up.installed.said("up")
-        until(lambda: up.installed.processes() == {}, 10)
+        for module in list(parts(up.installed)):
+            before = parts(up.installed)
+            os.kill(before[module], signal.SIGKILL)
+            until(lambda: parts(up.installed).get(module, before[module]) != before[module], 60)  # noqa: B023
+            assert parts(up.installed) | {module: 0} == before | {module: 0}
+            until(lambda: all(answers(url) for url in (up.ui, f"{up.venues}/_about", f"{up.warehouse}/ping")), 60)
+        assert up.installed.said("up").count("was killed by SIGKILL and is started again") == 4
+        assert up.process.poll() is None
+
+
+def test_a_part_that_dies_again_and_again_ends_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEATHS_MAX", "PAUSE_S_MAX"):
+        monkeypatch.setattr(processes, name, 1)
+    lock = os.open(tmp_path / "lock", os.O_CREAT)
+    found = Parts(lock)
+    settings = dataclasses.replace(settings_from_environment(), home=tmp_path)
+    found.start("calendar", ["calendar", "2025"], settings, lambda: True)
+    with pytest.raises(
+        Permanent, match=r"calendar ended with code 0, the 2th time within 10 minutes.* its last words: "
+    ):
+        found.watch()
+    found.stop()
+    os.close(lock)
 
 
 def test_after_kill_9_nothing_stays_and_the_next_up_works(tmp_path: Path) -> None:

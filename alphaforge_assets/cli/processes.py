@@ -1,4 +1,4 @@
-"""The child processes of `alphaforge up`: started one after the other, watched, ended together.
+"""The child processes of `alphaforge up`: started one after the other, started again if they die, ended together.
 
 Each has its output in ALPHAFORGE_HOME/logs. No part outlives `up`, not even a killed one (see part.py), and `up.lock`
 is held until the last of them is gone.
@@ -14,7 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,26 +26,46 @@ from alphaforge_assets.settings import Settings
 START_S_MAX = 120.0  # a loaded machine is not a failure
 STOP_S_MAX = 15.0
 POLL_S = 0.2
+# A part that dies is started again, at once and then with growing pauses. One that dies so often will never live.
+DEATHS_MAX = 5
+DEATHS_WITHIN_S = 600.0
+PAUSE_S_MAX = 30.0
 
 
 @dataclass(frozen=True)
 class Part:
-    """A child process. What it says stands in `log` from the byte `said_from` on."""
+    """A child process. What it says stands in `log` from the byte `said_from` on.
+
+    `before_again` makes ready for a new start of it, and is false if there is no need for one now.
+    """
 
     name: str
+    command: Sequence[str]
+    settings: Settings
+    before_again: Callable[[], bool]
     process: "subprocess.Popen[bytes]"
     log: Path
     said_from: int
 
-    def refuse_dead(self) -> None:
-        """Raises Permanent, with its last words, if it has ended."""
-        code = self.process.poll()
-        if code is None:
-            return
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    @property
+    def is_dead(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def end(self) -> str:
+        """How a dead one ended."""
+        code = self.process.returncode
+        return (
+            f"{self.name} was killed by {signal.Signals(-code).name}"
+            if code < 0
+            else f"{self.name} ended with code {code}"
+        )
+
+    @property
+    def last_words(self) -> str:
         said = self.log.read_bytes()[self.said_from :].decode(errors="replace").strip().splitlines()[-3:]
         last = f"; its last words: {' / '.join(said)}" if said else ""
-        raise Permanent(f"{self.name} {how}, so everything was ended{last} (all of it: {self.log})")
+        return f"{last} (all of it: {self.log})"
 
     def stop(self) -> None:
         """Wait for its end, which it has been asked for, and kill what is left of it and its children."""
@@ -66,23 +87,48 @@ class Parts:
     lock: int
     started: list[Part] = field(default_factory=list)
 
-    def start(self, name: str, command: list[str], settings: Settings, ready: Callable[[], bool]) -> None:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings,
+        ready: Callable[[], bool],
+        before_again: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Start a module with its arguments and wait until it is ready. Raises Permanent if it never is."""
-        part = self._spawned(name, command, settings)
+        part = _spawned(name, command, settings, before_again, self.lock)
         self.started.append(part)
         deadline = time.monotonic() + START_S_MAX
         while not ready():
-            part.refuse_dead()
+            if part.is_dead:
+                raise Permanent(f"{part.end}, so everything was ended{part.last_words}")
             if time.monotonic() > deadline:
                 raise Permanent(f"{name} did not answer within {START_S_MAX:.0f} s; see {part.log}")
             time.sleep(POLL_S)
 
     def watch(self) -> None:
-        """Until one of them ends. Raises Permanent."""
+        """Start again what dies. Raises Permanent if one dies again and again."""
+        deaths: dict[str, list[float]] = defaultdict(list)
+        buried: set[int] = set()
         while True:
-            for part in self.started:
-                part.refuse_dead()
+            for place, part in enumerate(self.started):
+                if part.is_dead and part.process.pid not in buried:
+                    buried.add(part.process.pid)
+                    part.stop()  # what it had started goes with it
+                if part.is_dead and part.before_again():
+                    self.started[place] = self._again(part, deaths[part.name])
             time.sleep(1)
+
+    def _again(self, part: Part, deaths: list[float]) -> Part:
+        now = time.monotonic()
+        deaths[:] = [*(death for death in deaths if death > now - DEATHS_WITHIN_S), now]
+        if len(deaths) > DEATHS_MAX:
+            often = f"the {len(deaths)}th time within {DEATHS_WITHIN_S / 60:.0f} minutes"
+            raise Permanent(f"{part.end}, {often}, so everything was ended{part.last_words}")
+        pause = 0.0 if len(deaths) == 1 else min(PAUSE_S_MAX, 2.0 ** len(deaths))
+        say(f"[yellow]{part.end} and is started again{f' in {pause:.0f} s' if pause else ''}[/yellow]{part.last_words}")
+        time.sleep(pause)
+        return _spawned(part.name, part.command, part.settings, part.before_again, self.lock)
 
     def stop(self) -> None:
         """End them in reverse order, each with its children; what does not go by itself is killed."""
@@ -93,30 +139,33 @@ class Parts:
         for part in reversed(self.started):
             part.stop()
 
-    def _spawned(self, name: str, command: list[str], settings: Settings) -> Part:
-        log = settings.home / "logs" / f"{name.lower()}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {
-            "ALPHAFORGE_HOME": str(settings.home),
-            "ALPHAFORGE_VENUES": settings.venues_url or "live",
-            "ALPHAFORGE_UNIVERSE": str(settings.universe_file.absolute()),
-            "ALPHAFORGE_LIVE": "on" if settings.live_updates else "off",
-            "DAGSTER_HOME": str(settings.dagster_home),
-            "ALPHAFORGE_UI": settings.ui_url or "",
-            "PYTHONWARNINGS": "ignore",
-        }
-        with log.open("ab") as output:
-            said_from = output.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "alphaforge_assets.cli.part", *command],
-                stdin=subprocess.PIPE,  # ours to hold: when it closes, the part ends
-                stdout=output,
-                stderr=output,
-                env=environment,
-                pass_fds=[self.lock],
-                start_new_session=True,  # Ctrl-C reaches us alone, and we end the parts in order
-            )
-        return Part(name, process, log, said_from)
+
+def _spawned(
+    name: str, command: Sequence[str], settings: Settings, before_again: Callable[[], bool], lock: int
+) -> Part:
+    log = settings.home / "logs" / f"{name.lower()}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {
+        "ALPHAFORGE_HOME": str(settings.home),
+        "ALPHAFORGE_VENUES": settings.venues_url or "live",
+        "ALPHAFORGE_UNIVERSE": str(settings.universe_file.absolute()),
+        "ALPHAFORGE_LIVE": "on" if settings.live_updates else "off",
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "ALPHAFORGE_UI": settings.ui_url or "",
+        "PYTHONWARNINGS": "ignore",
+    }
+    with log.open("ab") as output:
+        said_from = output.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "alphaforge_assets.cli.part", *command],
+            stdin=subprocess.PIPE,  # ours to hold: when it closes, the part ends
+            stdout=output,
+            stderr=output,
+            env=environment,
+            pass_fds=[lock],
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end the parts in order
+        )
+    return Part(name, command, settings, before_again, process, log, said_from)
 
 
 @contextlib.contextmanager

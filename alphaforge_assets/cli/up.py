@@ -1,6 +1,6 @@
 """`alphaforge up`: everything on one machine, started in the right order and ended together.
 
-If one part dies, all end and its last words are shown.
+A part that dies is started again, on the same port, while the others go on.
 """
 
 import contextlib
@@ -63,13 +63,19 @@ def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, li
         command = ["alphaforge_assets.cli.webserver", "--port", str(port)]
         parts.start("UI", command, settings, lambda: answers(f"{ui}/server_info"))
         command = ["dagster._daemon", "run", "--workspace", str(instance.WORKSPACE)]
-        parts.start("daemon", command, settings, lambda: True)
+
+        def before_again() -> bool:
+            instance.prepare(settings.dagster_home, daemon_is_down=True)  # its runs died with it: they are tried again
+            return True
+
+        parts.start("daemon", command, settings, lambda: True, before_again)
         _announce(parts, settings)
         parts.watch()
 
 
 def _start_warehouse(parts: "Parts", settings: "Settings", port: int) -> None:
     """The embedded warehouse, unless one is running in this home: then that one is used, as by every command."""
+    from alphaforge_assets.cli.processes import free_port
     from alphaforge_assets.warehouse.client import running
 
     data = settings.home / "warehouse"
@@ -79,8 +85,9 @@ def _start_warehouse(parts: "Parts", settings: "Settings", port: int) -> None:
                 f"the warehouse of {settings.home} runs already, on port {address.port}: leave out --warehouse-port"
             )
         return
-    command = ["alphaforge_assets.warehouse.embedded", "--data", str(data), "--port", str(port)]
-    parts.start("warehouse", command, settings, lambda: running(data) is not None)
+    command = ["alphaforge_assets.warehouse.embedded", "--data", str(data), "--port", str(port or free_port())]
+    # Whoever needs a warehouse while there is none starts one for as long: ours follows it.
+    parts.start("warehouse", command, settings, lambda: running(data) is not None, lambda: running(data) is None)
 
 
 def _announce(parts: "Parts", settings: "Settings") -> None:
