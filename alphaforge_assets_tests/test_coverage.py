@@ -183,8 +183,8 @@ def test_outages_by_the_clock_are_ours_until_proved_otherwise(emptied: Client) -
         ([(at("06-03 00:00"), 8 * 1440)], "no venue is silent for 8 days"),
         ([(at("06-01 00:07") + n * n * 11 * MINUTE, 30 + n) for n in range(1, 25)], "one of 24 in that month"),
         (
-            [(at("06-01 00:07") + n * n * 170 * MINUTE, 60) for n in range(1, 8)],
-            "7 of 7 silences in that month last 60",
+            [(at("06-01 00:07") + n * n * 90 * MINUTE, 60) for n in range(1, 12)],
+            "11 of 11 silences in that month last 60",
         ),
     ],
 )
@@ -197,6 +197,12 @@ def test_too_long_too_many_and_too_alike_are_suspicious(
     assert all(g["verdict"] == "suspicious" and says in g["evidence"] for g in gaps), gaps
 
 
+def test_planned_pauses_of_an_hour_are_outages_as_before(emptied: Client) -> None:
+    pauses = [(at("06-01 00:07") + n * n * 90 * MINUTE, 60) for n in range(1, 9)]
+    judge(emptied, holes(emptied, BTC, 14, pauses), BARS, UNIVERSE)
+    assert {v for _, _, v in verdicts(emptied, BTC)} == {"venue_outage"}
+
+
 def test_bars_of_another_interval_are_no_quiet_market(emptied: Client) -> None:
     """Every fourth minute only, and none of zero volume: by the clock, while nobody's silences are."""
     judge(
@@ -206,7 +212,7 @@ def test_bars_of_another_interval_are_no_quiet_market(emptied: Client) -> None:
 
 
 def test_what_was_suspicious_is_an_outage_once_the_others_are_there(emptied: Client) -> None:
-    silences = [(at("06-01 00:07") + n * n * 170 * MINUTE, 60) for n in range(1, 8)]
+    silences = [(at("06-01 00:07") + n * n * 90 * MINUTE, 60) for n in range(1, 12)]
     part = holes(emptied, BTC, 14, silences)
     judge(emptied, part, BARS, UNIVERSE)
     for start, minutes in silences[1:]:

@@ -6,8 +6,3 @@ from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 
 DATASETS: dict[str, Dataset] = {d.name: d for d in (BARS, FUNDING_RATES, FEAR_GREED_INDEX)}
-
-
-def dataset_of(asset: str) -> Dataset | None:
-    """The dataset that an asset belongs to."""
-    return next((d for d in DATASETS.values() if asset in d.run_assets), None)

@@ -38,8 +38,10 @@ OUTAGE_DARK_SHARE = 0.5
 # Binance was silent 34 times in six years, and never for two days.
 OUTAGE_MAX = dt.timedelta(days=7)
 OUTAGES_A_MONTH = 20
-# Silences of a series of which more than half share a length or a distance, from so many on.
+# Silences of a series of which more than half share a distance, or a length, from so many on. Venues plan their pauses
+# in whole hours, so three of five are often alike, and their distances never are.
 PATTERN_SILENCES = 5
+PATTERN_LENGTHS = 10
 # How far back to look for bars without trades before a silence; the longest such run on record is 93 (ETH/USDT 2017).
 FROZEN_LOOK_BARS = 240
 
@@ -72,6 +74,7 @@ _THRESHOLDS = {
     "outage_max_s": _seconds(OUTAGE_MAX),
     "outages_a_month": OUTAGES_A_MONTH,
     "pattern_silences": PATTERN_SILENCES,
+    "pattern_lengths": PATTERN_LENGTHS,
     "frozen_look_bars": FROZEN_LOOK_BARS,
     "sparse_silences": SPARSE_SILENCES_A_DAY,
     "no_trades_s": _seconds(NO_TRADES_MAX),

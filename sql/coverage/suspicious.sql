@@ -28,7 +28,7 @@ WITH
             if(silences >= {pattern_silences:UInt32} AND 2 * of_one_period > silences,
                 concat(toString(of_one_period), ' of ', toString(silences), ' silences', within, ' begin ',
                     toString(intDiv(periods.1[indexOf(periods.2, of_one_period)], 60000)), ' minutes after the one before'), '') AS by_period,
-            if(outages >= {pattern_silences:UInt32} AND 2 * of_one_length > outages,
+            if(of_one_length >= {pattern_lengths:UInt32} AND 2 * of_one_length > outages,
                 concat(toString(of_one_length), ' of ', toString(outages), ' silences', within, ' last ',
                     toString(intDiv(lengths.1[indexOf(lengths.2, of_one_length)], 60000)), ' minutes'), '') AS by_length,
             if(span > toDate(0) AND outages > {outages_a_month:UInt32}, concat('one of ', toString(outages), within), '') AS by_number
