@@ -4,14 +4,14 @@ One shape for every dataset. What the assets do stands in pipeline/ and quality/
 """
 
 import datetime as dt
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.catalog import described, record_beside, row_counts
+from alphaforge_assets.catalog import Shown, described, record_beside, row_counts
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import INSTRUMENTS_TAG, Rectangle, backfill_policy, partitions_of, rectangle
@@ -36,17 +36,18 @@ def chain(dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ())
     return [f(dataset, partitions) for f in (landing_asset, staging_asset, mart_asset, judge_asset)]
 
 
+def _asset(
+    dataset: Dataset, partitions: dg.PartitionsDefinition[str], name: str, deps: Sequence[str], shown: Shown
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of every asset of a chain."""
+    return dg.asset(name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=deps, **shown)
+
+
 def landing_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The asset `landing_<dataset>`."""
     name = dataset.chain[0]
 
-    @dg.asset(
-        name=name,
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(dataset),
-        deps=[] if dataset.only else ["instruments"],
-        **described(name),
-    )
+    @_asset(dataset, partitions, name, [] if dataset.only else ["instruments"], described(name))
     def landing(
         context: dg.AssetExecutionContext,
         config: Fetch,
@@ -71,13 +72,7 @@ def staging_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
     """The asset `staging_<dataset>`."""
     above, name, _ = dataset.chain
 
-    @dg.asset(
-        name=name,
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(dataset),
-        deps=[above],
-        **described(name, upstream=above),
-    )
+    @_asset(dataset, partitions, name, [above], described(name, upstream=above))
     def staging(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
@@ -93,13 +88,7 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg
     """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run."""
     _, above, name = dataset.chain
 
-    @dg.asset(
-        name=name,
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(dataset),
-        deps=[above],
-        **described(name, upstream=above),
-    )
+    @_asset(dataset, partitions, name, [above], described(name, upstream=above))
     def mart(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
@@ -118,13 +107,7 @@ def judge_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> d
     says = f"The rows of coverage that are of {dataset.name}." if name != "coverage" else ""
     deps = [dataset.name, "ingest_batches", *([] if dataset.only else ["instruments"])]
 
-    @dg.asset(
-        name=name,
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(dataset),
-        deps=deps,
-        **described("coverage", says),
-    )
+    @_asset(dataset, partitions, name, deps, described("coverage", says))
     def judge(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
@@ -213,9 +196,7 @@ def _judged(row: dict[str, float], missing: list[dict[str, str | int]]) -> dict[
         name: dg.MetadataValue.int(int(row[name])) for name in ("expected", "present", "missing", "explained")
     }
     if row["days"]:
-        metadata["completeness"] = dg.MetadataValue.float(
-            math.floor(1e4 * row["present"] / max(1, row["expected"])) / 100
-        )
+        metadata["completeness"] = dg.MetadataValue.float(row["completeness"])
         metadata["score_min"] = dg.MetadataValue.float(row["score_min"])
         metadata["score_mean"] = dg.MetadataValue.float(round(row["score_mean"], 2))
     metadata["missing_by_verdict"] = _by_verdict(missing)

@@ -38,7 +38,8 @@ FILE_BYTES_MAX = 1_000_000
 EARLIEST = dt.date(2009, 1, 3)  # no crypto market is older
 # Whatever a venue lists: any script and case, digits first, dots and hyphens within. What would end a partition key, a
 # list on the command line, a glob or a path is left out, and so are hyphens in the quote: the last one ends the base.
-SYMBOL = re.compile(r"\w[\w.$-]{0,39}/\w[\w.$]{0,19}")
+# Dots that follow dots mean a range of partitions to Dagster.
+SYMBOL = re.compile(r"(?!.*\.\.)\w[\w.$-]{0,39}/\w[\w.$]{0,19}")
 SYMBOL_SAYS = "write BASE/QUOTE as the venue spells it, such as BTC/USDT (perpetuals too)"
 
 

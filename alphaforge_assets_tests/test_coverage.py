@@ -197,6 +197,16 @@ def test_too_long_too_many_and_too_alike_are_suspicious(
     assert all(g["verdict"] == "suspicious" and says in g["evidence"] for g in gaps), gaps
 
 
+def test_a_pattern_that_only_later_days_tell_counts_for_the_earlier_ones(
+    emptied: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = holes(emptied, BTC, 14, [(at("06-01 03:20") + n * 2880 * MINUTE, 800) for n in range(7)])
+    monkeypatch.setattr("alphaforge_assets.partitions.ROWS_PER_STATEMENT", 2000)  # cut into slices of a day
+    judge(emptied, part, BARS, UNIVERSE)
+    assert {g["verdict"] for g in found(emptied, BTC)} == {"suspicious"}
+    assert {day["explained"] for day in scores(emptied, BTC).values()} == {0}
+
+
 def test_planned_pauses_of_an_hour_are_outages_as_before(emptied: Client) -> None:
     pauses = [(at("06-01 00:07") + n * n * 90 * MINUTE, 60) for n in range(1, 9)]
     judge(emptied, holes(emptied, BTC, 14, pauses), BARS, UNIVERSE)
@@ -312,6 +322,8 @@ def test_listing_dates_of_the_universe_and_of_the_venue_explain(emptied: Client)
     ]
     assert "the venue says" in found(emptied, OKX)[0]["evidence"]
     assert {d["score"] for d in scores(emptied, SOL).values()} == {100}
+    (series,) = statements.rows(emptied, "reads/coverage", instruments=[SOL.instrument_id])
+    assert (series["expected"], series["present"], series["not_due"], series["completeness"]) == (5760, 2880, 2880, 100)
 
 
 def test_before_the_first_bar_a_short_silence_is_no_proof(emptied: Client) -> None:

@@ -114,6 +114,23 @@ def test_a_settlement_that_all_miss_is_an_outage_and_one_that_others_have_is_not
     assert sum(day["expected"] for day in days(migrated, SOL).values()) == 60
 
 
+def test_outages_by_the_clock_are_suspicious_and_stay_so_when_looked_at_again(migrated: Client) -> None:
+    lost = [4, 9, 14, 19, 24]
+    asked_and_served(migrated, BTC, grid(missing=lost))
+    asked_and_served(migrated, ETH, grid(missing=lost))
+    judged(migrated, BTC, ETH)
+    gaps = found(migrated, BTC)
+    assert [(g["missing"], g["verdict"]) for g in gaps] == [(1, "suspicious")] * 5
+    assert all("; suspicious: 4 of 5 silences in that month begin 2400 minutes after" in g["evidence"] for g in gaps)
+    assert {day["explained"] for day in days(migrated, BTC).values()} == {0}
+    judged(migrated, BTC, ETH)
+    assert [g | {"last_seen": 0} for g in found(migrated, BTC)] == [g | {"last_seen": 0} for g in gaps]
+    serve(migrated, BTC, [grid()[n] for n in lost[:2]])
+    judged(migrated, BTC, ETH)
+    assert {g["verdict"] for g in found(migrated, BTC)} <= {"venue_outage", "unknown"}
+    assert all("suspicious" not in g["evidence"] for g in found(migrated, BTC))
+
+
 def test_a_change_of_the_interval_is_no_gap(migrated: Client) -> None:
     asked_and_served(migrated, BTC, [*grid()[:10], *(START + (76 + 2 * n) * HOUR for n in range(10)), *grid()[12:]])
     judged(migrated, BTC)

@@ -63,6 +63,7 @@ DATES = "\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_u
         (HEAD + "  binance_spot:\n    instrments: [BTC/USDT]\n", 5, ["instrments", "did you mean instruments?"]),
         (SPOT + "[BTC/USDT, BTCUSDT]\n", 5, ["[1].symbol", "'BTCUSDT'", "BASE/QUOTE"]),
         (SPOT + "['BTC/USDT|x']\n", 5, ["[0].symbol", "BASE/QUOTE"]),
+        (SPOT + "[A...B/USDT]\n", 5, ["[0].symbol", "BASE/QUOTE"]),
         (SPOT + "['../USDT']\n", 5, ["[0].symbol", "BASE/QUOTE"]),
         (SPOT + "[BTC/USDT,\n      BTC/USDT]\n", 6, ["BTC/USDT", "listed twice"]),
         (SPOT + DATES, 6, ["listed_until", "later day"]),

@@ -70,10 +70,11 @@ def print_coverage(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         shown.add_row(
             *series(row), count(row["expected"]), count(row["missing"]), alarming(row["missing"] - row["explained"]),
-            percent(row["present"], row["expected"]), f"{row['score']:.1f}", f"{row['score_min']:.1f}",
+            percent(row["present"], row["expected"] - row["not_due"]),
+            f"{row['score']:.1f}", f"{row['score_min']:.1f}",
         )  # fmt: skip
     say(shown)
     say(
-        "[dim]Complete: present of expected, whatever explains the others. Score: 0 to 100, the mean of its days:"
-        " completeness 60, finality 15, agreement 15, freshness 10, and never above completeness.[/dim]"
+        "[dim]Complete: present of what was listed, whatever explains the others. Score: 0 to 100, the mean of its"
+        " days: completeness 60, finality 15, agreement 15, freshness 10, and never above completeness.[/dim]"
     )

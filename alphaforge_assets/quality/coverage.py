@@ -105,31 +105,33 @@ def judge(
     only when the last of them has been asked. Raises WarehouseDown, WarehouseRefused.
     """
     judged = _with_concerned(client, covered, dataset, universe)
-    told = _values(judged.instruments, dataset, universe)
-    if dataset.grid != "interval":
-        told |= {"start": judged.start_time, "end": judged.end_time, "now": now or dt.datetime.now(dt.UTC)}
-        for name in (
-            "coverage/slots/gaps",
-            "coverage/slots/gaps_filled",
-            "coverage/suspicious",
-            "coverage/slots/coverage",
-        ):
-            statements.execute(client, name, comment, **told)
-        return
-    for start, end in judged.slices(dataset.rows_a_day_max(dataset.intervals(universe))):
-        values = told | {"start": start, "end": end, "now": now or dt.datetime.now(dt.UTC)}
-        values["judgement"] = str(uuid.uuid4())
-        (reach,) = statements.rows(client, "coverage/reach", **values)
-        statements.execute(client, "coverage/candidates", comment, **values, **reach)
-        (found,) = statements.rows(client, "coverage/found", **values)
-        if found["candidates"]:  # deciding reads all of the ledger, and in most hours there is nothing to decide
-            statements.execute(client, "coverage/gaps", comment, **values)
-        for name in ("coverage/gaps_filled", "coverage/suspicious", "coverage/coverage"):
-            statements.execute(client, name, comment, **values)
+    told = _values(judged.instruments, dataset, universe) | {"now": now or dt.datetime.now(dt.UTC)}
+    if dataset.grid == "interval":
+        gaps, filled, days = "coverage/gaps", "coverage/gaps_filled", "coverage/coverage"
+        slices = [*judged.slices(dataset.rows_a_day_max(dataset.intervals(universe)))]
+    else:
+        gaps, filled, days = "coverage/slots/gaps", "coverage/slots/gaps_filled", "coverage/slots/coverage"
+        slices = [(judged.start_time, judged.end_time)]
+    for start, end in slices:
+        values = told | {"start": start, "end": end, "judgement": str(uuid.uuid4())}
+        if dataset.grid != "interval" or _has_candidates(client, values, comment):
+            statements.execute(client, gaps, comment, **values)
+        statements.execute(client, filled, comment, **values)
+    statements.execute(client, "coverage/suspicious", comment, **told)  # once all gaps are there to be compared
+    for start, end in slices:
+        statements.execute(client, days, comment, **told, start=start, end=end)
+
+
+def _has_candidates(client: Client, values: Mapping[str, Any], comment: Mapping[str, str] | None) -> bool:
+    """Whether anything is missing of bars: deciding reads all of the ledger, and mostly there is nothing to decide."""
+    (reach,) = statements.rows(client, "coverage/reach", **values)
+    statements.execute(client, "coverage/candidates", comment, **values, **reach)
+    (found,) = statements.rows(client, "coverage/found", **values)
+    return bool(found["candidates"])
 
 
 def summary(client: Client, covered: Rectangle, dataset: Dataset) -> dict[str, Any]:
-    """days, expected, present, missing, explained, score_min and score_mean of a rectangle, as last judged."""
+    """days, expected, present, missing, explained, not_due, score_min and score_mean of a rectangle, as last judged."""
     (row,) = statements.rows(client, "reads/coverage_summary", **_bounds(covered, dataset))
     return row
 

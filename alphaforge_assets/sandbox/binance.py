@@ -25,7 +25,7 @@ INTERVALS = {
     "1d": Interval(_DAY),
 }
 _QUOTED = [b"[", b',"', *[b'","'] * 4, b'",', b',"', b'",', b',"', b'","', b'","0"],']
-_SYMBOL = re.compile(r"[A-Z0-9-_.]{1,20}")
+_SYMBOL = re.compile(r"(?:(?![a-z])[\w\-.]){1,50}")  # Binance lists names in any script, and takes no lower case
 _KLINE_PARAMETERS = {"symbol", "interval", "startTime", "endTime", "timeZone", "limit"}
 _FAR = 4_133_404_800_000  # 2100-12-25: the delivery date of what never is delivered
 SPOT_LIMIT_MAX, FUTURES_LIMIT_MAX, FUNDING_LIMIT_MAX = 1000, 1500, 1000
@@ -108,7 +108,9 @@ def _klines(exchange: Exchange, venue: str, query: Query) -> Reply:
 def _listing(exchange: Exchange, venue: str, query: Query) -> Listing:
     symbol = _mandatory(query, "symbol")
     if not _SYMBOL.fullmatch(symbol):
-        raise refuse(-1100, "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'.")
+        raise refuse(
+            -1100, "Illegal characters found in parameter 'symbol'; legal range is '^[\\w\\-._&&[^a-z]]{1,50}$'."
+        )
     listing = exchange.listings.get((venue, symbol))
     if listing is None:
         raise refuse(-1121, "Invalid symbol.")

@@ -2,7 +2,7 @@
 -- The score is a weighted sum of four parts of 0 to 100 each; the weights are given by the caller and add up to 1.
 INSERT INTO analytics.coverage
 (
-    dataset, instrument_id, venue, symbol, interval, day, expected, present, missing, explained, rejected, off_grid, revised, frozen,
+    dataset, instrument_id, venue, symbol, interval, day, expected, present, missing, explained, not_due, rejected, off_grid, revised, frozen,
     is_settled, score, completeness, finality, agreement, freshness, computed_at
 )
 WITH
@@ -84,7 +84,7 @@ WITH
         GROUP BY instrument_id, interval, day
     )
 SELECT
-    c.dataset, c.instrument_id, c.venue, c.symbol, c.interval, c.day, c.expected, c.present, c.missing, c.explained, c.rejected,
+    c.dataset, c.instrument_id, c.venue, c.symbol, c.interval, c.day, c.expected, c.present, c.missing, c.explained, c.not_due, c.rejected,
     c.off_grid, c.revised, c.frozen, c.is_settled, c.score, c.completeness, c.finality, c.agreement, c.freshness,
     {now:DateTime64(3, 'UTC')}
 FROM
@@ -116,7 +116,7 @@ LEFT JOIN
 ) AS known ON c.instrument_id = known.instrument_id AND c.interval = known.interval AND c.day = known.day
 -- What is known already is not written again, however often somebody looks.
 WHERE known.dataset = ''
-    OR (c.expected, c.present, c.missing, c.explained, c.rejected, c.off_grid, c.revised, c.frozen,
+    OR (c.expected, c.present, c.missing, c.explained, c.not_due, c.rejected, c.off_grid, c.revised, c.frozen,
         c.is_settled, c.score, c.completeness, c.finality, c.agreement, c.freshness)
-        != (known.expected, known.present, known.missing, known.explained, known.rejected, known.off_grid, known.revised, known.frozen,
+        != (known.expected, known.present, known.missing, known.explained, known.not_due, known.rejected, known.off_grid, known.revised, known.frozen,
         known.is_settled, known.score, known.completeness, known.finality, known.agreement, known.freshness)

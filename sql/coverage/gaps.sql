@@ -151,7 +151,7 @@ WITH
     (
         SELECT p.instrument_id AS instrument_id, p.interval AS interval, p.gap_start AS gap_start,
             g.first_seen AS first_seen, g.attempts AS attempts, g.next_attempt_at AS next_attempt_at, g.version AS version,
-            g.verdict = 'suspicious' AND g.gap_start = p.gap_start AND g.gap_end = p.gap_end AS was_suspicious, g.evidence AS evidence
+            if(g.verdict = 'suspicious' AND g.gap_start = p.gap_start AND g.gap_end = p.gap_end, splitByString('; suspicious: ', g.evidence)[2], '') AS doubt
         FROM pieces AS p
         ASOF INNER JOIN
         (
@@ -176,7 +176,7 @@ WITH
             b.volume_after AS volume_after, b.has_after AS has_after, greatest(s.silences, t.silences) AS silences, greatest(s.volume, t.volume) AS day_volume,
             f.failures AS failures, f.error AS error, r.rejected AS rejected, r.rule AS rule,
             k.version > 0 AS is_known, k.first_seen AS known_since, k.attempts AS attempts, k.next_attempt_at AS due, k.version AS known_version,
-            k.was_suspicious AS was_suspicious, splitByString('; suspicious: ', k.evidence)[2] AS doubt,
+            k.doubt AS doubt,
             multiIf(
                 gap_end <= wanted_from OR gap_end <= listed_at, 'not_listed',
                 gap_start >= wanted_until OR gap_start >= delisted_at, 'delisted',
@@ -190,7 +190,7 @@ WITH
                 asked < 2 AND has_after AND length_ms >= 1000 * toInt64({outage_alone_s:UInt32}), 'venue_outage',
                 'unknown') AS verdict,
             -- Until the pattern is looked at again (suspicious.sql) it stands.
-            was_suspicious AND verdict IN ('venue_outage', 'no_trades') AS is_suspicious,
+            doubt != '' AND verdict IN ('venue_outage', 'no_trades') AS is_suspicious,
             multiIf(is_suspicious, {suspicious_attempts:UInt32}, verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
                 verdict = 'venue_outage' AND asked < 2, {alone_attempts:UInt32},
                 -- A listing that only a silence tells of: days that the venue lost by mistake look the same, months do not.

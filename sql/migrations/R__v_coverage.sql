@@ -18,14 +18,15 @@ CREATE OR REPLACE VIEW analytics.v_coverage
     frozen UInt32 COMMENT 'Bars with zero volume and one price: they are bars, and not missing',
     is_settled Bool COMMENT 'Whether the day had closed and the venue had answered for all of it',
     score Float64 COMMENT '0 to 100, the weighted sum of the four parts and at most completeness, rounded down to a tenth so that 100 is perfect',
-    completeness Float64 COMMENT '0 to 100: present slots of the expected ones that could have been traded in, whatever explains the others',
+    completeness Float64 COMMENT '0 to 100: present slots of the expected ones less not_due, whatever explains the others',
     finality Float64 COMMENT '0 to 100: bars fetched long enough after their close to be past revision',
     agreement Float64 COMMENT '0 to 100: bars neither rejected, revised nor off the grid',
     freshness Float64 COMMENT '0 to 100: how much of what had closed the venue was asked for and answered',
-    computed_at DateTime64(3, 'UTC') COMMENT 'When this was computed'
+    computed_at DateTime64(3, 'UTC') COMMENT 'When this was computed',
+    not_due UInt32 COMMENT 'Missing slots in which nobody could have traded: before a listing, after a delisting, outside what the universe keeps'
 )
 AS SELECT
     venue, symbol, instrument_id, dataset, interval, day, expected, present, missing, explained, rejected, off_grid, revised,
-    frozen, is_settled, score, completeness, finality, agreement, freshness, computed_at
+    frozen, is_settled, score, completeness, finality, agreement, freshness, computed_at, not_due
 FROM analytics.coverage FINAL
 COMMENT 'How complete each day of each series is, and its quality score, as last computed.';

@@ -153,7 +153,8 @@ WITH
     known AS
     (
         SELECT instrument_id, arrayReverseSort(g -> g.1, groupArray((
-            toUnixTimestamp64Milli(gap_start), toUnixTimestamp64Milli(gap_end), first_seen, attempts, next_attempt_at, version))) AS gaps
+            toUnixTimestamp64Milli(gap_start), toUnixTimestamp64Milli(gap_end), first_seen, attempts, next_attempt_at, version,
+            if(verdict = 'suspicious', splitByString('; suspicious: ', evidence)[2], '')))) AS gaps
         FROM analytics.gaps FINAL
         WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)} AND is_open AND missing > 0
         GROUP BY instrument_id
@@ -166,6 +167,7 @@ WITH
             length(failures_here) AS failures, failures_here[-1].4 AS error,
             arrayFirst(g -> g.1 <= start_ms AND g.2 > start_ms, gaps) AS before, before.3 AS first_seen, before.4 AS attempts,
             before.5 AS next_attempt_at, before.6 AS version, version > 0 AS is_known,
+            if(before.1 = start_ms AND before.2 = end_ms, before.7, '') AS doubt,
             interval = '1d' AS is_index, if(is_index, 'day', 'settlement') AS noun,
             transform(instrument_id, {instruments:Array(UInt32)}, {retention_s:Array(Int64)}, toInt64(0)) AS retention_s,
             multiIf(
@@ -179,14 +181,16 @@ WITH
                 -- The index is all that its source has: where it has days before and after and none here, all of it was silent.
                 is_index AND NOT is_last, 'venue_outage',
                 'unknown') AS verdict,
-            multiIf(verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
+            -- Until the pattern is looked at again (suspicious.sql) it stands.
+            doubt != '' AND verdict = 'venue_outage' AS is_suspicious,
+            multiIf(is_suspicious, {suspicious_attempts:UInt32}, verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
                 verdict = 'venue_outage' AND is_index, {alone_attempts:UInt32}, 0) AS attempts_max
         FROM pieces
         LEFT JOIN failed USING (instrument_id)
         LEFT JOIN known USING (instrument_id)
     )
 SELECT
-    {dataset:String}, instrument_id, venue, symbol, interval, gap_start, gap_end, missing, verdict,
+    {dataset:String}, instrument_id, venue, symbol, interval, gap_start, gap_end, missing, if(is_suspicious, 'suspicious', verdict),
     concat(
         multiIf(
             bound = 'not_kept_yet', 'the universe keeps it only later',
@@ -210,7 +214,8 @@ SELECT
             concat('the venue answered and has no settlement here, by a grid of ', toString(round(step_ms / 3600000, 2)),
                 ' hours as observed before and after')),
         if(attempts_max > 0 AND attempts > 0, concat('; healing asked again ', toString(attempts), ' times',
-            multiIf(attempts < attempts_max, '', verdict = 'we_missed', ' in vain: no more will be asked', ', the venue has nothing: no more will be asked')), '')
+            multiIf(attempts < attempts_max, '', verdict = 'we_missed', ' in vain: no more will be asked', ', the venue has nothing: no more will be asked')), ''),
+        if(is_suspicious, concat('; suspicious: ', doubt), '')
     ) AS evidence,
     toJSONString(map('missing', toFloat64(missing), 'grid_hours', step_ms / 3600000, 'all_silent', toFloat64(silent),
         'failures', toFloat64(failures), 'rejected', if(rule = '', 0, toFloat64(missing)), 'answered', toFloat64(answered))) AS figures,
