@@ -3,7 +3,7 @@
 The files, the tables and every answer are the stock storage's, so that an instance can go from one to the other and
 back. Stock opens an engine for every statement, compiles it anew, and commits every event of a partition alone, twice.
 Here engines are kept, and the events of a step's output (and those planned for a run) are stored a batch at a time.
-test_event_log.py holds the sources of Dagster that this leans on.
+test_event_log holds the sources of Dagster that this leans on.
 """
 
 import os

@@ -114,9 +114,22 @@ class Installed:
                     found[int(folder.name)] = command
         return found
 
+    def files_that_hold(self, words: str, at_least: int) -> list[Path]:
+        """Files under the root that hold `words`; the warehouse and its session may end meanwhile and take files along."""
+        files = [file for file in self.root.rglob("*") if file.is_file()]
+        assert len(files) >= at_least
+        return [file for file in files if words.encode() in _content(file)]
+
     def _folder(self) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
         return self.root
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 @dataclass(frozen=True)

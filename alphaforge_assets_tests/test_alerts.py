@@ -341,7 +341,13 @@ def test_late_instruments_gaps_and_low_scores_are_told_of(home: Client, instance
         row = {"dataset": "bars", "instrument_id": BTC.instrument_id, "venue": BTC.venue, "symbol": BTC.symbol}
         row |= {"interval": "1m", **values}
         home.insert(f"analytics.{table}", [list(row.values())], column_names=list(row))
+    # One that looks like our own doing is told of before healing has asked.
+    gap = rows["gaps"] | {"verdict": "suspicious", "attempts": 0, "gap_start": NOW - 2 * DAY, "gap_end": NOW - DAY}
+    gap |= {"dataset": "bars", "instrument_id": ETH.instrument_id, "venue": ETH.venue, "symbol": ETH.symbol}
+    gap |= {"interval": "1m", "next_attempt_at": NOW}
+    home.insert("analytics.gaps", [list(gap.values())], column_names=list(gap))
     assert seen(instance, NOW + 30 * MINUTE) == {
+        "gaps|bars binance_spot.ETH-USDT": "5 missing in 1 gaps from 2026-02-28 12:00 on (suspicious)",
         "stale_instruments|bars binance_spot.BTC-USDT": "1m not asked, or no answer",
         "gaps|bars binance_spot.BTC-USDT": "5 missing in 1 gaps from 2026-03-01 12:00 on (unknown)",
         "low_scores|bars binance_spot.BTC-USDT 1m": "1 days below 90, the worst 71.3 on 2026-03-01",
