@@ -115,7 +115,7 @@ class Installed:
         return found
 
     def files_that_hold(self, words: str, at_least: int) -> list[Path]:
-        """Files under the root that hold `words`; the warehouse and its session may end meanwhile and take files along."""
+        """Files under the root that hold `words`. The warehouse may end meanwhile and take files along."""
         files = [file for file in self.root.rglob("*") if file.is_file()]
         assert len(files) >= at_least
         return [file for file in files if words.encode() in _content(file)]
