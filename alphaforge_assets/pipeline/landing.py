@@ -6,7 +6,7 @@ answer the next one of the venue is asked for.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +38,7 @@ WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
 NO_END = dt.datetime.max.replace(tzinfo=dt.UTC)
 EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+Written = Callable[[Sequence[Window]], None]
 
 
 @dataclass
@@ -81,6 +82,7 @@ class Order:
     run_id: str
     refetch: bool = False
     until: dt.datetime = NO_END  # only what closed before
+    written: Written = lambda windows: None  # told of each insert
 
 
 def land(
@@ -94,15 +96,17 @@ def land(
     refetch: bool = False,
     until: dt.datetime = NO_END,
     reached: Reached | None = None,
+    written: Written = lambda windows: None,
 ) -> Landed:
     """Fetch what landing does not have of a rectangle, all venues at once, and append it.
 
-    `reached` is a source that is open already, of the one venue of the rectangle. Venue trouble is returned as failures
+    `reached` is a source that is open already, of the one venue of the rectangle. `written` is told which windows were
+    just written, in the thread of their venue. Venue trouble is returned as failures
     (and in the ledger), never raised. Raises Permanent if the warehouse is fed by the other kind of venues,
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -189,6 +193,7 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
+        order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())
         landed = landed + Landed(sum(a.rows.num_rows for a in answers), cost, None, failures)
     if dataset.grid == "observed" and kept.get("") is not None:

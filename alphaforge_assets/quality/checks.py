@@ -66,6 +66,11 @@ def every_check() -> list[Check]:
     return found
 
 
+def blocking_checks(dataset: Dataset) -> list[Check]:
+    """Those that must find nothing before rows of a dataset are published."""
+    return [c for c in every_check() if c.dataset is dataset and c.blocking]
+
+
 def asset_checks() -> list[dg.AssetChecksDefinition]:
     """One checks definition an asset, so that a run pays for one step and not for one a rule."""
     return [_checks_of(asset) for asset in dict.fromkeys(c.asset for c in every_check())]
