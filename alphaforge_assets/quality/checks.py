@@ -96,7 +96,13 @@ def offenders(client: Client, check: Check, covered: Rectangle, now: dt.datetime
 
     Raises WarehouseDown, WarehouseRefused.
     """
-    within = {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
+    within = {
+        "instruments": covered.instrument_ids,
+        "start": covered.start_time,
+        "end": covered.end_time,
+        "declared_ids": [],
+        "declared_ms": [],
+    }
     if check.dataset is None:
         return statements.rows(client, check.statement, **within, **check.rule.bounds)
     if check.name == FRESHNESS:
