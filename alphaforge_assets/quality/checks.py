@@ -110,11 +110,12 @@ def offenders(client: Client, check: Check, covered: Rectangle, now: dt.datetime
 
 
 def _declared(instruments: Sequence[Instrument]) -> dict[str, list[int]]:
-    """The moments at which the universe says that a name changed its unit or its coin, by instrument."""
+    """Where the universe says that a name changed its unit or its coin, and of whom, when it was first listed."""
     found = [(i.instrument_id, moment) for i in instruments for moment in i.identity.breaks]
     return {
         "declared_ids": [instrument_id for instrument_id, _ in found],
         "declared_ms": [int(moment.timestamp() * 1000) for _, moment in found],
+        "first_listed_ids": [i.instrument_id for i in instruments if i.identity.listed_at],
     }
 
 
