@@ -94,6 +94,12 @@ BREAKS = {
     " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 06:00:00'",
     "hours_equal_their_minutes": PUBLISH.format("high * 2 AS high, version + 1 AS version"),
     "prices_agree_across_venues": PUBLISH.format("close * 1.06 AS close, version + 1 AS version"),
+    "asset_has_one_price": "INSERT INTO analytics.bars SELECT * REPLACE (close * 1.2 AS close, version + 1 AS version)"
+    " FROM analytics.bars WHERE interval = '1h' AND venue = 'okx_spot'"
+    " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 08:00:00'",
+    "prices_do_not_jump": PUBLISH.format(
+        "open * 37 AS open, high * 37 AS high, low * 37 AS low, close * 37 AS close, version + 1 AS version"
+    ),
     "nothing_from_the_future": PUBLISH.format(
         "timestamp + toIntervalSecond(10) AS ingested_at, version + 1 AS version"
     ),
