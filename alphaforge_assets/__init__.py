@@ -21,6 +21,7 @@ The map, from what everything knows to what knows everything (imports point up t
     alerts/, report/     who is told of trouble, and what a day was like
     definitions  a list of all that
     backfill/    what a backfill is asked, what it will cost, and its runs
+    backup/      everything to another place and back, proved by hashes
     cli/         the `alphaforge` command, a file a subcommand
     sandbox/     an exchange on loopback; nothing but cli and tests imports it
 
