@@ -100,7 +100,7 @@ def test_a_flipped_byte_is_found_and_the_home_is_not_taken_for_whole(original: I
 def killed(installed: Installed, sign: Path, *words: str) -> None:
     """Run a command and kill it with -9 as soon as a file below `sign` is there."""
     with installed.started(*words) as process:
-        while process.poll() is None and not (sign.is_file() or any(sign.rglob("*.zst"))):
+        while process.poll() is None and not (sign.is_file() or any(sign.rglob("*.piece"))):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()

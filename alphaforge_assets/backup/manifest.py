@@ -28,7 +28,7 @@ class File:
 
     @property
     def path(self) -> str:
-        return f"pieces/{self.sha256[:2]}/{self.sha256}.zst"
+        return f"pieces/{self.sha256[:2]}/{self.sha256}.piece"
 
 
 @dataclass(frozen=True)
