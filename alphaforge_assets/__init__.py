@@ -22,6 +22,7 @@ The map, from what everything knows to what knows everything (imports point up t
     health/              whether home, machine and what runs are well, for the doctor and /healthz
     definitions  a list of all that
     backfill/    what a backfill is asked, what it will cost, and its runs
+    backup/      everything to another place and back, proved by hashes
     cli/         the `alphaforge` command, a file a subcommand
     sandbox/     an exchange on loopback; nothing but cli and tests imports it
 

@@ -17,6 +17,7 @@ import click
 
 from alphaforge_assets.cli.alerts import alerts
 from alphaforge_assets.cli.backfill import backfill
+from alphaforge_assets.cli.backup import backup, restore
 from alphaforge_assets.cli.bars import bars
 from alphaforge_assets.cli.coverage import coverage
 from alphaforge_assets.cli.demo import demo
@@ -38,8 +39,8 @@ from alphaforge_assets.cli.up import up
 from alphaforge_assets.cli.warehouse import warehouse
 from alphaforge_assets.errors import AlphaForgeError
 
-COMMANDS = (alerts, backfill, bars, coverage, demo, diff, doctor, export, gaps, migrate, pin, plan, refresh, report,
-            runs, sandbox, snapshots, sql, status, universe, unpin, up, verify, warehouse)  # fmt: skip
+COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, migrate, pin, plan, refresh,
+            report, restore, runs, sandbox, snapshots, sql, status, universe, unpin, up, verify, warehouse)  # fmt: skip
 
 
 class Command(click.Group):
