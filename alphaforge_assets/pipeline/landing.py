@@ -16,6 +16,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline import holes
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -252,17 +253,45 @@ def _ask(
                 )
                 yield _failure(w, error)
             else:
-                submitted = reached.connection.submit(dataset.name, name, w.interval, w.start, w.end, closed_before)
-                ahead.append((w, submitted))
+                ahead.append((w, _submitted(reached, dataset, w, closed_before)))
         if not ahead:
             return
         w, pending = ahead.popleft()
         try:
             fetched = pending.result()
+            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+            again = _asked_again(reached, dataset, answer, closed_before) if dataset.grid == "interval" else []
         except AlphaForgeError as error:
             yield _failure(w, error)
         else:
-            yield Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+            yield answer
+            yield from again
+
+
+def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_before: dt.datetime) -> list[Answer]:
+    """What the venue says of the holes of an answer, and of bars it told twice, each asked for alone.
+
+    Each is a batch of its own: what it brings is later than the answer and wins, and the ledger says that it was asked
+    for. One that cannot be had fails the whole answer: a hole nobody confirmed is not an outage.
+    """
+
+    def ask(window: Window) -> Answer:
+        fetched = _submitted(reached, dataset, window, closed_before).result()
+        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+
+    def brings(again: Answer) -> bool:
+        return bool(again.rows.num_rows)
+
+    first = holes.doubts(answer.window, answer.rows)
+    answers = list(holes.until_trusted(first, ask, brings))
+    if any(map(brings, answers)):
+        answers += [ask(window) for window in holes.rest(answer.window, answer.rows, first)]
+    return answers
+
+
+def _submitted(reached: Reached, dataset: Dataset, w: Window, closed_before: dt.datetime) -> "Future[Fetched]":
+    name = reached.names[w.instrument.venue, w.instrument.symbol]
+    return reached.connection.submit(dataset.name, name, w.interval, w.start, w.end, closed_before)
 
 
 def _slices(outcomes: Iterable[Answer | Failure]) -> Iterator[tuple[list[Answer], list[Failure]]]:
