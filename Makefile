@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test test-slow test-exports bench bench-peers bench-smoke docs screenshots lint lock clean
+.PHONY: help setup demo up check test faults test-slow test-exports bench bench-peers bench-smoke docs screenshots lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,10 +26,13 @@ up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 	@$(BIN)/alphaforge up --venues sandbox
 
 check: setup lint  ## style, types, import contracts and the fast tests: before a commit (a minute or two)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools" $(FAST)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools and not faults" $(FAST)
 
 test: setup lint  ## every check and test but the slow ones (a quarter of an hour on two cores)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not tools and not faults"
+
+faults: setup  ## faults on demand and random schedules of them, each held against the truth (half an hour)
+	FAULTS_PAGE=$(PAGE) FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -p no:randomly alphaforge_assets_tests/test_faults
 
 test-slow: setup  ## the tests that take minutes each
 	$(BIN)/pytest -m slow

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from alphaforge_assets import failpoints
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.universe import DEFAULT_FILE
 from alphaforge_assets.venues.directory import VENUES
@@ -47,7 +48,7 @@ class Settings:
 def settings_from_environment() -> Settings:
     """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
     ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_UI, the keys (ALPHAFORGE_<VENUE>_KEY), and AWS_ENDPOINT_URL
-    (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks.
+    (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks. ALPHAFORGE_FAIL, for tests, goes to failpoints at once.
 
     Raises BadInput for a malformed value.
     """
@@ -57,6 +58,7 @@ def settings_from_environment() -> Settings:
             venues = check_base_url(venues)
         except BadInput as error:
             raise BadInput(f"ALPHAFORGE_VENUES is neither `live` nor the base URL of a sandbox: {error}") from error
+    failpoints.arm(os.environ.get("ALPHAFORGE_FAIL", ""), is_sandbox=venues != "live")
     live = os.environ.get("ALPHAFORGE_LIVE") or "on"
     if live not in ("on", "off"):
         raise BadInput(f"ALPHAFORGE_LIVE {live!r}: on, or off for a daemon that fetches only what is asked for")

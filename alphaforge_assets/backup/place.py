@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pyarrow.fs as pafs
 
 from alphaforge_assets.errors import Permanent
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.report.writing import Bucket, target
 
 
@@ -47,6 +48,7 @@ class Folder:
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
+            passing("backup.file")
             partial.replace(there)
             folder = os.open(there.parent, os.O_RDONLY)
             try:

@@ -16,6 +16,7 @@ from alphaforge_assets.backup.manifest import Manifest, differing, read, read_fi
 from alphaforge_assets.backup.place import Place
 from alphaforge_assets.backup.take import PIECES_AT_ONCE, applied, fingerprints
 from alphaforge_assets.errors import BadInput, Permanent
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.research.snapshots import listed, verify
 from alphaforge_assets.warehouse import schema, statements
 
@@ -47,6 +48,7 @@ def restore(
 
         for _ in pool.map(bring, range(len(manifest.pieces))):
             pass
+    passing("restore.pieces")
     _databases(home / "dagster", place, manifest)
     _prove(client, manifest)
     schema.restoring(home).unlink()

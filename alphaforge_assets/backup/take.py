@@ -20,6 +20,7 @@ from alphaforge_assets.backup.manifest import File, Manifest, Piece, names, read
 from alphaforge_assets.backup.place import Place
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import Transient
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.research.snapshots import listed
 from alphaforge_assets.warehouse import schema, statements
 
@@ -61,6 +62,7 @@ def take(client: Client, dagster_home: Path, place: Place, on_step: Step = lambd
         pieces += of_table
         on_step(table["name"], sum(p.row_count for p in of_table))
     manifest = Manifest(1, began.isoformat(), applied(client), pinned, tuple(pieces), databases)
+    passing("backup.manifest")
     done.name, done.rows, done.pieces = write(place, manifest), manifest.rows, len(pieces)
     return done
 

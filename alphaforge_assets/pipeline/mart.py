@@ -12,6 +12,7 @@ from clickhouse_connect.driver.client import Client
 from filelock import FileLock
 
 from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.warehouse import statements
 
@@ -28,8 +29,11 @@ def publish(
     """Bring history, then the current table, up to date with staging. Raises WarehouseDown, WarehouseRefused."""
     for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
+        passing("publish.before")
         statements.execute(client, "mart/history", comment, **bounds, **dataset.tables)
+        passing("publish.between")
         statements.execute(client, "mart/current", comment, **bounds, **dataset.tables)
+        passing("publish.after")
 
 
 def publishing(folder: Path) -> Lock:

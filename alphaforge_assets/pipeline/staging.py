@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.warehouse import statements
 
@@ -23,5 +24,8 @@ def stage(
     """Bring staging and rejected_rows up to date with landing. Raises WarehouseDown, WarehouseRefused."""
     for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
+        passing("staging.before")
         statements.execute(client, "staging/current", comment, **bounds, **dataset.tables)
+        passing("staging.between")
         statements.execute(client, "staging/rejected", comment, **bounds, **dataset.tables)
+        passing("staging.after")

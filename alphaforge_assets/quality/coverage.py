@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.bars import NO_TRADES_MAX
 from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import kept
@@ -106,6 +107,7 @@ def judge(
     Instruments of the same venues with an open gap in the rectangle are judged again too: what is silent together shows
     only when the last of them has been asked. Raises WarehouseDown, WarehouseRefused.
     """
+    passing("judge.before")
     judged = _with_concerned(client, covered, dataset, universe)
     told = _values(judged.instruments, dataset, universe) | {"now": now or dt.datetime.now(dt.UTC)}
     if dataset.grid == "interval":
@@ -122,6 +124,7 @@ def judge(
     statements.execute(client, "coverage/suspicious", comment, **told)  # once all gaps are there to be compared
     for start, end in slices:
         statements.execute(client, days, comment, **told, start=start, end=end)
+    passing("judge.after")
 
 
 def _has_candidates(client: Client, values: Mapping[str, Any], comment: Mapping[str, str] | None) -> bool:

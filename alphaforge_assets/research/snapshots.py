@@ -33,6 +33,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, Permanent, Transient
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.research.hashes import (
     Contents,
     Difference,
@@ -105,6 +106,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
         return _same(existing, wanted, hashes(client, wanted, latest()))
     snapshot_id = str(uuid.uuid4())
     statements.execute(client, "snapshots/begin", **_asked(client, name, snapshot_id, wanted))
+    passing("pin.begun")
     _wait_for(client, _HISTORIES)
     (begun,) = statements.rows(client, "snapshots/begun", snapshot_id=snapshot_id)
     pinned_at = begun["pinned_at"]
@@ -115,6 +117,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
             f"{wanted.end:%Y-%m-%d %H:%M} in the warehouse (`alphaforge status` shows what there is)"
         )
     _keep(client, snapshot_id, found)
+    passing("pin.hashed")
     rows = sum(h.rows for h in found.values())
     statements.execute(
         client,
@@ -124,6 +127,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
         row_count=rows,
         content=content_of(found),
     )
+    passing("pin.finished")
     # Another pin of the name may be at the same point: once both are visible, both see who is first.
     _wait_for(client, _LEDGER)
     pinned = find(client, name)

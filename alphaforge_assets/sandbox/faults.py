@@ -19,6 +19,8 @@ Kinds that lie about bars, on `rows` rows (default 1) from the row `start` (defa
     double        those twice, then with prices × `value`     other    all prices × `value` (default 37), as another's
     without       no bar of the `rows` minutes from the open time `since` (ms) on, however it is asked for
     null          their prices null     nan, zero             their prices "NaN", "0"
+    moved         all open times later by `value` minutes     unit    all open times × `value`, as in us or s
+    turned        all rows, every second one first
 
 GET lists what is still due, DELETE forgets it all.
 """

@@ -61,6 +61,23 @@ def _into(value: Any) -> Callable[[list[Row], Measure], list[Row]]:
     return lambda rows, m: [_prices(row, lambda price: value) if m.hits(n) else row for n, row in enumerate(rows)]
 
 
+def _moved(rows: list[Row], m: Measure) -> list[Row]:
+    return [[_as(row[0], int(row[0]) + int(m.value * MINUTE_MS)), *row[1:]] for row in rows]
+
+
+def _unit(rows: list[Row], m: Measure) -> list[Row]:
+    return [[_as(row[0], int(int(row[0]) * m.value)), *row[1:]] for row in rows]
+
+
+def _as(told: Any, time: int) -> Any:
+    """A time in the form that the venue tells it in."""
+    return type(told)(time)
+
+
+def _turned(rows: list[Row], m: Measure) -> list[Row]:
+    return rows[1::2] + rows[::2]
+
+
 def _other(rows: list[Row], m: Measure) -> list[Row]:
     return [_prices(row, _times(m.value)) for row in rows]
 
@@ -74,6 +91,9 @@ KINDS: Mapping[str, Callable[[list[Row], Measure], list[Row]]] = {
     "nan": _into("NaN"),
     "zero": _into("0"),
     "other": _other,
+    "moved": _moved,
+    "unit": _unit,
+    "turned": _turned,
 }
 
 

@@ -20,6 +20,7 @@ from alphaforge_assets.catalog import row_counts
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed, not_reached, reach
 from alphaforge_assets.pipeline.mart import Lock, publishing
@@ -90,6 +91,7 @@ def _tail(client: Client, exchanges: Exchanges, universe: Universe, venue: str, 
                     client, dataset, left, error, origin=exchanges.origin, source=source.name, run_id=run_id
                 )
             return its
+        passing("tail.reached")
         for dataset, part in _parts(universe, venue, reached.clock):
             its.landed[dataset.name] = refresh(
                 client,

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import Permanent
+from alphaforge_assets.failpoints import passing
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.warehouse import statements
@@ -156,11 +157,14 @@ def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: s
     for batches in months.values():
         for group in _groups(batches):
             token = hashlib.sha256("".join(b.batch_id for b in group).encode()).hexdigest()
+            passing("landing.before")
             landing = [_landing_rows(b, source) for b in group if b.answer.rows.num_rows]
             if landing:
                 statements.insert(client, f"landing_{dataset}", pa.concat_tables(landing).unify_dictionaries(), token)
+            passing("landing.after")
             ledger = [_ledger_row(dataset, b, origin, source, run_id) for b in group]
             statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), token)
+            passing("ledger.after")
     return sum(a.rows.num_rows for a in answers)
 
 
@@ -170,6 +174,7 @@ def record_failures(
     """Write failed windows to the ledger, with the evidence. Raises WarehouseDown, WarehouseRefused."""
     if not failures:
         return
+    passing("failures.before")
     ledger = [
         _window_fields(dataset, f.window)
         | {
