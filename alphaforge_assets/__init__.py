@@ -19,8 +19,10 @@ The map, from what everything knows to what knows everything (imports point up t
     assets, refresh      the chain as Dagster assets, and as one call
     upkeep/      what happens without a person: the open day, days that close, healing, listings, the audit
     alerts/, report/     who is told of trouble, and what a day was like
+    health/              whether home, machine and what runs are well, for the doctor and /healthz
     definitions  a list of all that
     backfill/    what a backfill is asked, what it will cost, and its runs
+    backup/      everything to another place and back, proved by hashes
     cli/         the `alphaforge` command, a file a subcommand
     sandbox/     an exchange on loopback; nothing but cli and tests imports it
 

@@ -15,13 +15,17 @@ from alphaforge_assets.catalog import Shown, described, record_beside, row_count
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import INSTRUMENTS_TAG, Rectangle, backfill_policy, partitions_of, rectangle
+from alphaforge_assets.pipeline.ahead import Ahead
 from alphaforge_assets.pipeline.landing import Landed, land
 from alphaforge_assets.pipeline.mart import publish, publishing
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality import coverage
+from alphaforge_assets.quality.checks import blocking_checks, offenders
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.batches import Window
+
+AheadOfRuns = dict[str, Ahead]  # run id -> what landing worked ahead in this process
 
 
 class Fetch(dg.Config):
@@ -33,7 +37,13 @@ class Fetch(dg.Config):
 def chain(dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ()) -> list[dg.AssetsDefinition]:
     """Landing, staging, mart and judge of a dataset, upstream first; of `only` these instruments if any are named."""
     partitions = partitions_of(dataset, universe, only)
-    return [f(dataset, partitions) for f in (landing_asset, staging_asset, mart_asset, judge_asset)]
+    ahead: AheadOfRuns = {}
+    return [
+        landing_asset(dataset, partitions, ahead),
+        staging_asset(dataset, partitions, ahead),
+        mart_asset(dataset, partitions, ahead),
+        judge_asset(dataset, partitions),
+    ]
 
 
 def _asset(
@@ -43,8 +53,10 @@ def _asset(
     return dg.asset(name=name, partitions_def=partitions, backfill_policy=backfill_policy(dataset), deps=deps, **shown)
 
 
-def landing_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset `landing_<dataset>`."""
+def landing_asset(
+    dataset: Dataset, partitions: dg.PartitionsDefinition[str], ahead: AheadOfRuns
+) -> dg.AssetsDefinition:
+    """The asset `landing_<dataset>`; what has landed is staged and published while the venue still answers."""
     name = dataset.chain[0]
 
     @_asset(dataset, partitions, name, [] if dataset.only else ["instruments"], described(name))
@@ -57,7 +69,18 @@ def landing_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
     ) -> dg.MaterializeResult[None]:
         covered = _covered(context, dataset, universe)
         run_id, intervals = context.run.run_id, dataset.intervals(universe)
-        landed = land(warehouse, exchanges, covered, dataset, intervals, run_id=run_id, refetch=config.refetch)
+        ahead[run_id] = Ahead(intervals, lambda part: _bring(context, part, dataset, intervals, warehouse))
+        with ahead[run_id].working():
+            landed = land(
+                warehouse,
+                exchanges,
+                covered,
+                dataset,
+                intervals,
+                run_id=run_id,
+                refetch=config.refetch,
+                written=ahead[run_id].landed,
+            )
         record_beside(context, "ingest_batches", _metadata(landed))
         if landed.listings_changed is not None:
             record_beside(context, "instruments", {"versions_added": dg.MetadataValue.int(landed.listings_changed)})
@@ -68,7 +91,9 @@ def landing_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
     return landing
 
 
-def staging_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def staging_asset(
+    dataset: Dataset, partitions: dg.PartitionsDefinition[str], ahead: AheadOfRuns
+) -> dg.AssetsDefinition:
     """The asset `staging_<dataset>`."""
     above, name, _ = dataset.chain
 
@@ -77,14 +102,15 @@ def staging_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) ->
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
     ) -> dg.MaterializeResult[None]:
         covered = _covered(context, dataset, universe)
-        stage(warehouse, covered, dataset, dataset.intervals(universe), _comment(context, name))
+        for part in _left(context, covered, ahead):
+            stage(warehouse, part, dataset, dataset.intervals(universe), _comment(context, name))
         record_beside(context, "rejected_rows", row_counts(warehouse, "rejected_rows", covered))
         return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return staging
 
 
-def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str], ahead: AheadOfRuns) -> dg.AssetsDefinition:
     """The asset `<dataset>`; a publication cut short by a crash is made up for by the next run."""
     _, above, name = dataset.chain
 
@@ -94,7 +120,9 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> dg
     ) -> dg.MaterializeResult[None]:
         covered = _covered(context, dataset, universe)
         with publishing(Path(context.instance.root_directory))(dataset):
-            publish(warehouse, covered, dataset, dataset.intervals(universe), _comment(context, name))
+            for part in _left(context, covered, ahead):
+                publish(warehouse, part, dataset, dataset.intervals(universe), _comment(context, name))
+        ahead.pop(context.run.run_id, None)
         record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
         return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
@@ -153,6 +181,24 @@ def _covered(context: dg.AssetExecutionContext, dataset: Dataset, universe: Univ
             allow_retries=False,
         )
     return covered
+
+
+def _bring(
+    context: dg.AssetExecutionContext, part: Rectangle, dataset: Dataset, intervals: Sequence[str], warehouse: Client
+) -> bool:
+    """Stage a part of a run that has landed, and publish it unless a blocking check objects, as the steps would."""
+    _, staging, mart = dataset.chain
+    stage(warehouse, part, dataset, intervals, _comment(context, staging))
+    if any(offenders(warehouse, c, part, dt.datetime.now(dt.UTC)) for c in blocking_checks(dataset)):
+        return False  # the checks of the run will say what it is
+    with publishing(Path(context.instance.root_directory))(dataset):
+        publish(warehouse, part, dataset, intervals, _comment(context, mart))
+    return True
+
+
+def _left(context: dg.AssetExecutionContext, covered: Rectangle, ahead: AheadOfRuns) -> list[Rectangle]:
+    known = ahead.get(context.run.run_id)
+    return known.left(covered) if known else [covered]
 
 
 def _comment(context: dg.AssetExecutionContext, asset: str) -> dict[str, str]:

@@ -54,20 +54,26 @@ def executor_tag() -> dict[str, str]:
     return {EXECUTOR_TAG: _identity(os.getpid()) or ""}
 
 
-def reap(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> list[str]:
-    """Mark as failed the runs whose process is gone; Dagster would leave them STARTED for hours. Returns run ids.
+def orphaned(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> list[dg.DagsterRun]:
+    """The runs under way whose process is gone.
 
     Runs that the daemon launched end with it, so those are gone if it is known to be down.
     """
     under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    reaped = []
-    for run in instance.get_runs(under_way):
-        identity = run.tags.get(EXECUTOR_TAG)
-        gone = _identity(int(identity.split(":")[1])) != identity if identity else daemon_is_down
-        if gone:
-            instance.report_run_failed(run, "the process that executed this run is gone; run it again")
-            reaped.append(run.run_id)
-    return reaped
+    return [run for run in instance.get_runs(under_way) if _is_gone(run, daemon_is_down)]
+
+
+def _is_gone(run: dg.DagsterRun, daemon_is_down: bool) -> bool:
+    identity = run.tags.get(EXECUTOR_TAG)
+    return _identity(int(identity.split(":")[1])) != identity if identity else daemon_is_down
+
+
+def reap(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> list[str]:
+    """Mark as failed the runs whose process is gone; Dagster would leave them STARTED for hours. Returns run ids."""
+    gone = orphaned(instance, daemon_is_down=daemon_is_down)
+    for run in gone:
+        instance.report_run_failed(run, "the process that executed this run is gone; run it again")
+    return [run.run_id for run in gone]
 
 
 def _identity(pid: int) -> str | None:

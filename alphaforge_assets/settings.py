@@ -80,6 +80,11 @@ def settings_from_environment() -> Settings:
     )
 
 
+def dagster_home_of_environment() -> str | None:
+    """What the environment says to Dagster's own commands; ours are told by ALPHAFORGE_HOME."""
+    return os.environ.get("DAGSTER_HOME") or None
+
+
 def _score(text: str) -> float:
     if not text:
         return ALERT_SCORE

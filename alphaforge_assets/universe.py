@@ -8,10 +8,11 @@ mend.
 import datetime as dt
 import difflib
 import fnmatch
+import itertools
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,7 @@ EARLIEST = dt.date(2009, 1, 3)  # no crypto market is older
 # list on the command line, a glob or a path is left out, and so are hyphens in the quote: the last one ends the base.
 # Dots that follow dots mean a range of partitions to Dagster.
 SYMBOL = re.compile(r"(?!.*\.\.)\w[\w.$-]{0,39}/\w[\w.$]{0,19}")
+MOMENT_SAYS = "write a day or a time in UTC, such as 2022-05-31 or 2022-05-31 06:00"
 SYMBOL_SAYS = "write BASE/QUOTE as the venue spells it, such as BTC/USDT (perpetuals too)"
 
 
@@ -54,6 +56,27 @@ def instrument_of(key: str) -> "Instrument":
     return Instrument(venue, "/".join(symbol.rsplit("-", 1)), EARLIEST)
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a name has stood for on its venue. Moments are aware, and the edges in the order of time.
+
+    Each of `redenominated_at` is (moment, factor): prices before it times the factor are in the unit after it, amounts
+    before it over the factor. From each of `relisted_at` on, the name is another coin's. `renamed_to` is the symbol
+    under which the coin went on when the name ended, at `delisted_at`.
+    """
+
+    listed_at: dt.datetime | None = None
+    delisted_at: dt.datetime | None = None
+    renamed_to: str | None = None
+    redenominated_at: tuple[tuple[dt.datetime, float], ...] = ()
+    relisted_at: tuple[dt.datetime, ...] = ()
+
+    @property
+    def breaks(self) -> tuple[dt.datetime, ...]:
+        """Moments at which the level of prices may shift for good."""
+        return (*(moment for moment, _ in self.redenominated_at), *self.relisted_at)
+
+
 @dataclass(frozen=True, order=True)
 class Instrument:
     """One symbol on one venue; the second partition dimension.
@@ -66,6 +89,7 @@ class Instrument:
     symbol: str
     listed_from: dt.date
     listed_until: dt.date | None = None
+    identity: Identity = field(default=Identity(), compare=False)
 
     @property
     def key(self) -> str:
@@ -104,30 +128,91 @@ class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _moment(value: Any) -> Any:
+    """YAML gives a day, a time, or a text of either."""
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(MOMENT_SAYS) from error
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
+    if not isinstance(value, dt.datetime):
+        raise ValueError(MOMENT_SAYS)
+    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+Moment = Annotated[dt.datetime, pydantic.BeforeValidator(_moment)]
+Factor = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
 class InstrumentEntry(_Strict):
-    """An instrument in the file: a bare symbol, or a mapping when it has dates of its own."""
+    """An instrument in the file: a bare symbol, or a mapping when it has dates of its own. See `Identity`."""
 
     symbol: str
     listed_from: dt.date | None = None
     listed_until: dt.date | None = None
+    listed_at: Moment | None = None
+    delisted_at: Moment | None = None
+    renamed_to: str | None = None
+    redenominated_at: dict[Moment, Factor] = {}
+    relisted_at: list[Moment] = []
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _bare_symbol(cls, entry: Any) -> Any:
         return {"symbol": entry} if isinstance(entry, str) else entry
 
-    @pydantic.field_validator("symbol")
+    @pydantic.field_validator("symbol", "renamed_to")
     @classmethod
-    def _symbol_is_unified(cls, symbol: str) -> str:
-        if not SYMBOL.fullmatch(symbol):
+    def _symbol_is_unified(cls, symbol: str | None) -> str | None:
+        if symbol is not None and not SYMBOL.fullmatch(symbol):
             raise ValueError(SYMBOL_SAYS)
         return symbol
 
+    @pydantic.field_validator("relisted_at", mode="before")
+    @classmethod
+    def _one_or_many(cls, moments: Any) -> Any:
+        return moments if isinstance(moments, list) else [moments]
+
     @pydantic.model_validator(mode="after")
     def _dates_in_order(self) -> "InstrumentEntry":
-        if self.listed_from and self.listed_until and self.listed_until <= self.listed_from:
-            raise ValueError("listed_until must be a later day than listed_from")
+        if self.first_day and self.end_day and self.end_day <= self.first_day:
+            start = "listed_from" if self.listed_from else "listed_at"
+            raise ValueError(
+                f"{'listed_until' if self.listed_until else 'delisted_at'} must be a later day than {start}"
+            )
+        if self.renamed_to and (self.delisted_at is None or self.renamed_to == self.symbol):
+            raise ValueError("renamed_to is another symbol, and delisted_at is when this one ended; add or mend it")
+        breaks = sorted(self.identity.breaks)
+        if len(set(breaks)) < len(breaks):
+            twice = next(a for a, b in itertools.pairwise(breaks) if a == b)
+            raise ValueError(f"two of redenominated_at and relisted_at are at {twice:%Y-%m-%d %H:%M}; keep one")
+        for moment in breaks:
+            if (self.listed_at and moment <= self.listed_at) or (self.delisted_at and moment >= self.delisted_at):
+                raise ValueError(
+                    f"redenominated_at and relisted_at lie between listed_at, when the name was first listed, and"
+                    f" delisted_at, when it ended for good; {moment:%Y-%m-%d %H:%M} does not"
+                )
         return self
+
+    @property
+    def first_day(self) -> dt.date | None:
+        """The first day to ask for."""
+        return self.listed_from or (self.listed_at.date() if self.listed_at else None)
+
+    @property
+    def end_day(self) -> dt.date | None:
+        """The first day not to ask for any more."""
+        if self.listed_until or not self.delisted_at:
+            return self.listed_until
+        return (self.delisted_at + dt.timedelta(days=1) - dt.timedelta(microseconds=1)).date()
+
+    @property
+    def identity(self) -> Identity:
+        redenominated = tuple(sorted(self.redenominated_at.items()))
+        relisted = tuple(sorted(self.relisted_at))
+        return Identity(self.listed_at, self.delisted_at, self.renamed_to, redenominated, relisted)
 
 
 class VenueEntry(_Strict):
@@ -153,7 +238,9 @@ class Universe(_Strict):
     @cached_property
     def instruments(self) -> tuple[Instrument, ...]:
         return tuple(
-            Instrument(venue, e.symbol, max(self.history_start, e.listed_from or self.history_start), e.listed_until)
+            Instrument(
+                venue, e.symbol, max(self.history_start, e.first_day or self.history_start), e.end_day, e.identity
+            )
             for venue, entry in self.venues.items()
             for e in entry.instruments
         )
@@ -233,8 +320,9 @@ def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterat
                 yield f"{where}: {e.symbol} is listed twice; remove one"
             elif other is not instrument:
                 yield f"{where}: {instrument.key} and {other.key} share the id {other.instrument_id}; drop one of them"
-            if e.listed_until and e.listed_until <= universe.history_start:
-                yield f"{where}: listed_until {e.listed_until} is not after history_start {universe.history_start}"
+            if e.end_day and e.end_day <= universe.history_start:
+                name = "listed_until" if e.listed_until else "the end of delisted_at,"
+                yield f"{where}: {name} {e.end_day} is not after history_start {universe.history_start}"
 
 
 def _repeated_keys(node: yaml.Node | None, path: Path) -> Iterator[str]:

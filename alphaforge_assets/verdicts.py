@@ -25,6 +25,7 @@ class Verdict:
 # A venue that has answered the same three more times, hours apart, has nothing.
 UNKNOWN_ATTEMPTS_MAX = 3
 SUSPICIOUS_ATTEMPTS_MAX = 3
+REJECTED_ATTEMPTS_MAX = 3  # venues mend a broken row within hours, or never
 # An outage that rests on one instrument is confirmed once: a lost page of a venue looked at alone would pass for one.
 # So is a listing that only a silence of at most a month before the first bar tells of.
 ALONE_ATTEMPTS_MAX = 1
@@ -49,6 +50,11 @@ VERDICTS: Mapping[str, Verdict] = MappingProxyType(
             Verdict(
                 "unknown", "Unexplained", "The venue answered and had nothing, and nothing we know explains it.",
                 "nobody can explain yet", "unexplained", is_explained=False, attempts_max=UNKNOWN_ATTEMPTS_MAX,
+            ),
+            Verdict(
+                "rejected", "Rejected", "The venue sent rows that break a rule: rejected_rows has them as they came.",
+                "rows of the venue that break a rule", "unexplained", is_explained=False,
+                attempts_max=REJECTED_ATTEMPTS_MAX,
             ),
             Verdict(
                 "venue_outage", "Venue outage", "The venue itself was silent.",

@@ -253,6 +253,21 @@ def test_universe_is_shown_and_parses(alphaforge: Installed) -> None:
     assert "okx_perp.BNB-USDT" in [row["instrument"] for row in kept["instruments"]]
 
 
+def test_universe_shows_what_a_name_has_stood_for(alphaforge: Installed, tmp_path: Path) -> None:
+    file = tmp_path / "universe.yaml"
+    entry = "{symbol: BTT/USDT, redenominated_at: {2025-01-18: 1000}, relisted_at: 2024-05-31 06:00}"
+    file.write_text(
+        f"history_start: 2024-01-01\nintervals: [1h]\nvenues: {{okx_spot: {{instruments: [{entry}, A/B]}}}}\n"
+    )
+    told = "redenominated_at 2025-01-18T00:00:00+00:00 times 1000, relisted_at 2024-05-31T06:00:00+00:00"
+    shown = alphaforge.well("universe", ALPHAFORGE_UNIVERSE=str(file))
+    assert f"okx_spot.BTT-USDT: {told}\n" in shown
+    assert "okx_spot.A-B" not in shown
+    first, second = json.loads(alphaforge.well("universe", "--json", ALPHAFORGE_UNIVERSE=str(file)))["instruments"]
+    assert first["redenominated_at"] == {"2025-01-18T00:00:00+00:00": 1000.0}
+    assert (first["relisted_at"], second["relisted_at"]) == (["2024-05-31T06:00:00+00:00"], [])
+
+
 def test_migrate_brings_the_schema_and_says_so(alphaforge: Installed) -> None:
     with open_warehouse(alphaforge.home):  # one server for all of them
         assert "pending" in alphaforge.well("migrate", "--info")

@@ -12,15 +12,16 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput, VenueUnavailable
+from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import dimensions
+from alphaforge_assets.quality import checks
 from alphaforge_assets.quality.checks import every_check
 from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.universe import Identity, Universe, load_universe
 from alphaforge_assets.venues import bybit
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.source import Listing
-from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.listings import NOT_LISTED, publish_listings, venue_symbols
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_pipeline import count, post
@@ -188,13 +189,12 @@ def test_a_refresh_notes_who_was_reachable(emptied: Client, tmp_path: Path) -> N
 (CONSISTENT,) = [rule for rule in every_check() if rule.name == "metadata_is_consistent"]
 
 
-def offenders(client: Client) -> list[tuple[str, str, int]]:
-    bounds: dict[str, Any] = {
-        "instruments": [i.instrument_id for i in UNIVERSE.instruments],
-        "start": dt.datetime(2017, 1, 1, tzinfo=dt.UTC),
-        "end": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
-    }
-    return [(r["symbol"], r["what"], r["rows"]) for r in statements.rows(client, CONSISTENT.statement, **bounds)]
+def offenders(client: Client, **identity: Any) -> list[tuple[str, str, int]]:
+    """What the rule tells; all instruments are of that identity."""
+    instruments = tuple(replace(i, identity=Identity(**identity)) for i in UNIVERSE.instruments)
+    part = Rectangle(instruments, dt.date(2017, 1, 1), dt.date(2026, 1, 1))
+    found = checks.offenders(client, CONSISTENT, part, dt.datetime.now(dt.UTC))
+    return [(r["symbol"], r["what"], r["rows"]) for r in found]
 
 
 def publish_bar(client: Client, symbol: str, timestamp: dt.datetime) -> None:
@@ -241,6 +241,28 @@ def test_metadata_that_contradicts_the_bars_is_named(emptied: Client, listings: 
         ("SOL/USDT", "bars before listed_at", 1),
         ("XRP/USDT", "a perpetual without a contract size", 1),
     ]
+
+
+def test_what_is_listed_again_is_told_until_the_universe_says_what_it_is(
+    emptied: Client, listings: list[Listing]
+) -> None:
+    day = dt.timedelta(days=1)
+    for kept, moment in (
+        (listings, FIRST),
+        (without(listings, "BNB/USDT"), FIRST + day),  # for 18 days, as LUNA
+        (without(listings, "SOL/USDT", "BNB/USDT"), FIRST + 2 * day),  # for an hour, as a list with a fault
+        (without(listings, "BNB/USDT"), FIRST + 2 * day + HOUR),
+    ):
+        publish_listings(emptied, kept, moment)
+    assert offenders(emptied) == []
+    again = FIRST + 19 * day
+    publish_listings(emptied, [replace(x, listed_at=again) if x.symbol == "BNB/USDT" else x for x in listings], again)
+    publish_bar(emptied, "BNB/USDT", FIRST)
+    listed, before = (what for _, what, _ in reversed(offenders(emptied)))
+    assert (listed[:12], before) == ("listed again", "bars before listed_at")
+    assert offenders(emptied, relisted_at=(again - HOUR,)) == []
+    assert offenders(emptied, listed_at=FIRST) == [("BNB/USDT", "bars before listed_at", 1)]
+    assert [what[:12] for _, what, _ in offenders(emptied, relisted_at=(again + day,))] == ["listed again"]
 
 
 def test_the_asset_tells_the_ui_what_changed(emptied: Client, exchange: Exchanges) -> None:

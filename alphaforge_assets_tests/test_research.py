@@ -153,7 +153,7 @@ def test_what_left_the_universe_is_read_as_before(research: Research) -> None:
         ((KEY, "1m", "2025-06-01", "2025-06-02"), {"columns": []}, "columns is empty"),
         ((KEY, "1m", "2025-06-01", "2025-06-02"), {"as_of": "2099-01-01"}, "as_of 2099-01-01T00.* in the future"),
         ((KEY, "1m", "2025-06-01", "2025-06-02"), {"as_of": "2025-07-01", "snapshot": "x"}, "give one of them"),
-        ((KEY, "1m", "2025-06-01", "2025-06-02"), {"adjust": "splits"}, "adjust 'splits': only None"),
+        ((KEY, "1m", "2025-06-01", "2025-06-02"), {"adjust": "splits"}, "adjust 'splits': use one of None, 'redenom"),
         ((KEY, "1m", "2025-06-01", "2025-06-02"), {"frame": "spark"}, "frame 'spark': use one of 'pandas'"),
         ((KEY, "1m", "2025-06-01", "2025-06-02"), {"frame": "polars", "form": "wide"}, "'wide' is for pandas"),
         ((KEY, "1m", "2025-06-01", "2025-06-02"), {"form": "broad"}, "form 'broad': use one of"),

@@ -4,13 +4,14 @@ import dataclasses
 import datetime as dt
 import hashlib
 import zlib
+from functools import partial
 from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import EARLIEST, VENUES, instrument_of, load_universe
+from alphaforge_assets.universe import EARLIEST, VENUES, Identity, instrument_of, load_universe
 
 HEAD = "history_start: 2024-01-01\nintervals: [1m]\nvenues:\n"
 
@@ -69,6 +70,15 @@ DATES = "\n    - symbol: BTC/USDT\n      listed_from: 2024-02-01\n      listed_u
         (SPOT + DATES, 6, ["listed_until", "later day"]),
         (SPOT + "[{symbol: BTC/USDT, listed_until: 2023-01-01}]\n", 5, ["listed_until 2023-01-01", "history_start"]),
         (SPOT + "[{symbol: BTC/USDT, listed_from: 2024-02-30}]\n", 1, ["not valid YAML"]),
+        (SPOT + "[{symbol: A/B, listed_at: soon}]\n", 5, ["[0].listed_at", "'soon'", "write a day or a time in UTC"]),
+        (SPOT + "[{symbol: A/B, redenominated_at: {2025-01-18: 0}}]\n", 5, ["redenominated_at", "greater than 0"]),
+        (SPOT + "[{symbol: A/B, redenominated_at: 2025-01-18}]\n", 5, ["[0].redenominated_at", "dictionary"]),
+        (SPOT + "[{symbol: A/B, relisted_at: [2025-01-18, never]}]\n", 5, ["relisted_at[1]", "'never'"]),
+        (SPOT + "[{symbol: A/B, relisted_at: 2025-01-18, redenominated_at: {2025-01-18: 2}}]\n", 5, ["keep one"]),
+        (SPOT + "[{symbol: A/B, delisted_at: 2025-01-18, relisted_at: 2025-01-31}]\n", 5, ["2025-01-31", "for good"]),
+        (SPOT + "[{symbol: A/B, renamed_to: C/B}]\n", 5, ["'A/B'", "delisted_at is when this one ended"]),
+        (SPOT + "[{symbol: A/B, renamed_to: C, delisted_at: 2025-01-18}]\n", 5, ["[0].renamed_to", "BASE/QUOTE"]),
+        (SPOT + "[{symbol: A/B, delisted_at: 2023-01-18}]\n", 5, ["delisted_at", "2023-01-18", "history_start"]),
         (SPOT + "[]\n", 5, ["instruments"]),
         (TWICE, 6, ["named twice"]),
         (SPOT.replace("1m", "2m") + "[BTC/USDT]\n", 2, ["intervals[0]", "'2m'"]),
@@ -87,6 +97,26 @@ def test_a_fault_names_file_line_field_and_fix(tmp_path: Path, text: str, line: 
     assert f"{file}:{line}: " in str(caught.value), caught.value
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_name_says_what_it_has_stood_for(tmp_path: Path) -> None:
+    text = """
+      - symbol: BTT/USDT
+        redenominated_at: {2025-01-18: 0.001, 2024-06-01: 1000}
+      - {symbol: LUNA/USDT, listed_at: 2024-02-01 08:00, relisted_at: [2024-05-31T06:00:00+02:00, 2024-03-01]}
+      - {symbol: NANO/USDT, delisted_at: 2024-01-24 04:00:00, renamed_to: XNO/USDT}
+      - {symbol: OLD/USDT, delisted_at: 2024-01-24}
+      - BTC/USDT
+"""
+    btt, luna, nano, old, btc = load_universe(written(tmp_path, SPOT + text)).instruments
+    at = partial(dt.datetime, tzinfo=dt.UTC)
+    assert btt.identity.redenominated_at == ((at(2024, 6, 1), 1000.0), (at(2025, 1, 18), 0.001))
+    assert luna.identity.relisted_at == luna.identity.breaks == (at(2024, 3, 1), at(2024, 5, 31, 4))
+    assert (luna.identity.listed_at, luna.listed_from) == (at(2024, 2, 1, 8), dt.date(2024, 2, 1))
+    assert (nano.identity.renamed_to, nano.listed_until) == ("XNO/USDT", dt.date(2024, 1, 25))
+    assert (old.identity.delisted_at, old.listed_until) == (at(2024, 1, 24), dt.date(2024, 1, 24))
+    assert btc.identity == Identity()
+    assert instrument_of(btt.key) == dataclasses.replace(btt, listed_from=EARLIEST)  # what it stood for is no name
 
 
 def test_two_instruments_of_one_id_are_refused(tmp_path: Path) -> None:

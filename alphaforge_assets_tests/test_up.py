@@ -1,6 +1,7 @@
 """`alphaforge up` from outside: everything answers, all ends together, backfills are launched as its UI does."""
 
 import dataclasses
+import json
 import os
 import signal
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from alphaforge_assets.cli import processes
+from alphaforge_assets.cli.logs import journal
 from alphaforge_assets.cli.processes import Parts, answers
 from alphaforge_assets.errors import Permanent
+from alphaforge_assets.health.parts import read
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import (
@@ -87,7 +90,7 @@ def test_a_part_that_dies_again_and_again_ends_everything(tmp_path: Path, monkey
     for name in ("DEATHS_MAX", "PAUSE_S_MAX"):
         monkeypatch.setattr(processes, name, 1)
     lock = os.open(tmp_path / "lock", os.O_CREAT)
-    found = Parts(lock)
+    found = Parts(lock, journal(tmp_path, "json"))
     settings = dataclasses.replace(settings_from_environment(), home=tmp_path)
     found.start("calendar", ["calendar", "2025"], settings, lambda: True)
     with pytest.raises(
@@ -95,6 +98,12 @@ def test_a_part_that_dies_again_and_again_ends_everything(tmp_path: Path, monkey
     ):
         found.watch()
     found.stop()
+    said = [json.loads(line) for line in (tmp_path / "logs" / "calendar.log").read_text().splitlines()]
+    assert {(line["part"], line["level"]) for line in said} == {("calendar", "info")}
+    lives = read(tmp_path)
+    assert lives is not None
+    assert "calendar ended with code 0" in lives.gave_up
+    assert len(lives.parts[0].restarts) == 1
     os.close(lock)
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,8 @@ def backfill(
 
     \b
     What is complete is not fetched again, so the same command after an interruption does what is left.
-    Exit code 0 if everything asked for is there, 1 with the names of what failed,
-    2 for a question that cannot be, 130 after Ctrl-C.
+    Exit code 0 if the venues answered; 1 with the names of what failed, or of which nothing came on days when something
+    was due and nothing explains it; 2 for a question that cannot be, 130 after Ctrl-C.
 
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
@@ -77,18 +77,41 @@ def _backfill(
     client: "Client", dagster: "DagsterInstance", question: "Question", dataset: "Dataset", refetch: bool, dry_run: bool
 ) -> dict[str, str]:
     from alphaforge_assets.backfill import run
+    from alphaforge_assets.partitions import Rectangle
 
     settings, universe = question.settings, question.universe
     chosen = dataset.chosen(question.instruments)
     plan = run.plan(client, dagster, universe, dataset, chosen, question.start, question.end, refetch=refetch)
     _print_plan(plan, len(chosen), question)
-    if dry_run or not plan.runs:
+    if dry_run:
         return {}
-    prepare_to_ask(settings)
-    with _progress(client, plan) as on_run:
-        outcome = run.execute(client, dagster, universe, settings, dataset, plan.runs, refetch=refetch, on_run=on_run)
-    _print_outcome(client, outcome)
-    return outcome.failed
+    failed: dict[str, str] = {}
+    if plan.runs:
+        prepare_to_ask(settings)
+        with _progress(client, plan) as on_run:
+            outcome = run.execute(
+                client, dagster, universe, settings, dataset, plan.runs, refetch=refetch, on_run=on_run
+            )
+        _print_outcome(client, outcome)
+        failed = outcome.failed
+    return failed | _print_nothing_came(client, dataset, Rectangle(tuple(chosen), question.start, question.end), failed)
+
+
+def _print_nothing_came(
+    client: "Client", dataset: "Dataset", covered: "Rectangle", failed: Mapping[str, str]
+) -> dict[str, str]:
+    """Instrument -> what was due and did not come, of those that did not fail; also when there was nothing to ask."""
+    from alphaforge_assets.quality.coverage import nothing_came
+
+    silent = {key: said for key, said in nothing_came(client, covered, dataset).items() if key not in failed}
+    for key, said in list(silent.items())[:FAILURES_SHOWN_MAX]:
+        complain(f"{key}: {said}, and nothing explains it")
+    if silent:
+        complain(
+            f"{len(silent)} instruments: the venue answered and had nothing; `alphaforge gaps` says what is known, the"
+            " same command with --refetch asks again, and so does `alphaforge up` by itself"
+        )
+    return silent
 
 
 def _print_plan(plan: "Plan", chosen: int, question: "Question") -> None:

@@ -37,6 +37,11 @@ COLUMNS = ("open", "high", "low", "close", "volume")
     help="Comma-separated, such as close,volume,source.  [open,high,low,close,volume; files: all]",
 )
 @versions
+@click.option(
+    "--adjust",
+    type=click.Choice(["redenominations"]),
+    help="Bars before a redenomination that the universe names, in the newest unit of the coin.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, an array of objects.")
 @click.option(
@@ -50,6 +55,7 @@ def bars(
     end: dt.datetime,
     columns: Sequence[str],
     options: Mapping[str, Any],
+    adjust: str | None,
     as_csv: bool,
     as_json: bool,
     parquet: Path | None,
@@ -72,7 +78,7 @@ def bars(
     check_series("INTERVAL", interval, universe, start, end)
     if plot is not None and len(instruments) > 1:
         raise BadInput(f"--plot draws one instrument and {pattern!r} means {len(instruments)}: name one")
-    asked = _Asked(instruments, interval, start, end, columns, options)
+    asked = _Asked(instruments, interval, start, end, columns, {**options, "adjust": adjust})
     for file in (parquet, plot):
         if file is not None and not file.parent.is_dir():
             raise BadInput(f"{file}: there is no folder {file.parent}; make it or name another file")

@@ -17,9 +17,11 @@ import click
 
 from alphaforge_assets.cli.alerts import alerts
 from alphaforge_assets.cli.backfill import backfill
+from alphaforge_assets.cli.backup import backup, restore
 from alphaforge_assets.cli.bars import bars
 from alphaforge_assets.cli.coverage import coverage
 from alphaforge_assets.cli.demo import demo
+from alphaforge_assets.cli.doctor import doctor
 from alphaforge_assets.cli.export import export
 from alphaforge_assets.cli.gaps import gaps
 from alphaforge_assets.cli.migrate import migrate
@@ -37,8 +39,8 @@ from alphaforge_assets.cli.up import up
 from alphaforge_assets.cli.warehouse import warehouse
 from alphaforge_assets.errors import AlphaForgeError
 
-COMMANDS = (alerts, backfill, bars, coverage, demo, diff, export, gaps, migrate, pin, plan, refresh, report, runs,
-            sandbox, snapshots, sql, status, universe, unpin, up, verify, warehouse)  # fmt: skip
+COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, migrate, pin, plan, refresh,
+            report, restore, runs, sandbox, snapshots, sql, status, universe, unpin, up, verify, warehouse)  # fmt: skip
 
 
 class Command(click.Group):
@@ -76,6 +78,7 @@ def main() -> None:
       alphaforge up --venues sandbox  everything at once: warehouse, emulator, Dagster UI and daemon
       alphaforge backfill --help      fetch a range
       alphaforge status               what there is
+      alphaforge doctor               what is wrong here, and what to do
 
     \b
     Environment

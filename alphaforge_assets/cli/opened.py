@@ -53,12 +53,16 @@ def warehouse_and_dagster(settings: "Settings") -> "Iterator[tuple[Client, Dagst
 
 @contextmanager
 def reader(*, is_quiet: bool = False) -> "Iterator[Research]":
-    """The warehouse as a reader sees it; what it warns of is a line on stderr, unless `is_quiet`."""
-    from alphaforge_assets.research import Research
+    """The warehouse as a reader sees it; what it warns of is a line on stderr, but for gaps if `is_quiet`."""
+    from alphaforge_assets.research import IncompleteWarning, Research
+
+    def shown(message: Warning | str, *where: object, **more: object) -> None:
+        if not (is_quiet and isinstance(message, IncompleteWarning)):
+            complain(str(message))
 
     settings, universe = environment()
     with warehouse(settings) as client, warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where, **more: None if is_quiet else complain(str(message))
+        warnings.showwarning = shown
         yield Research(client, universe)
 
 

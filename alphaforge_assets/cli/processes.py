@@ -1,16 +1,19 @@
 """The child processes of `alphaforge up`: started one after the other, started again if they die, ended together.
 
-Each has its output in ALPHAFORGE_HOME/logs. No part outlives `up`, not even a killed one (see part.py), and `up.lock`
-is held until the last of them is gone.
+Each has its output in ALPHAFORGE_HOME/logs (see logs.py). No part outlives `up`, not even a killed one (see part.py),
+and `up.lock` is held until the last of them is gone. Deaths are told of: in the log, to the receivers of alerts, and in
+`up.json`, which `/healthz` and `alphaforge doctor` read.
 """
 
 import contextlib
+import datetime as dt
 import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,8 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alphaforge_assets.alerts.parts import tell_of_part
+from alphaforge_assets.cli.logs import Journal, Said, written
 from alphaforge_assets.cli.screen import say
 from alphaforge_assets.errors import BadInput, Occupied, Permanent
+from alphaforge_assets.health import parts as lives
 from alphaforge_assets.settings import Settings
 
 START_S_MAX = 120.0  # a loaded machine is not a failure
@@ -34,7 +40,7 @@ PAUSE_S_MAX = 30.0
 
 @dataclass(frozen=True)
 class Part:
-    """A child process. What it says stands in `log` from the byte `said_from` on.
+    """A child process, and what it says.
 
     `before_again` makes ready for a new start of it, and is false if there is no need for one now.
     """
@@ -44,8 +50,8 @@ class Part:
     settings: Settings
     before_again: Callable[[], bool]
     process: "subprocess.Popen[bytes]"
-    log: Path
-    said_from: int
+    said: Said
+    started_at: dt.datetime
 
     @property
     def is_dead(self) -> bool:
@@ -63,9 +69,9 @@ class Part:
 
     @property
     def last_words(self) -> str:
-        said = self.log.read_bytes()[self.said_from :].decode(errors="replace").strip().splitlines()[-3:]
-        last = f"; its last words: {' / '.join(said)}" if said else ""
-        return f"{last} (all of it: {self.log})"
+        self.said.drain()
+        last = f"; its last words: {' / '.join(self.said.last)}" if self.said.last else ""
+        return f"{last} (all of it: {self.said.path})"
 
     def stop(self) -> None:
         """Wait for its end, which it has been asked for, and kill what is left of it and its children."""
@@ -78,6 +84,7 @@ class Part:
         self.process.wait()
         if self.process.stdin:
             self.process.stdin.close()
+        self.said.drain()
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,9 @@ class Parts:
     """What was started so far, in order, and the open file of `up.lock`, which each of them holds as well."""
 
     lock: int
+    journal: Journal
     started: list[Part] = field(default_factory=list)
+    restarts: dict[str, list[lives.Restart]] = field(default_factory=lambda: defaultdict(list))
 
     def start(
         self,
@@ -96,18 +105,19 @@ class Parts:
         before_again: Callable[[], bool] = lambda: True,
     ) -> None:
         """Start a module with its arguments and wait until it is ready. Raises Permanent if it never is."""
-        part = _spawned(name, command, settings, before_again, self.lock)
+        part = self._spawned(name, command, settings, before_again)
         self.started.append(part)
+        self._write()
         deadline = time.monotonic() + START_S_MAX
         while not ready():
             if part.is_dead:
-                raise Permanent(f"{part.end}, so everything was ended{part.last_words}")
+                raise self._gave_up(part, f"{part.end}, so everything was ended{part.last_words}")
             if time.monotonic() > deadline:
-                raise Permanent(f"{name} did not answer within {START_S_MAX:.0f} s; see {part.log}")
+                raise self._gave_up(part, f"{name} did not answer within {START_S_MAX:.0f} s; see {part.said.path}")
             time.sleep(POLL_S)
 
     def watch(self) -> None:
-        """Start again what dies. Raises Permanent if one dies again and again."""
+        """Start again what dies, and tell of it. Raises Permanent if one dies again and again."""
         deaths: dict[str, list[float]] = defaultdict(list)
         buried: set[int] = set()
         while True:
@@ -115,8 +125,10 @@ class Parts:
                 if part.is_dead and part.process.pid not in buried:
                     buried.add(part.process.pid)
                     part.stop()  # what it had started goes with it
+                    self._write()
                 if part.is_dead and part.before_again():
                     self.started[place] = self._again(part, deaths[part.name])
+                    self._write()
             time.sleep(1)
 
     def _again(self, part: Part, deaths: list[float]) -> Part:
@@ -124,11 +136,45 @@ class Parts:
         deaths[:] = [*(death for death in deaths if death > now - DEATHS_WITHIN_S), now]
         if len(deaths) > DEATHS_MAX:
             often = f"the {len(deaths)}th time within {DEATHS_WITHIN_S / 60:.0f} minutes"
-            raise Permanent(f"{part.end}, {often}, so everything was ended{part.last_words}")
+            raise self._gave_up(part, f"{part.end}, {often}, so everything was ended{part.last_words}")
         pause = 0.0 if len(deaths) == 1 else min(PAUSE_S_MAX, 2.0 ** len(deaths))
-        say(f"[yellow]{part.end} and is started again{f' in {pause:.0f} s' if pause else ''}[/yellow]{part.last_words}")
+        about = f"{part.end} and is started again{f' in {pause:.0f} s' if pause else ''}"
+        self.restarts[part.name].append(lives.Restart(dt.datetime.now(dt.UTC), part.end))
+        del self.restarts[part.name][: -lives.RESTARTS_KEPT]
+        self._write()
+        self.journal.note("warning", about + part.last_words)
+        # A receiver that does not answer must not keep the part down.
+        threading.Thread(target=self._tell, args=(part, about, lives.LOGS), name="alert", daemon=True).start()
         time.sleep(pause)
-        return _spawned(part.name, part.command, part.settings, part.before_again, self.lock)
+        return self._spawned(part.name, part.command, part.settings, part.before_again)
+
+    def _gave_up(self, part: Part, why: str) -> Permanent:
+        """Leave word of why everything ends, tell the receivers, and return the error to raise."""
+        self.journal.keep("error", why)
+        self._write(gave_up=why)
+        self._tell(
+            part, f"`alphaforge up` gave up: {part.end if part.is_dead else why}", f"{lives.LOGS}, and start it again"
+        )
+        return Permanent(why)
+
+    def _tell(self, part: Part, about: str, to_do: str) -> None:
+        """Never with the part's own words, which are for the log."""
+        told = tell_of_part(
+            part.settings.alerts, part.name, about, to_do, dt.datetime.now(dt.UTC), part.settings.ui_url
+        )
+        for receipt in told:
+            if not receipt.is_taken:
+                self.journal.note("warning", f"{receipt.webhook.shown} did not take an alert: {receipt.answer}")
+
+    def _write(self, gave_up: str = "") -> None:
+        """For who asks how we are. A disk that is full is found by others, and must not end us."""
+        with contextlib.suppress(OSError):
+            last = self.started[-1].settings
+            its = [
+                lives.Life(p.name, None if p.is_dead else p.process.pid, p.started_at, self.restarts[p.name])
+                for p in self.started
+            ]
+            lives.write(last.home, lives.Lives(os.getpid(), last.ui_url or "", last.live_updates, its, gave_up))
 
     def stop(self) -> None:
         """End them in reverse order, each with its children; what does not go by itself is killed."""
@@ -139,33 +185,29 @@ class Parts:
         for part in reversed(self.started):
             part.stop()
 
-
-def _spawned(
-    name: str, command: Sequence[str], settings: Settings, before_again: Callable[[], bool], lock: int
-) -> Part:
-    log = settings.home / "logs" / f"{name.lower()}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {
-        "ALPHAFORGE_HOME": str(settings.home),
-        "ALPHAFORGE_VENUES": settings.venues_url or "live",
-        "ALPHAFORGE_UNIVERSE": str(settings.universe_file.absolute()),
-        "ALPHAFORGE_LIVE": "on" if settings.live_updates else "off",
-        "DAGSTER_HOME": str(settings.dagster_home),
-        "ALPHAFORGE_UI": settings.ui_url or "",
-        "PYTHONWARNINGS": "ignore",
-    }
-    with log.open("ab") as output:
-        said_from = output.tell()
+    def _spawned(self, name: str, command: Sequence[str], settings: Settings, before_again: Callable[[], bool]) -> Part:
+        environment = os.environ | {
+            "ALPHAFORGE_HOME": str(settings.home),
+            "ALPHAFORGE_VENUES": settings.venues_url or "live",
+            "ALPHAFORGE_UNIVERSE": str(settings.universe_file.absolute()),
+            "ALPHAFORGE_LIVE": "on" if settings.live_updates else "off",
+            "DAGSTER_HOME": str(settings.dagster_home),
+            "ALPHAFORGE_UI": settings.ui_url or "",
+            "PYTHONWARNINGS": "ignore",
+        }
         process = subprocess.Popen(
             [sys.executable, "-m", "alphaforge_assets.cli.part", *command],
             stdin=subprocess.PIPE,  # ours to hold: when it closes, the part ends
-            stdout=output,
-            stderr=output,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=environment,
-            pass_fds=[lock],
+            pass_fds=[self.lock],
             start_new_session=True,  # Ctrl-C reaches us alone, and we end the parts in order
         )
-    return Part(name, command, settings, before_again, process, log, said_from)
+        assert process.stdout is not None  # noqa: S101 - a pipe, by the line above
+        log = settings.home / "logs" / f"{name.lower()}.log"
+        said = written(process.stdout, name, log, self.journal.file.form)
+        return Part(name, command, settings, before_again, process, said, dt.datetime.now(dt.UTC))
 
 
 @contextlib.contextmanager
@@ -184,17 +226,20 @@ def alone(home: Path) -> Iterator[int]:
     try:
         while not _locked(lock):
             pid = owner.read_text().strip() if owner.exists() else ""
-            if _is_alive(pid) or time.monotonic() > deadline:
+            if lives.is_alive(int(pid) if pid.isdigit() else None) or time.monotonic() > deadline:
                 raise Occupied(
                     f"{home} is up already (process {pid or 'unknown'}): stop that one with Ctrl-C, or set"
                     " ALPHAFORGE_HOME to another directory"
                 )
             time.sleep(POLL_S)
         owner.write_text(f"{os.getpid()}\n")
+        lives.path(home).unlink(missing_ok=True)
         try:
             yield lock
         finally:
             owner.unlink(missing_ok=True)
+            if (left := lives.read(home)) and not left.gave_up:
+                lives.path(home).unlink()
     finally:
         os.close(lock)
 
@@ -204,16 +249,6 @@ def _locked(lock: int) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return True
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
     return True
 
 
@@ -264,3 +299,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def notify_ready() -> None:
+    """Tell systemd that all is up, where it started us as a unit of Type=notify (sd_notify(3)); else nothing."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.sendto(b"READY=1", address.replace("@", "\0", 1) if address.startswith("@") else address)

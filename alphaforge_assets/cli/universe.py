@@ -1,10 +1,16 @@
 """`alphaforge universe`: what is kept."""
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from alphaforge_assets.cli.arguments import machine_readable
 from alphaforge_assets.cli.opened import environment
 from alphaforge_assets.cli.screen import print_json, say
+
+if TYPE_CHECKING:
+    from alphaforge_assets.universe import Instrument
 
 
 @click.command()
@@ -14,7 +20,9 @@ def universe(as_json: bool) -> None:
     settings, kept = environment()
     if as_json:
         names = ("instrument_id", "ccxt_symbol", "listed_from", "listed_until")
-        rows = [{"instrument": i.key} | {name: getattr(i, name) for name in names} for i in kept.instruments]
+        rows = [
+            {"instrument": i.key} | {name: getattr(i, name) for name in names} | _identity(i) for i in kept.instruments
+        ]
         print_json({"history_start": kept.history_start, "intervals": kept.intervals, "instruments": rows})
         return
     from rich.table import Table
@@ -24,4 +32,22 @@ def universe(as_json: bool) -> None:
     for venue in kept.venues:
         table.add_row(venue, ", ".join(i.symbol for i in kept.instruments if i.venue == venue))
     say(table)
+    for one in kept.instruments:
+        if told := [f"{name} {_words(value)}" for name, value in _identity(one).items() if value]:
+            say(f"{one.key}: {', '.join(told)}", soft_wrap=True)
     say(f"[dim]{settings.universe_file}[/dim]")
+
+
+def _identity(one: "Instrument") -> dict[str, Any]:
+    """What a name has stood for, field by field as the universe file has them."""
+    its = one.identity
+    redenominated = {moment.isoformat(): factor for moment, factor in its.redenominated_at}
+    return asdict(its) | {"redenominated_at": redenominated, "relisted_at": list(its.relisted_at)}
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return " and ".join(f"{moment} times {factor:g}" for moment, factor in value.items())
+    if isinstance(value, list):
+        return " and ".join(map(_words, value))
+    return value if isinstance(value, str) else str(value.isoformat())

@@ -15,6 +15,7 @@ from alphaforge_assets.cli.screen import say
 from alphaforge_assets.errors import Occupied
 
 if TYPE_CHECKING:
+    from alphaforge_assets.cli.logs import Form
     from alphaforge_assets.cli.processes import Parts
     from alphaforge_assets.settings import Settings
 
@@ -29,10 +30,32 @@ if TYPE_CHECKING:
     default=None,
     help="Keep the warehouse up to date by itself, every few minutes. [ALPHAFORGE_LIVE, on]",
 )
-def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, live: bool | None) -> None:
-    """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all."""
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of the logs in the home: lines as they come, or JSON with time, level, part and message.",
+)
+@click.option("--systemd-unit", is_flag=True, help="Print a unit for systemd that runs this, and do nothing else.")
+def up(
+    venues: str | None,
+    port: int,
+    sandbox_port: int,
+    warehouse_port: int,
+    live: bool | None,
+    log_format: "Form",
+    systemd_unit: bool,
+) -> None:
+    """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all.
+
+    A part that dies is started again and told of; one that dies five times in ten minutes ends everything. How it is:
+    `/healthz` of the UI, and `alphaforge doctor`.
+    """
     from alphaforge_assets import instance
-    from alphaforge_assets.cli.processes import Parts, alone, answers, free_port, refuse_taken, stoppable
+    from alphaforge_assets.cli.logs import journal
+    from alphaforge_assets.cli.processes import Parts, alone, answers, free_port, notify_ready, refuse_taken, stoppable
+    from alphaforge_assets.cli.unit import unit
     from alphaforge_assets.warehouse.batches import refuse_mixing
 
     settings, _ = environment()
@@ -40,10 +63,13 @@ def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, li
         settings = replace(settings, venues_url=None)
     if live is not None:
         settings = replace(settings, live_updates=live)
+    if systemd_unit:
+        click.echo(unit(settings, port, venues, live=live), nl=False)
+        return
     with alone(settings.home) as lock, stoppable(), contextlib.ExitStack() as stack:
         for taken, option in ((port, "--port"), (sandbox_port, "--sandbox-port"), (warehouse_port, "--warehouse-port")):
             refuse_taken(taken, option)
-        parts = Parts(lock)
+        parts = Parts(lock, journal(settings.home, log_format))
         stack.callback(parts.stop)
         if settings.clickhouse_url is None:
             _start_warehouse(parts, settings, warehouse_port)
@@ -70,6 +96,7 @@ def up(venues: str | None, port: int, sandbox_port: int, warehouse_port: int, li
 
         parts.start("daemon", command, settings, lambda: True, before_again)
         _announce(parts, settings)
+        notify_ready()
         parts.watch()
 
 
@@ -95,12 +122,19 @@ def _announce(parts: "Parts", settings: "Settings") -> None:
 
     from alphaforge_assets.warehouse.client import running
 
-    shown = Table(box=None, show_header=False, pad_edge=False)
-    shown.add_row("[bold]Dagster UI[/bold]", settings.ui_url)
     its_own = None if settings.clickhouse_url else running(settings.home / "warehouse")
-    shown.add_row("warehouse", str(its_own or "the server of CLICKHOUSE_URL"))
-    shown.add_row("venues", settings.venues_url or "live")
-    shown.add_row("home", str(settings.home))
+    facts = {
+        "Dagster UI": settings.ui_url or "",
+        "warehouse": str(its_own or "the server of CLICKHOUSE_URL"),
+        "venues": settings.venues_url or "live",
+        "home": str(settings.home),
+    }
+    parts.journal.announce(facts)
+    if parts.journal.file.form == "json":
+        return
+    shown = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in facts.items():
+        shown.add_row(f"[bold]{name}[/bold]" if value == settings.ui_url else name, value)
     say(shown)
     names = ", ".join(part.name for part in parts.started)
     say(f"[dim]{names} are up; logs in {settings.home / 'logs'}. Ctrl-C ends them all.[/dim]")

@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from alphaforge_assets.cli.healthz import Health
 from alphaforge_assets.instance import WORKSPACE
 from alphaforge_assets.report.daily import SERVED_AT
 from alphaforge_assets.settings import settings_from_environment
@@ -32,7 +33,7 @@ class Guard:
         self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
+        refusal = self.refusal(scope) if scope["type"] in ("http", "websocket") else None
         if refusal is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -40,7 +41,8 @@ class Guard:
         else:
             await PlainTextResponse(refusal[1], refusal[0])(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and words with which a request is refused; None if it is not."""
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if headers.get("host") not in self.hosts:
             return 421, "this server answers to 127.0.0.1 and localhost only"
@@ -90,11 +92,12 @@ class Reports:
 
 @contextmanager
 def guarded_app(instance: DagsterInstance, port: int) -> Iterator[ASGIApp]:
-    """The Dagster UI with our code location, behind the guard."""
+    """The Dagster UI with our code location behind the guard, and beside it how all is."""
     with WorkspaceProcessContext(instance, WorkspaceFileTarget([str(WORKSPACE)])) as workspace:
         ui: ASGIApp = create_app_from_workspace_process_context(workspace)
-        reports = settings_from_environment().reports
-        yield Guard(ui if "://" in reports else Reports(ui, reports), port)
+        settings = settings_from_environment()
+        guard = Guard(ui if "://" in settings.reports else Reports(ui, settings.reports), port)
+        yield Health(guard, lambda scope: guard.refusal(scope) is None, settings, instance)
 
 
 @click.command()

@@ -6,7 +6,7 @@ answer the next one of the venue is asked for.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +16,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline import holes
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -38,6 +39,7 @@ WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
 NO_END = dt.datetime.max.replace(tzinfo=dt.UTC)
 EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+Written = Callable[[Sequence[Window]], None]
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Order:
     run_id: str
     refetch: bool = False
     until: dt.datetime = NO_END  # only what closed before
+    written: Written = lambda windows: None  # told of each insert
 
 
 def land(
@@ -94,15 +97,17 @@ def land(
     refetch: bool = False,
     until: dt.datetime = NO_END,
     reached: Reached | None = None,
+    written: Written = lambda windows: None,
 ) -> Landed:
     """Fetch what landing does not have of a rectangle, all venues at once, and append it.
 
-    `reached` is a source that is open already, of the one venue of the rectangle. Venue trouble is returned as failures
+    `reached` is a source that is open already, of the one venue of the rectangle. `written` is told which windows were
+    just written, in the thread of their venue. Venue trouble is returned as failures
     (and in the ledger), never raised. Raises Permanent if the warehouse is fed by the other kind of venues,
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -189,6 +194,7 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
+        order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())
         landed = landed + Landed(sum(a.rows.num_rows for a in answers), cost, None, failures)
     if dataset.grid == "observed" and kept.get("") is not None:
@@ -247,17 +253,45 @@ def _ask(
                 )
                 yield _failure(w, error)
             else:
-                submitted = reached.connection.submit(dataset.name, name, w.interval, w.start, w.end, closed_before)
-                ahead.append((w, submitted))
+                ahead.append((w, _submitted(reached, dataset, w, closed_before)))
         if not ahead:
             return
         w, pending = ahead.popleft()
         try:
             fetched = pending.result()
+            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+            again = _asked_again(reached, dataset, answer, closed_before) if dataset.grid == "interval" else []
         except AlphaForgeError as error:
             yield _failure(w, error)
         else:
-            yield Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+            yield answer
+            yield from again
+
+
+def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_before: dt.datetime) -> list[Answer]:
+    """What the venue says of the holes of an answer, and of bars it told twice, each asked for alone.
+
+    Each is a batch of its own: what it brings is later than the answer and wins, and the ledger says that it was asked
+    for. One that cannot be had fails the whole answer: a hole nobody confirmed is not an outage.
+    """
+
+    def ask(window: Window) -> Answer:
+        fetched = _submitted(reached, dataset, window, closed_before).result()
+        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+
+    def brings(again: Answer) -> bool:
+        return bool(again.rows.num_rows)
+
+    first = holes.doubts(answer.window, answer.rows)
+    answers = list(holes.until_trusted(first, ask, brings))
+    if any(map(brings, answers)):
+        answers += [ask(window) for window in holes.rest(answer.window, answer.rows, first)]
+    return answers
+
+
+def _submitted(reached: Reached, dataset: Dataset, w: Window, closed_before: dt.datetime) -> "Future[Fetched]":
+    name = reached.names[w.instrument.venue, w.instrument.symbol]
+    return reached.connection.submit(dataset.name, name, w.interval, w.start, w.end, closed_before)
 
 
 def _slices(outcomes: Iterable[Answer | Failure]) -> Iterator[tuple[list[Answer], list[Failure]]]:

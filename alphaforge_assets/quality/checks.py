@@ -6,7 +6,7 @@ so it is kept for bugs that would publish something false.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from alphaforge_assets.datasets.dataset import FRESHNESS, Dataset, Rule
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import Rectangle, rectangle
 from alphaforge_assets.quality import freshness
-from alphaforge_assets.universe import Universe
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
 
 OFFENDERS_SHOWN_MAX = 50
@@ -66,6 +66,11 @@ def every_check() -> list[Check]:
     return found
 
 
+def blocking_checks(dataset: Dataset) -> list[Check]:
+    """Those that must find nothing before rows of a dataset are published."""
+    return [c for c in every_check() if c.dataset is dataset and c.blocking]
+
+
 def asset_checks() -> list[dg.AssetChecksDefinition]:
     """One checks definition an asset, so that a run pays for one step and not for one a rule."""
     return [_checks_of(asset) for asset in dict.fromkeys(c.asset for c in every_check())]
@@ -96,12 +101,27 @@ def offenders(client: Client, check: Check, covered: Rectangle, now: dt.datetime
 
     Raises WarehouseDown, WarehouseRefused.
     """
-    within = {"instruments": covered.instrument_ids, "start": covered.start_time, "end": covered.end_time}
+    within = {
+        "instruments": covered.instrument_ids,
+        "start": covered.start_time,
+        "end": covered.end_time,
+        **_declared(covered.instruments),
+    }
     if check.dataset is None:
         return statements.rows(client, check.statement, **within, **check.rule.bounds)
     if check.name == FRESHNESS:
         return freshness.stale(client, check.dataset, covered.instruments, now)
     return statements.rows(client, check.statement, **within, **check.dataset.tables, **check.rule.bounds)
+
+
+def _declared(instruments: Sequence[Instrument]) -> dict[str, list[int]]:
+    """Where the universe says that a name changed its unit or its coin, and of whom, when it was first listed."""
+    found = [(i.instrument_id, moment) for i in instruments for moment in i.identity.breaks]
+    return {
+        "declared_ids": [instrument_id for instrument_id, _ in found],
+        "declared_ms": [int(moment.timestamp() * 1000) for _, moment in found],
+        "first_listed_ids": [i.instrument_id for i in instruments if i.identity.listed_at],
+    }
 
 
 def _covered(context: dg.AssetCheckExecutionContext, dataset: Dataset | None, universe: Universe) -> Rectangle:

@@ -3,8 +3,8 @@
 The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason. Bars have a grid of their
 own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
-Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost, we_missed (no answer), no_trades,
-venue_outage, unknown. Outages that form a pattern no venue makes are suspicious.
+Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost, we_missed (no answer), rejected,
+no_trades, venue_outage, unknown. Outages that form a pattern no venue makes are suspicious.
 """
 
 import datetime as dt
@@ -23,6 +23,7 @@ from alphaforge_assets.verdicts import (
     ALONE_ATTEMPTS_MAX,
     MISSED_ATTEMPTS_MAX,
     NOT_DUE,
+    REJECTED_ATTEMPTS_MAX,
     SUSPICIOUS_ATTEMPTS_MAX,
     UNEXPLAINED,
     UNKNOWN_ATTEMPTS_MAX,
@@ -81,6 +82,7 @@ _THRESHOLDS = {
     "listing_silence_bars": LISTING_SILENCE_BARS,
     "unknown_attempts": UNKNOWN_ATTEMPTS_MAX,
     "missed_attempts": MISSED_ATTEMPTS_MAX,
+    "rejected_attempts": REJECTED_ATTEMPTS_MAX,
     "alone_attempts": ALONE_ATTEMPTS_MAX,
     "suspicious_attempts": SUSPICIOUS_ATTEMPTS_MAX,
     "unexplained": list(UNEXPLAINED),
@@ -139,6 +141,18 @@ def summary(client: Client, covered: Rectangle, dataset: Dataset) -> dict[str, A
 def missing_by_verdict(client: Client, covered: Rectangle, dataset: Dataset) -> list[dict[str, Any]]:
     """verdict, gaps and missing slots of the open gaps that reach into a rectangle, the most first."""
     return statements.rows(client, "reads/missing_by_verdict", **_bounds(covered, dataset))
+
+
+def nothing_came(client: Client, covered: Rectangle, dataset: Dataset) -> dict[str, str]:
+    """Instrument key -> what was due on days of which nothing is there, and nothing explains that."""
+    named = {i.instrument_id: i.key for i in covered.instruments}
+    found: dict[str, str] = {}
+    for row in statements.rows(client, "reads/nothing_came", **_bounds(covered, dataset)):
+        what = f"{dataset.name} {row['interval']}".strip()
+        said = f"nothing came of {row['due']} {what} due from {row['first']} to {row['last']} ({row['days']} days)"
+        key = named[row["instrument_id"]]
+        found[key] = f"{found[key]}, {said}" if key in found else said
+    return found
 
 
 def _with_concerned(client: Client, covered: Rectangle, dataset: Dataset, universe: Universe) -> Rectangle:

@@ -12,6 +12,7 @@ import pandas as pd
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.research.identity import Edge
 
 Moment = str | dt.date | dt.datetime
 Instruments = str | Iterable[str]
@@ -36,6 +37,8 @@ class Request:
     snapshot: str | None = None
     fill: str | None = None
     form: str = "long"
+    adjust: str | None = None
+    edges: tuple[Edge, ...] = ()
 
     @property
     def what(self) -> str:
@@ -154,12 +157,3 @@ def one_of(name: str, value: object, allowed: Sequence[object], why: str = "") -
     """Raises BadInput naming what is allowed."""
     if not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
         raise BadInput(f"{name} {value!r}: use one of {', '.join(map(repr, allowed))}{why}")
-
-
-def unadjusted(adjust: None) -> None:
-    """Raises BadInput for any `adjust` but None."""
-    if adjust is not None:
-        raise BadInput(
-            f"adjust {adjust!r}: only None is possible, prices are as the venue gave them; coins have neither splits"
-            " nor dividends, and a redenominated one is another instrument"
-        )

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.research import arguments, completeness, frames, receipts
+from alphaforge_assets.research import arguments, completeness, frames, identity, receipts
 from alphaforge_assets.research import snapshots as pinned
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
 from alphaforge_assets.research.hashes import Difference, contents
@@ -121,7 +121,8 @@ class Research:
                 of all closes; what an instrument lacks is missing there, and flags are of dtype `boolean`.
     require_complete  True raises CoverageError for any gap, "explained" only for those that nobody has explained;
                 otherwise one IncompleteWarning sums them up. Nothing is filled unless `fill` says how.
-    adjust      only None: prices are as the venue gave them
+    adjust      None: prices are as the venue gave them. "redenominations" (bars): before each that the universe names,
+                prices are multiplied and amounts divided, up to the newest unit of the same coin; the receipt has how
 
     Timestamps are datetime64[ms, UTC], ascending; dtypes are the same for an empty result. Every frame carries its
     receipt (`receipts.Receipt`): pandas in `attrs["receipt"]`, Arrow in the schema's metadata, polars by
@@ -135,7 +136,8 @@ class Research:
         self, instrument: Instruments, interval: str, start: Moment, end: Moment, *,
         columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
         frame: Kind = "pandas", form: Literal["long", "wide"] = "long",
-        fill: Literal["forward", "null"] | None = None, require_complete: Complete = False, adjust: None = None,
+        fill: Literal["forward", "null"] | None = None, require_complete: Complete = False,
+        adjust: Literal["redenominations"] | None = None,
     ) -> AnyFrame:  # fmt: skip
         """Closed bars with [start, end) of their open times. The arguments are explained at `Research`.
 
@@ -149,8 +151,8 @@ class Research:
         range complete.
         """
         arguments.one_of("fill", fill, (None, "forward", "null"))
-        arguments.unadjusted(adjust)
-        request = self._request("bars", instrument, interval, start, end, columns, as_of, snapshot, form, fill)
+        arguments.one_of("adjust", adjust, (None, identity.REDENOMINATIONS), identity.NO_OTHER)
+        request = self._request("bars", instrument, interval, start, end, columns, as_of, snapshot, form, fill, adjust)
         return self._frame(request, frame, require_complete)
 
     def funding_rates(
@@ -299,6 +301,7 @@ class Research:
     def _request(
         self, dataset: str, instrument: Instruments, interval: str, start: Moment, end: Moment,
         columns: Columns, as_of: Moment | None, snapshot: str | None, form: str, fill: str | None,
+        adjust: str | None = None,
     ) -> Request:  # fmt: skip
         its = DATASETS[dataset]
         arguments.one_of("form", form, ("long", "wide"))
@@ -323,7 +326,11 @@ class Research:
             other = next(key for key in chosen if key not in having)
             raise BadInput(f"instrument {other!r} is not a perpetual and has no funding: use one of a _perp venue")
         chosen = having
-        return Request(dataset, chosen, is_many, interval, first, last, wanted, moment, snapshot, fill, form)
+        named = [self.universe.by_key[key] for key in chosen if key in self.universe.by_key]
+        edges = identity.edges_of(named, first, last, adjust)
+        return Request(
+            dataset, chosen, is_many, interval, first, last, wanted, moment, snapshot, fill, form, adjust, edges
+        )
 
     def _frame(self, request: Request, kind: Kind, require_complete: Complete) -> AnyFrame:
         arguments.one_of("frame", kind, frames.FRAMES)
@@ -334,6 +341,7 @@ class Research:
             frames.polars()
         found = answer(self.client, request)
         completeness.hold(request, found.gaps, require_complete, _CALLER)
+        identity.say(request.what, request.edges, request.start, request.end, request.adjust, _CALLER)
         if kind == "arrow":
             return receipts.attach(found.table, found.receipt)
         if kind == "polars":

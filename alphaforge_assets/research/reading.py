@@ -14,8 +14,9 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, WarehouseRefused
-from alphaforge_assets.research import completeness, frames
+from alphaforge_assets.research import completeness, frames, identity
 from alphaforge_assets.research.arguments import LATEST, Request
+from alphaforge_assets.research.identity import Edge
 from alphaforge_assets.research.receipts import Receipt, code_version, content_hash
 from alphaforge_assets.universe import id_of
 from alphaforge_assets.warehouse import statements
@@ -64,6 +65,8 @@ def answer(client: Client, request: Request) -> Answer:
         raise BadInput(f"as_of {_iso(request.as_of)} is in the future: it is {_iso(read_at)} at the warehouse")
     instant = request.as_of or read_at
     parts = frames.by_instrument(raw, request.instruments)
+    if request.adjust:
+        parts = {key: identity.adjusted(part, key, request.edges) for key, part in parts.items()}
     times = {key: frames.milliseconds(part.column("timestamp")) for key, part in parts.items()}
     ledger = completeness.Ledger(known["gaps"], lambda: _asked(client, bounds, instant))
     gaps = completeness.gaps_of(request, times, instant, ledger)
@@ -94,6 +97,8 @@ def answer(client: Client, request: Request) -> Answer:
         content_hash=content_hash(table if request.form == "long" else frames.without_empty_rows(table)),
         code_version=code_version(),
         schema_version=known["schema_version"],
+        adjust=request.adjust,
+        edges=[edge.plain() for edge in request.edges],
     )
     return Answer(table, gaps, receipt)
 
@@ -104,6 +109,7 @@ def again(receipt: Receipt) -> Request:
     return Request(
         receipt.dataset, tuple(receipt.instruments), receipt.is_many, receipt.interval, start, end,
         tuple(receipt.columns), as_of, receipt.snapshot, receipt.fill, receipt.form,
+        receipt.adjust, tuple(Edge(**edge) for edge in receipt.edges),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import json
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Receipt:
 
     Times are ISO 8601 in UTC. `gaps` are missing slots (minutes of funding) by verdict, `sources` the share of the rows
     by source, `rejected_rows` those of the range that broke a rule and are kept apart. `schema_version` is the rank of
-    the last migration.
+    the last migration. `edges` are where a name changes its unit or its coin, or ends under it, within the range; with
+    `adjust`, all that decide by which factor the rows were multiplied (`identity.Edge`).
     """
 
     dataset: str
@@ -65,6 +66,8 @@ class Receipt:
     content_hash: str
     code_version: str
     schema_version: int
+    adjust: str | None = None
+    edges: list[dict[str, Any]] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """The same, of JSON's types only."""
@@ -174,12 +177,13 @@ def receipt_of(frame: Any) -> Receipt:
 def _from_plain(found: Any) -> Receipt:
     if not isinstance(found, Mapping):
         raise BadInput("frame carries no receipt: it is not one that a reader gave, or it was joined or derived since")
-    names = {field.name for field in fields(Receipt)}
-    if missing := names - set(found):
+    names = {f.name for f in fields(Receipt)}
+    later = {"adjust", "edges"}  # of receipts that an earlier version wrote, which adjusted nothing
+    if missing := names - later - set(found):
         raise BadInput(
             f"frame carries a receipt without {', '.join(sorted(missing))}: it was written by another version"
         )
-    return Receipt(**{name: found[name] for name in names})
+    return Receipt(**{name: found[name] for name in names & set(found)})
 
 
 def to_parquet(frame: Any, path: str | Path) -> None:

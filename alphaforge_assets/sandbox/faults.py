@@ -13,6 +13,13 @@ POST /_faults takes one JSON object; the fields, and what each `kind` sends inst
     truncate      half the announced body, then the end       reset    the connection is reset without an answer
     bomb          `bytes` (default 64 MiB) of gzipped blanks
 
+Kinds that lie about bars, on `rows` rows (default 1) from the row `start` (default 0) on, again `every` so many rows:
+
+    holes         those rows left out                         interval every `every`th row only (default 4)
+    double        those twice, then with prices × `value`     other    all prices × `value` (default 37), as another's
+    without       no bar of the `rows` minutes from the open time `since` (ms) on, however it is asked for
+    null          their prices null     nan, zero             their prices "NaN", "0"
+
 GET lists what is still due, DELETE forgets it all.
 """
 
@@ -23,12 +30,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.sandbox import spoiling
 from alphaforge_assets.sandbox.wire import Receive, Reply, Send, dump
 
 _JSON = "application/json;charset=UTF-8"
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><center>cloudfront</center></body></html>"
 KINDS = ("status", "garbage", "blank", "empty", "short", "html",
-         "redirect", "hang", "drip", "truncate", "reset", "bomb")  # fmt: skip
+         "redirect", "hang", "drip", "truncate", "reset", "bomb", *spoiling.KINDS)  # fmt: skip
 
 
 @dataclass
@@ -47,6 +55,14 @@ class Fault:
     location: str = "http://127.0.0.1:1/elsewhere"
     seconds: float | None = None
     bytes: int = 64 * 1024 * 1024
+    start: int = 0
+    every: int = 0
+    value: float = 37.0
+    since: int = 0
+
+    @property
+    def measure(self) -> spoiling.Measure:
+        return spoiling.Measure(self.start, self.rows, self.every, self.value, self.since)
 
     def hits(self, path: str, symbol: str) -> bool:
         return self.times > 0 and self.path in ("*", path) and self.symbol in ("", symbol)
@@ -66,7 +82,7 @@ class Faults:
         unknown = [name for name in order if name not in known]
         if unknown:
             raise BadInput(f"fault field {unknown[0]!r}: unknown; use {', '.join(known)}")
-        for name in ("times", "skip", "status", "rows", "bytes"):
+        for name in ("times", "skip", "status", "rows", "bytes", "start", "every", "since"):
             if not isinstance(order.get(name, 0), int):
                 raise BadInput(f"fault field {name}: {order[name]!r} is not a whole number")
         fault = Fault(**order)
@@ -117,6 +133,10 @@ async def misbehave(fault: Fault, reply: Reply, receive: Receive, send: Send, en
             body = b""
         case "empty":
             body = _without_rows(reply.body)
+        case kind if kind in spoiling.KINDS:
+            body, entry["rows"] = spoiling.spoiled(kind, body, fault.measure)
+            await respond(send, Reply(body, status, 0, tuple(headers.items())))
+            return
         case "bomb":
             body, headers["content-encoding"] = gzip.compress(bytes(1) * fault.bytes), "gzip"
         case "hang":

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +23,10 @@ PAGES_A_BAR_MAX = 4
 
 # An empty page is believed when it comes twice. In regular work there is none: the bar beyond the edge is there.
 SILENCES = 2
+
+# From so many bars on, and of so many of their steps, an interval is told from another one.
+STEP_ROWS_MIN = 10
+STEP_SHARE = 0.9
 
 # page(cursor_ms, rows): at least one of the bars from `cursor_ms` on (ascending) or of those before it (descending), in
 # time order, if there are any; `rows` is how many we wish for.
@@ -156,6 +161,24 @@ def check_page(table: pa.Table, cursor_ms: int, horizon_ms: int, *, ascending: b
             side = f"from {cursor_ms} on and up to {horizon_ms}" if ascending else f"before {cursor_ms}"
             raise VenueUnavailable(
                 f"rows timed {side} (ms) were asked for and rows of [{first}, {last}] came: the page is not trusted",
+                str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
+            )
+    return table
+
+
+def check_step(table: pa.Table, interval_ms: int) -> pa.Table:
+    """`table`, if its bars are not, nearly all of them, as far apart as those of another interval.
+
+    Raises VenueUnavailable otherwise: that is an answer to another question, and would pass for bars with holes. A few
+    bars prove nothing, and a market that leaves out quiet minutes has steps of many lengths.
+    """
+    if table.num_rows >= STEP_ROWS_MIN:
+        steps, times = np.unique(np.diff(table["timestamp"].cast(pa.int64()).to_numpy()), return_counts=True)
+        usual = int(steps[times.argmax()])
+        if usual not in (0, interval_ms) and times.max() >= STEP_SHARE * times[steps != 0].sum():
+            raise VenueUnavailable(
+                f"bars every {interval_ms / 1000:g} s were asked for and bars every {usual / 1000:g} s came: they are"
+                " another interval's, and the page is not trusted",
                 str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
             )
     return table

@@ -28,6 +28,7 @@ from alphaforge_assets.venues.bars import (
     check_bounded,
     check_page,
     check_silence,
+    check_step,
     walk,
     windows,
 )
@@ -256,7 +257,7 @@ class RestConnection:
 
         def ask(page: BarPage) -> pa.Table:
             def read(answer: Any) -> pa.Table:
-                table = parse_rows(feed.layout, _found(feed.rows, answer), step, now_ms)
+                table = check_step(parse_rows(feed.layout, _found(feed.rows, answer), step, now_ms), step)
                 if feed.paging == "bounded":
                     return check_bounded(table, window, step)
                 return check_page(table, page.cursor_ms, horizon_ms, ascending=ascending)

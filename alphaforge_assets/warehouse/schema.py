@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.errors import MigrationRefused
+from alphaforge_assets.errors import MigrationRefused, Permanent
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets.warehouse.migrations.migrator import Applied
@@ -18,10 +18,17 @@ DATABASE = "analytics"
 
 @contextmanager
 def open_current(home: Path, url: str | None = None) -> Iterator[Client]:
-    """`open_warehouse`, with the schema of this code. Raises as that, and as `ensure`."""
+    """`open_warehouse`, with the schema of this code. Raises as both, and Permanent after half a restore."""
+    if restoring(home).exists():
+        raise Permanent(f"{home} is half restored: run the same `alphaforge restore` again, or remove that folder")
     with open_warehouse(home, url) as client:
         ensure(client, home, url)
         yield client
+
+
+def restoring(home: Path) -> Path:
+    """The mark of a restore that is not done: there while it is under way."""
+    return home / "restoring"
 
 
 def ensure(client: Client, home: Path, url: str | None) -> None:

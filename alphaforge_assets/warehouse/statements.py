@@ -90,3 +90,20 @@ def _utc_text(moment: dt.datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone")
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def native(client: Client, name: str, /, **parameters: Any) -> bytes:
+    """Result of a SELECT in ClickHouse's own format, every bit of it. Raises WarehouseDown, WarehouseRefused."""
+    with translated():
+        return client.raw_query(text(name), parameters=_bound(parameters), settings=_settings(name, None), fmt="Native")
+
+
+def insert_native(client: Client, table_name: str, data: bytes) -> None:
+    """Append what `native` gave to analytics.`table_name`, whatever was inserted before.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    with translated():
+        client.raw_insert(
+            f"analytics.{table_name}", insert_block=data, fmt="Native", settings={"insert_deduplicate": 0}
+        )

@@ -1,5 +1,5 @@
 -- What is missing of bars in or at the edge of [start, end), as ranges of the grid, each as long as it really is and cut where
--- its cause may change: where answers begin and end, and at the listing dates. A bar off the grid fills the slot it opens in.
+-- its cause may change: where answers and rejected rows begin and end, and at the listing dates. A bar off the grid fills the slot it opens in.
 -- Presence does not depend on versions, so bars is read without FINAL. Of the ledger, which is long, only [reach_from,
 -- reach_until) is read: from the last bar before the range to the first one after it no gap reaches farther.
 INSERT INTO analytics.gap_candidates
@@ -42,7 +42,10 @@ FROM
                     [intDiv(toUnixTimestamp64Milli(ifNull(a.listed_at, a.asked_from)), a.step_ms),
                         intDiv(toUnixTimestamp64Milli(ifNull(a.delisted_at, a.asked_from)) + a.step_ms - 1, a.step_ms),
                         intDiv(transform(a.instrument_id, {instruments:Array(UInt32)}, {wanted_from_ms:Array(Int64)}, toInt64(0)), a.step_ms),
-                        intDiv(transform(a.instrument_id, {instruments:Array(UInt32)}, {wanted_until_ms:Array(Int64)}, toInt64(0)), a.step_ms)]
+                        intDiv(transform(a.instrument_id, {instruments:Array(UInt32)}, {wanted_until_ms:Array(Int64)}, toInt64(0)), a.step_ms)],
+                    -- Where rejected slots that touch begin, and where they end.
+                    arrayFilter((s, d) -> d != 1, r.slots, arrayDifference(r.slots)),
+                    arrayFilter((s, d) -> d != 1, arrayMap(s -> s + 1, r.slots), arrayResize(arrayPopFront(arrayDifference(r.slots)), length(r.slots)))
                 ))) AS cuts
             FROM analytics.asked_spans(
                 dataset = {dataset:String}, instruments = {instruments:Array(UInt32)}, now = {now:DateTime64(3, 'UTC')},
@@ -74,6 +77,14 @@ FROM
                 )
                 GROUP BY instrument_id, interval
             ) AS p ON a.instrument_id = p.instrument_id AND a.interval = p.interval
+            LEFT JOIN
+            (
+                SELECT instrument_id, interval, arraySort(groupUniqArray(toInt64(intDiv(toUnixTimestamp64Milli(timestamp), rejected_rows.step_ms)))) AS slots
+                FROM analytics.rejected_rows
+                WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)} AND rejected_rows.step_ms > 0
+                    AND timestamp >= {reach_from:DateTime64(3, 'UTC')} AND timestamp < {reach_until:DateTime64(3, 'UTC')}
+                GROUP BY instrument_id, interval
+            ) AS r ON a.instrument_id = r.instrument_id AND a.interval = r.interval
             WHERE a.step_ms > 0
         )
     )

@@ -136,7 +136,7 @@ WITH
     refused AS
     (
         SELECT p.instrument_id AS instrument_id, p.interval AS interval, p.gap_start AS gap_start,
-            uniqExact(r.timestamp) AS rejected, any(r.rule) AS rule
+            uniqExact(r.timestamp) AS rejected, arrayStringConcat(arraySort(groupUniqArray(toString(r.rule))), ', ') AS rule
         FROM (SELECT instrument_id, interval, gap_start, gap_end FROM pieces WHERE answered) AS p
         INNER JOIN
         (
@@ -182,7 +182,7 @@ WITH
                 gap_start >= wanted_until OR gap_start >= delisted_at, 'delisted',
                 retention_s > 0 AND gap_end < {now:DateTime64(3, 'UTC')} - toIntervalSecond(retention_s), 'retention_lost',
                 NOT answered, 'we_missed',
-                rejected > 0, 'unknown',
+                rejected > 0, 'rejected',
                 first_bar IS NULL, 'unknown',
                 gap_end <= first_bar, if(listed_at IS NULL AND (missing >= {listing_silence_bars:UInt32} OR attempts >= {unknown_attempts:UInt32}), 'not_listed', 'unknown'),
                 silences > 0 AND length_ms <= 1000 * toInt64({no_trades_s:UInt32}), 'no_trades',
@@ -191,7 +191,7 @@ WITH
                 'unknown') AS verdict,
             -- Until the pattern is looked at again (suspicious.sql) it stands.
             doubt != '' AND verdict IN ('venue_outage', 'no_trades') AS is_suspicious,
-            multiIf(is_suspicious, {suspicious_attempts:UInt32}, verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
+            multiIf(is_suspicious, {suspicious_attempts:UInt32}, verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32}, verdict = 'rejected', {rejected_attempts:UInt32},
                 verdict = 'venue_outage' AND asked < 2, {alone_attempts:UInt32},
                 -- A listing that only a silence tells of: days that the venue lost by mistake look the same, months do not.
                 verdict = 'not_listed' AND gap_end > wanted_from AND listed_at IS NULL AND length_ms <= 1000 * toInt64({never_asked_s:UInt32}),

@@ -10,7 +10,7 @@ CREATE OR REPLACE VIEW analytics.v_gaps
     gap_start DateTime64(3, 'UTC') COMMENT 'First missing slot of the grid',
     gap_end DateTime64(3, 'UTC') COMMENT 'First slot that is not missing any more, exclusive end',
     missing UInt32 COMMENT 'Missing slots',
-    verdict LowCardinality(String) COMMENT 'not_listed, delisted, venue_outage, no_trades, retention_lost, suspicious, we_missed or unknown',
+    verdict LowCardinality(String) COMMENT 'not_listed, delisted, venue_outage, no_trades, retention_lost, rejected, suspicious, we_missed or unknown',
     evidence String COMMENT 'What the verdict rests on, one sentence',
     figures String COMMENT 'The numbers behind the sentence, JSON',
     frozen UInt32 COMMENT 'Bars with zero volume and one price directly before it: the silence began that much earlier',

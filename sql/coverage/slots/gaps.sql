@@ -175,7 +175,8 @@ WITH
                 bound != '', 'delisted',
                 NOT answered AND retention_s > 0 AND gap_end < {now:DateTime64(3, 'UTC')} - toIntervalSecond(retention_s), 'retention_lost',
                 NOT answered, 'we_missed',
-                rule != '' OR (is_first AND is_last), 'unknown',
+                rule != '', 'rejected',
+                is_first AND is_last, 'unknown',
                 is_first, if(listed_at IS NULL AND (missing >= {listing_silence_bars:UInt32} OR attempts >= {unknown_attempts:UInt32}), 'not_listed', 'unknown'),
                 silent >= 2, 'venue_outage',
                 -- The index is all that its source has: where it has days before and after and none here, all of it was silent.
@@ -183,7 +184,7 @@ WITH
                 'unknown') AS verdict,
             -- Until the pattern is looked at again (suspicious.sql) it stands.
             doubt != '' AND verdict = 'venue_outage' AS is_suspicious,
-            multiIf(is_suspicious, {suspicious_attempts:UInt32}, verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32},
+            multiIf(is_suspicious, {suspicious_attempts:UInt32}, verdict = 'unknown', {unknown_attempts:UInt32}, verdict = 'we_missed', {missed_attempts:UInt32}, verdict = 'rejected', {rejected_attempts:UInt32},
                 verdict = 'venue_outage' AND is_index, {alone_attempts:UInt32}, 0) AS attempts_max
         FROM pieces
         LEFT JOIN failed USING (instrument_id)

@@ -1,4 +1,4 @@
--- Fewer bytes a bar, second half: the old columns go, and their names give what they gave, computed. Decision 0025.
+-- Fewer bytes a bar, second half: the old columns go, and their names give what they gave, computed. Decision 0031.
 -- The packed columns lose their defaults first, which name the old ones.
 
 ALTER TABLE analytics.bars_history MODIFY COLUMN open_e8 Int64 DEFAULT 0, MODIFY COLUMN high_e8 Int64 DEFAULT 0, MODIFY COLUMN low_e8 Int64 DEFAULT 0, MODIFY COLUMN close_e8 Int64 DEFAULT 0, MODIFY COLUMN volume_e8 Int64 DEFAULT 0, MODIFY COLUMN quote_volume_e8 Nullable(Int64) DEFAULT NULL, MODIFY COLUMN contract_volume_e8 Nullable(Int64) DEFAULT NULL, MODIFY COLUMN taker_buy_base_volume_e8 Nullable(Int64) DEFAULT NULL, MODIFY COLUMN taker_buy_quote_volume_e8 Nullable(Int64) DEFAULT NULL;

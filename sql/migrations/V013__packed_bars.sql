@@ -1,4 +1,4 @@
--- Fewer bytes a bar: each number once less, and in units of 1e-8 instead of as Float64. Decision 0025 has the measurements.
+-- Fewer bytes a bar: each number once less, and in units of 1e-8 instead of as Float64. Decision 0031 has the measurements.
 -- First half: the packed columns beside the old ones. A file of its own, so that it can run again for as long as it has not
 -- been recorded: once the old columns are gone, MATERIALIZE would make the packed ones of nothing.
 

@@ -1,0 +1,109 @@
+"""What an answer does not settle: slots it left out and slots it told twice, and the windows to ask again directly.
+
+A page that lost bars looks like a venue that was silent, so a silence is believed only when the venue, asked for it
+alone, has nothing again. Pure; who asks is landing.py.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.warehouse.batches import Window
+
+T = TypeVar("T")
+
+# Doubts this close share a request: the smallest page of a venue we speak (OKX, 300), less the bar beyond the edge.
+JOINED_SLOTS = 299
+# So many windows are asked again whatever comes of it; more only once one of them has brought something. A market that
+# leaves out minutes without a trade has holes everywhere, and would cost twice as much for ever.
+ASKED_BEFORE_TRUST = 4
+
+Slots = tuple[int, int]  # [first, last) of the grid
+
+
+def doubts(window: Window, rows: pa.Table) -> list[Window]:
+    """The parts of a window that its answer left open, as few windows as possible, the longest first.
+
+    A hole between two bars is whole; before the first bar, after the last one, and where there is none at all, it is
+    the JOINED_SLOTS next to what is known: before a listing lie years.
+    """
+    step = INTERVAL_MS[window.interval]
+    first, last = (int(moment.timestamp() * 1000) // step for moment in (window.start, window.end))
+    slots, tellings = np.unique(rows["timestamp"].cast(pa.int64()).to_numpy() // step, return_counts=True)
+    if not len(slots):
+        return [_window(window, step, (max(first, last - JOINED_SLOTS), last))]
+    after = np.flatnonzero(np.diff(slots) > 1)
+    open_ones = [
+        (max(first, int(slots[0]) - JOINED_SLOTS), int(slots[0])),
+        *((int(a) + 1, int(b)) for a, b in zip(slots[after], slots[after + 1], strict=True)),
+        (int(slots[-1]) + 1, min(last, int(slots[-1]) + 1 + JOINED_SLOTS)),
+        *((int(slot), int(slot) + 1) for slot in slots[_conflicts(rows, slots, tellings, step)]),
+    ]
+    joined = _joined(sorted(span for span in open_ones if span[0] < span[1]))
+    return [_window(window, step, span) for span in sorted(joined, key=lambda s: s[0] - s[1])]
+
+
+def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window]:
+    """What else is open before and after the bars of an answer beside `asked`: once it has turned out to lie."""
+    step = INTERVAL_MS[window.interval]
+    first, last = (int(moment.timestamp() * 1000) // step for moment in (window.start, window.end))
+    known = rows["timestamp"].cast(pa.int64()).to_numpy() // step
+    told = (int(known.min()), int(known.max()) + 1) if len(known) else (last, last)
+    edges = [(first, told[0]), (told[1], last)]
+    left = [part for edge in edges for part in _without(edge, [_slots(w, step) for w in asked])]
+    return [_window(window, step, span) for span in left]
+
+
+def until_trusted(windows: Sequence[Window], ask: Callable[[Window], T], brings: Callable[[T], bool]) -> Iterator[T]:
+    """`ask` of each window, but of no more than ASKED_BEFORE_TRUST if none of those brought anything."""
+    is_doubted = False
+    for n, window in enumerate(windows):
+        if n >= ASKED_BEFORE_TRUST and not is_doubted:
+            return
+        answer = ask(window)
+        is_doubted = is_doubted or brings(answer)
+        yield answer
+
+
+def _conflicts(rows: pa.Table, slots: np.ndarray, tellings: np.ndarray, step: int) -> np.ndarray:
+    """Which slots hold one open time more than once: rows that are the same in all are one row by now."""
+    if tellings.max() == 1:
+        return np.zeros(len(slots), bool)
+    times, count = np.unique(rows["timestamp"].cast(pa.int64()).to_numpy(), return_counts=True)
+    return np.isin(slots, times[count > 1] // step)
+
+
+def _joined(spans: Iterable[Slots]) -> list[Slots]:
+    """Sorted spans, those that fit JOINED_SLOTS together made one."""
+    joined: list[Slots] = []
+    for start, end in spans:
+        if joined and end - joined[-1][0] <= JOINED_SLOTS:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _without(span: Slots, others: Iterable[Slots]) -> list[Slots]:
+    start, end = span
+    left = []
+    for a, b in sorted(others):
+        if b > start and a < end:
+            left.append((start, a))
+            start = max(start, b)
+    left.append((start, end))
+    return [(a, b) for a, b in left if a < b]
+
+
+def _slots(window: Window, step: int) -> Slots:
+    return int(window.start.timestamp() * 1000) // step, int(window.end.timestamp() * 1000) // step
+
+
+def _window(window: Window, step: int, span: Slots) -> Window:
+    start, end = (dt.datetime.fromtimestamp(slot * step / 1000, dt.UTC) for slot in span)
+    return replace(window, start=start, end=end)

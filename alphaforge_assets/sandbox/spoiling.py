@@ -1,0 +1,97 @@
+"""Pages of bars that are sound JSON and not the truth: what faults.py sends for the kinds that lie about bars.
+
+Pure, and of any venue: rows are the list in the answer whose members are lists; their first value is the open time, the
+next four are prices.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alphaforge_assets.sandbox.wire import dump
+
+Row = list[Any]
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Which rows are hit, and how: see faults.py."""
+
+    start: int
+    rows: int
+    every: int
+    value: float
+    since: int
+
+    def hits(self, n: int) -> bool:
+        """Whether the row at place `n` of a page is hit."""
+        return n >= self.start and ((n - self.start) % self.every if self.every else n - self.start) < self.rows
+
+
+def _prices(row: Row, change: Callable[[Any], Any]) -> Row:
+    return [row[0], *map(change, row[1:5]), *row[5:]]
+
+
+def _times(factor: float) -> Callable[[Any], Any]:
+    return lambda price: format(float(price) * factor, ".12g")
+
+
+def _holes(rows: list[Row], m: Measure) -> list[Row]:
+    return [row for n, row in enumerate(rows) if not m.hits(n)]
+
+
+def _without(rows: list[Row], m: Measure) -> list[Row]:
+    return [row for row in rows if not m.since <= int(row[0]) < m.since + m.rows * MINUTE_MS]
+
+
+def _interval(rows: list[Row], m: Measure) -> list[Row]:
+    return rows[:: m.every or 4]
+
+
+def _double(rows: list[Row], m: Measure) -> list[Row]:
+    told: list[Row] = []
+    for n, row in enumerate(rows):
+        told += [row, _prices(row, _times(m.value))] if m.hits(n) else [row]
+    return told
+
+
+def _into(value: Any) -> Callable[[list[Row], Measure], list[Row]]:
+    return lambda rows, m: [_prices(row, lambda price: value) if m.hits(n) else row for n, row in enumerate(rows)]
+
+
+def _other(rows: list[Row], m: Measure) -> list[Row]:
+    return [_prices(row, _times(m.value)) for row in rows]
+
+
+KINDS: Mapping[str, Callable[[list[Row], Measure], list[Row]]] = {
+    "holes": _holes,
+    "without": _without,
+    "interval": _interval,
+    "double": _double,
+    "null": _into(None),
+    "nan": _into("NaN"),
+    "zero": _into("0"),
+    "other": _other,
+}
+
+
+def spoiled(kind: str, body: bytes, measure: Measure) -> tuple[bytes, int]:
+    """An answer spoiled in one of KINDS and how many rows it has now; one without rows of bars as it is."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return body, 0
+    rows = _rows(answer)
+    if not rows:
+        return body, 0
+    rows[:] = KINDS[kind](list(rows), measure)
+    return dump(answer), len(rows)
+
+
+def _rows(answer: Any) -> list[Row]:
+    """The list of rows in it, as Binance, OKX and Bybit put it."""
+    inner = answer.get("result", answer) if isinstance(answer, dict) else answer
+    found = next((inner[k] for k in ("data", "list") if k in inner), []) if isinstance(inner, dict) else inner
+    return found if isinstance(found, list) and found and isinstance(found[0], list) else []

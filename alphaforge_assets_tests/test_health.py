@@ -1,0 +1,105 @@
+"""`alphaforge doctor` and `/healthz`: each fault is made for real, and found; what is well is not complained of."""
+
+import datetime as dt
+import json
+import os
+import signal
+import socket
+import urllib.error
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import Request
+
+from alphaforge_assets.health import machine, parts, service
+from alphaforge_assets.health.findings import Finding
+from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets_tests.installed import OPENER, Installed, Up, call, started_up, until
+
+
+def states(findings: list[Finding]) -> list[str]:
+    return [finding.state for finding in findings]
+
+
+def test_doctor_of_nothing_finds_nothing_wrong_and_makes_nothing(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    said = installed.well("doctor", "--no-clocks", "--port", "0", COLUMNS="80")
+    assert max(len(line) for line in said.splitlines()) <= 80
+    assert "0 wrong" in said
+    assert "\x1b" not in said
+    assert not installed.home.exists()
+
+
+def test_doctor_names_each_fault_and_what_to_do(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    installed.home.mkdir(mode=0o700)
+    installed.home.chmod(0o777)
+    (installed.home / "up.pid").write_text("999999999\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = installed.run("doctor", "--json", "--no-clocks", "--port", port, "--disk-min", "1e9")
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["well"] is False
+    found = {f["name"]: f for f in said["findings"]}
+    assert {name for name, f in found.items() if f["state"] == "wrong"} == {"home", "port", "disk"}
+    assert "chmod go-w" in found["home"]["to_do"]
+    assert found["locks"]["state"] == "note"
+    assert "999999999" in found["locks"]["what"]
+    assert installed.run("doctor", "--port", "x").returncode == 2
+    assert installed.run("doctor", ALPHAFORGE_LIVE="maybe").returncode == 2
+
+
+def test_a_clock_that_is_off_is_found_and_a_silent_venue_is_a_note(exchange: Exchanges, tmp_path: Path) -> None:
+    far = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=10)).isoformat()
+    call(f"{exchange.base_url}/_clock", json.dumps({"now": far}).encode())
+    try:
+        live = Exchanges("live", exchange.base_url, tmp_path / "governor")
+        (found,) = machine.clocks(live, ["okx_spot"])
+        assert (found.state, "behind" in found.what) == ("wrong", True)
+        assert states(machine.clocks(Exchanges("sandbox", exchange.base_url, tmp_path / "g"), ["okx_spot"])) == ["note"]
+    finally:
+        call(f"{exchange.base_url}/_clock", b'{"now": null}')
+    nobody = Exchanges("sandbox", "http://127.0.0.1:1", tmp_path / "governor")
+    assert states(machine.clocks(nobody, ["bybit_spot"])) == ["note"]
+
+
+def test_an_event_log_that_cannot_be_written_to_is_found(tmp_path: Path) -> None:
+    assert service.event_log(tmp_path).state == "wrong"
+    file = tmp_path / "history" / "runs" / "index.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database" * 1000)
+    assert service.event_log(tmp_path).state == "wrong"
+
+
+def test_healthz_says_why_to_ourselves_and_only_whether_to_others(up: Up) -> None:
+    until(lambda: call(f"{up.ui}/healthz")["well"], 60)
+    said = call(f"{up.ui}/healthz")
+    assert {"warehouse", "daemon", "event log", "tail", "disk", "up"} <= {f["name"] for f in said["findings"]}
+    with OPENER.open(Request(f"{up.ui}/healthz", headers={"Host": "balancer.example"})) as answer:
+        assert json.load(answer) == {"well": True}
+    password = (up.installed.home / "warehouse" / "password").read_text()
+    assert password not in json.dumps(said)
+    assert urlsplit(up.ui).port
+
+
+def test_a_killed_part_is_told_in_healthz_and_doctor(tmp_path: Path) -> None:
+    with started_up(Installed(tmp_path)) as up:
+        lives = parts.read(up.installed.home)
+        assert lives is not None
+        (daemon,) = [part for part in lives.parts if part.name == "daemon"]
+        assert daemon.pid is not None
+        os.kill(daemon.pid, signal.SIGKILL)
+
+        def is_told() -> bool:
+            try:
+                findings = call(f"{up.ui}/healthz")["findings"]
+            except urllib.error.HTTPError:
+                return False
+            return any(f["name"] == "part daemon" and "SIGKILL" in f["what"] for f in findings)
+
+        until(is_told, 60)
+        done = up.installed.run("doctor", "--no-clocks", "--json", ALPHAFORGE_VENUES=up.venues)
+        assert done.returncode == 0, done.stdout
+        assert "SIGKILL" in (up.installed.home / "logs" / "up.log").read_text()
