@@ -96,7 +96,8 @@ BREAKS = {
     " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 06:00:00'",
     "hours_equal_their_minutes": PUBLISH.format("high_e8 * 2 AS high_e8, version + 1 AS version"),
     "prices_agree_across_venues": PUBLISH.format("intDiv(close_e8 * 106, 100) AS close_e8, version + 1 AS version"),
-    "asset_has_one_price": "INSERT INTO analytics.bars SELECT * REPLACE (intDiv(close_e8 * 6, 5) AS close_e8, version + 1 AS version)"
+    "asset_has_one_price": "INSERT INTO analytics.bars"
+    " SELECT * REPLACE (intDiv(close_e8 * 6, 5) AS close_e8, version + 1 AS version)"
     " FROM analytics.bars WHERE interval = '1h' AND venue = 'okx_spot'"
     " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 08:00:00'",
     "prices_do_not_jump": PUBLISH.format(
