@@ -235,11 +235,13 @@ def commands(group: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tup
     ("path", "command"), commands(main), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
 )
 def test_help_names_every_option(path: tuple[str, ...], command: click.Command, alphaforge: Installed) -> None:
+    context = click.Context(command)
     for flag in ("--help", "-h"):
         shown = alphaforge.well(*path, flag, COLUMNS="80")
         assert max(map(len, shown.splitlines())) <= 110
         for parameter in command.params:
-            assert all(name in shown for name in parameter.opts), parameter
+            names = [parameter.make_metavar(context)] if isinstance(parameter, click.Argument) else parameter.opts
+            assert all(name in shown for name in names), parameter
             assert isinstance(parameter, click.Argument) or getattr(parameter, "help", None), parameter
         if isinstance(command, click.Group):
             assert all(name in shown for name in command.commands)

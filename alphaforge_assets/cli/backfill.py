@@ -40,8 +40,9 @@ def backfill(
 
     \b
     What is complete is not fetched again, so the same command after an interruption does what is left.
-    Exit code 0 if the venues answered; 1 with the names of what failed, or of which nothing came on days when something
-    was due and nothing explains it; 2 for a question that cannot be, 130 after Ctrl-C.
+    Exit code 0 if the venues answered; 1 with the names of what failed, or of which nothing
+    came on days when something was due and nothing explains it;
+    2 for a question that cannot be, 130 after Ctrl-C.
 
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
