@@ -59,12 +59,16 @@ def orphaned(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> l
 
     Runs that the daemon launched end with it, so those are gone if it is known to be down.
     """
-    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    return [run for run in instance.get_runs(under_way) if _is_gone(run, daemon_is_down)]
+    under_way = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    runs = instance.get_runs(dg.RunsFilter(statuses=under_way))
+    gone = [run.run_id for run in runs if _is_gone(run, daemon_is_down)]
+    # Looked at again: a process that has just ended has said so before it went.
+    return list(instance.get_runs(dg.RunsFilter(run_ids=gone, statuses=under_way))) if gone else []
 
 
 def _is_gone(run: dg.DagsterRun, daemon_is_down: bool) -> bool:
-    identity = run.tags.get(EXECUTOR_TAG)
+    # A run that is tried again inherits the tags of the first, and is the daemon's.
+    identity = None if run.parent_run_id else run.tags.get(EXECUTOR_TAG)
     return _identity(int(identity.split(":")[1])) != identity if identity else daemon_is_down
 
 

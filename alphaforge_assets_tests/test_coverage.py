@@ -373,8 +373,11 @@ def make_due(client: Client) -> None:
     )
 
 
-@pytest.mark.parametrize("fault", [{"kind": "status", "status": 451}, {"kind": "empty"}], ids=["refused", "lost"])
-@pytest.mark.parametrize("alone", [False, True], ids=["beside others", "alone"])
+@pytest.mark.parametrize(
+    ("fault", "alone"),
+    [({"kind": "status", "status": 451}, False), ({"kind": "empty"}, False), ({"kind": "empty"}, True)],
+    ids=["refused", "lost beside others", "lost alone"],
+)
 def test_a_lost_day_heals_without_a_person_in_one_attempt(
     emptied: Client, tmp_path: Path, fault: dict[str, object], alone: bool
 ) -> None:

@@ -90,113 +90,113 @@ def judged(client: Client, *instruments: Instrument) -> None:
     judge(client, Rectangle(instruments, FIRST, LAST), FUNDING_RATES, UNIVERSE)
 
 
-def test_a_settlement_that_all_miss_is_an_outage_and_one_that_others_have_is_not(migrated: Client) -> None:
-    asked_and_served(migrated, BTC, grid(missing=[9, 10, 20]))
-    asked_and_served(migrated, ETH, grid(missing=[9, 10]))
-    asked_and_served(migrated, SOL, grid(4, missing=[18, 19, 20, 40, 41]))
-    judged(migrated, BTC, ETH, SOL)
+def test_a_settlement_that_all_miss_is_an_outage_and_one_that_others_have_is_not(emptied: Client) -> None:
+    asked_and_served(emptied, BTC, grid(missing=[9, 10, 20]))
+    asked_and_served(emptied, ETH, grid(missing=[9, 10]))
+    asked_and_served(emptied, SOL, grid(4, missing=[18, 19, 20, 40, 41]))
+    judged(emptied, BTC, ETH, SOL)
     outage = START + 72 * HOUR
-    assert verdicts(migrated, BTC) == [(outage, 2, "venue_outage"), (START + 160 * HOUR, 1, "unknown")]
-    assert verdicts(migrated, ETH) == [(outage, 2, "venue_outage")]
-    assert "BTC/USDT, ETH/USDT, SOL/USDT" in found(migrated, BTC)[0]["evidence"]
-    assert "grid of 8 hours" in found(migrated, BTC)[1]["evidence"]
+    assert verdicts(emptied, BTC) == [(outage, 2, "venue_outage"), (START + 160 * HOUR, 1, "unknown")]
+    assert verdicts(emptied, ETH) == [(outage, 2, "venue_outage")]
+    assert "BTC/USDT, ETH/USDT, SOL/USDT" in found(emptied, BTC)[0]["evidence"]
+    assert "grid of 8 hours" in found(emptied, BTC)[1]["evidence"]
     # At 76:00 only SOL was due: others had nothing to be silent with.
-    assert verdicts(migrated, SOL) == [
+    assert verdicts(emptied, SOL) == [
         (outage, 1, "venue_outage"),
         (START + 76 * HOUR, 1, "unknown"),
         (START + 80 * HOUR, 1, "venue_outage"),
         (START + 160 * HOUR, 2, "unknown"),
     ]
-    day = days(migrated, BTC)[FIRST + dt.timedelta(days=3)]
+    day = days(emptied, BTC)[FIRST + dt.timedelta(days=3)]
     assert (day["expected"], day["present"], day["missing"], day["explained"], day["score"]) == (3, 1, 2, 2, 33.3)
-    day = days(migrated, BTC)[FIRST + dt.timedelta(days=6)]
+    day = days(emptied, BTC)[FIRST + dt.timedelta(days=6)]
     assert (day["expected"], day["missing"], day["explained"], day["completeness"]) == (3, 1, 0, pytest.approx(200 / 3))
-    assert sum(day["expected"] for day in days(migrated, SOL).values()) == 60
+    assert sum(day["expected"] for day in days(emptied, SOL).values()) == 60
 
 
-def test_outages_by_the_clock_are_suspicious_and_stay_so_when_looked_at_again(migrated: Client) -> None:
+def test_outages_by_the_clock_are_suspicious_and_stay_so_when_looked_at_again(emptied: Client) -> None:
     lost = [4, 9, 14, 19, 24]
-    asked_and_served(migrated, BTC, grid(missing=lost))
-    asked_and_served(migrated, ETH, grid(missing=lost))
-    judged(migrated, BTC, ETH)
-    gaps = found(migrated, BTC)
+    asked_and_served(emptied, BTC, grid(missing=lost))
+    asked_and_served(emptied, ETH, grid(missing=lost))
+    judged(emptied, BTC, ETH)
+    gaps = found(emptied, BTC)
     assert [(g["missing"], g["verdict"]) for g in gaps] == [(1, "suspicious")] * 5
     assert all("; suspicious: 4 of 5 silences in that month begin 2400 minutes after" in g["evidence"] for g in gaps)
-    assert {day["explained"] for day in days(migrated, BTC).values()} == {0}
-    judged(migrated, BTC, ETH)
-    assert [g | {"last_seen": 0} for g in found(migrated, BTC)] == [g | {"last_seen": 0} for g in gaps]
-    serve(migrated, BTC, [grid()[n] for n in lost[:2]])
-    judged(migrated, BTC, ETH)
-    assert {g["verdict"] for g in found(migrated, BTC)} <= {"venue_outage", "unknown"}
-    assert all("suspicious" not in g["evidence"] for g in found(migrated, BTC))
+    assert {day["explained"] for day in days(emptied, BTC).values()} == {0}
+    judged(emptied, BTC, ETH)
+    assert [g | {"last_seen": 0} for g in found(emptied, BTC)] == [g | {"last_seen": 0} for g in gaps]
+    serve(emptied, BTC, [grid()[n] for n in lost[:2]])
+    judged(emptied, BTC, ETH)
+    assert {g["verdict"] for g in found(emptied, BTC)} <= {"venue_outage", "unknown"}
+    assert all("suspicious" not in g["evidence"] for g in found(emptied, BTC))
 
 
-def test_a_change_of_the_interval_is_no_gap(migrated: Client) -> None:
-    asked_and_served(migrated, BTC, [*grid()[:10], *(START + (76 + 2 * n) * HOUR for n in range(10)), *grid()[12:]])
-    judged(migrated, BTC)
-    assert verdicts(migrated, BTC) == []
-    assert {day["score"] for day in days(migrated, BTC).values()} == {100}
+def test_a_change_of_the_interval_is_no_gap(emptied: Client) -> None:
+    asked_and_served(emptied, BTC, [*grid()[:10], *(START + (76 + 2 * n) * HOUR for n in range(10)), *grid()[12:]])
+    judged(emptied, BTC)
+    assert verdicts(emptied, BTC) == []
+    assert {day["score"] for day in days(emptied, BTC).values()} == {100}
 
 
-def test_what_no_answer_covers_is_ours_also_where_nothing_was_ever_seen(migrated: Client) -> None:
-    ask(migrated, BTC, "failed")
-    asked_and_served(migrated, ETH, grid())
-    judged(migrated, BTC, ETH)
-    ((start, missing, verdict),) = verdicts(migrated, BTC)
+def test_what_no_answer_covers_is_ours_also_where_nothing_was_ever_seen(emptied: Client) -> None:
+    ask(emptied, BTC, "failed")
+    asked_and_served(emptied, ETH, grid())
+    judged(emptied, BTC, ETH)
+    ((start, missing, verdict),) = verdicts(emptied, BTC)
     assert (start, missing, verdict) == (START, 30, "we_missed")
-    assert "HTTP 503" in found(migrated, BTC)[0]["evidence"]
-    assert {(d["present"], d["freshness"], d["is_settled"]) for d in days(migrated, BTC).values()} == {(0, 0, False)}
-    asked_and_served(migrated, BTC, grid())
-    judged(migrated, BTC)
-    assert verdicts(migrated, BTC) == []
-    assert verdicts(migrated, BTC, is_open=False) == [(START, 30, "we_missed")]
-    assert {d["score"] for d in days(migrated, BTC).values()} == {100}
+    assert "HTTP 503" in found(emptied, BTC)[0]["evidence"]
+    assert {(d["present"], d["freshness"], d["is_settled"]) for d in days(emptied, BTC).values()} == {(0, 0, False)}
+    asked_and_served(emptied, BTC, grid())
+    judged(emptied, BTC)
+    assert verdicts(emptied, BTC) == []
+    assert verdicts(emptied, BTC, is_open=False) == [(START, 30, "we_missed")]
+    assert {d["score"] for d in days(emptied, BTC).values()} == {100}
 
 
-def test_listing_dates_explain_the_ends_and_never_a_hole_between_settlements(migrated: Client) -> None:
+def test_listing_dates_explain_the_ends_and_never_a_hole_between_settlements(emptied: Client) -> None:
     for instrument, listed, delisted in ((BTC, 40, 160), (ETH, 60, 100)):
         names = {"venue": instrument.venue, "symbol": instrument.symbol, "valid_from": END}
         row = names | {"listed_at": START + listed * HOUR, "delisted_at": START + delisted * HOUR}
-        migrated.insert("analytics.instruments", [list(row.values())], column_names=list(row))
-    asked_and_served(migrated, BTC, [m for m in grid(missing=[10]) if 40 * HOUR < m - START < 160 * HOUR])
-    asked_and_served(migrated, ETH, [m for m in grid() if 40 * HOUR < m - START < 160 * HOUR])
-    judged(migrated, BTC, ETH)
-    assert verdicts(migrated, BTC) == [
+        emptied.insert("analytics.instruments", [list(row.values())], column_names=list(row))
+    asked_and_served(emptied, BTC, [m for m in grid(missing=[10]) if 40 * HOUR < m - START < 160 * HOUR])
+    asked_and_served(emptied, ETH, [m for m in grid() if 40 * HOUR < m - START < 160 * HOUR])
+    judged(emptied, BTC, ETH)
+    assert verdicts(emptied, BTC) == [
         (START, 6, "not_listed"),
         (START + 80 * HOUR, 1, "unknown"),
         (START + 160 * HOUR, 10, "delisted"),
     ]
     # It settled before it was listed and after its end: such dates say nothing.
-    assert [verdict for _, _, verdict in verdicts(migrated, ETH)] == ["unknown", "unknown"]
+    assert [verdict for _, _, verdict in verdicts(emptied, ETH)] == ["unknown", "unknown"]
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 451}, {"kind": "empty"}], ids=["refused", "lost"])
 def test_a_lost_window_heals_without_a_person_in_one_attempt(
-    migrated: Client, tmp_path: Path, fault: dict[str, object]
+    emptied: Client, tmp_path: Path, fault: dict[str, object]
 ) -> None:
     whole = [Rectangle((BTC,), FIRST, dt.date(2025, 6, 5)), Rectangle((BTC,), dt.date(2025, 6, 7), LAST)]
     now = dt.datetime(2025, 7, 1, tzinfo=dt.UTC)
     with sandbox.start(now=now, budget_scale=LIFTED) as url, dg.DagsterInstance.ephemeral() as instance:
-        daemon = Daemon(migrated, lifted(url, tmp_path / "governor.sqlite3"), UNIVERSE)
+        daemon = Daemon(emptied, lifted(url, tmp_path / "governor.sqlite3"), UNIVERSE)
         for part in whole:
             daemon.run("refresh_funding_rates", part, instance)
-        judged(migrated, BTC)
-        assert verdicts(migrated, BTC) == [(START + 96 * HOUR, 6, "we_missed")]
+        judged(emptied, BTC)
+        assert verdicts(emptied, BTC) == [(START + 96 * HOUR, 6, "we_missed")]
         post(url, "/_faults", {"path": "/fapi/v1/fundingRate", "times": 1000, **fault})
         lost = Rectangle((BTC,), dt.date(2025, 6, 5), dt.date(2025, 6, 7))
         daemon.run("refresh_funding_rates", lost, instance, must_succeed=False)
         urllib.request.urlopen(urllib.request.Request(url + "/_faults", method="DELETE"), timeout=10).close()
         asked = [r for r in daemon.tick(instance) if r.job_name == "refresh_funding_rates"]
-        make_due(migrated)
+        make_due(emptied)
         asked += [r for r in daemon.tick(instance) if r.job_name == "refresh_funding_rates"]
     assert len(asked) == 1
-    assert verdicts(migrated, BTC) == []
-    (healed,) = found(migrated, BTC, is_open=False)
+    assert verdicts(emptied, BTC) == []
+    (healed,) = found(emptied, BTC, is_open=False)
     assert (healed["missing"], healed["verdict"], healed["attempts"]) == (6, "we_missed", 1)
-    assert {d["score"] for d in days(migrated, BTC).values()} == {100}
+    assert {d["score"] for d in days(emptied, BTC).values()} == {100}
 
 
-def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_path: Path) -> None:
+def test_a_real_hole_stops_being_asked_for_and_says_why(emptied: Client, tmp_path: Path) -> None:
     folder = tmp_path / "played/funding/binance_um"
     folder.mkdir(parents=True)
     for symbol, missing in (("BTCUSDT", [12]), ("ETHUSDT", [])):
@@ -213,14 +213,14 @@ def test_a_real_hole_stops_being_asked_for_and_says_why(migrated: Client, tmp_pa
         sandbox.start(recordings=tmp_path / "played", now=END, budget_scale=LIFTED) as url,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        daemon = Daemon(migrated, lifted(url, tmp_path / "governor.sqlite3"), UNIVERSE)
+        daemon = Daemon(emptied, lifted(url, tmp_path / "governor.sqlite3"), UNIVERSE)
         daemon.run("refresh_funding_rates", Rectangle((BTC, ETH), FIRST, LAST), instance)
-        assert verdicts(migrated, BTC) == [(START + 96 * HOUR, 1, "unknown")]
+        assert verdicts(emptied, BTC) == [(START + 96 * HOUR, 1, "unknown")]
         asked = []
         for _ in range(UNKNOWN_ATTEMPTS_MAX + 1):
-            make_due(migrated)
+            make_due(emptied)
             asked.append(len(daemon.tick(instance)))
     assert asked == [1] * UNKNOWN_ATTEMPTS_MAX + [0]
-    (gap,) = found(migrated, BTC)
+    (gap,) = found(emptied, BTC)
     assert (gap["verdict"], gap["attempts"], gap["next_attempt_at"]) == ("unknown", UNKNOWN_ATTEMPTS_MAX, None)
     assert f"asked again {UNKNOWN_ATTEMPTS_MAX} times, the venue has nothing" in gap["evidence"]

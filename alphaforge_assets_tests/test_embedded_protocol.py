@@ -292,6 +292,60 @@ def test_external_data(client: Client) -> None:
     assert client.query("SELECT sum(x) FROM ext", external_data=data).result_rows == [(6,)]
 
 
+def test_external_data_with_types_alone(client: Client) -> None:
+    data = ExternalData(file_name="a.csv", data=b"x,1\ny,2\n", fmt="CSV", types="String,Decimal(9, 3)")
+    data.add_file(file_name="b.csv", data=b"2,z\n", fmt="CSV", structure=["n UInt8", "s String"])
+    sql = "SELECT _1, s FROM a JOIN b ON a._2 = b.n"
+    assert client.query(sql, external_data=data).result_rows == [("y", "z")]
+
+
+def test_data_in_a_statement_may_be_any_bytes(client: Client) -> None:
+    parquet = client.raw_query("SELECT 'it''s' AS a, 7 AS b", fmt="Parquet")
+    parameters = {"$x$": parquet, "$y$": bytes(range(256))}
+    sql = "SELECT a, b, hex($y$) AS y FROM format(Parquet, $x$)"
+    row = ("it's", 7, bytes(range(256)).hex().upper())
+    assert client.query(sql, parameters=parameters).result_rows == [row]
+    assert client.query_arrow(sql, parameters=parameters).num_rows == 1
+
+
+def test_a_name_with_quotes_in_it(client: Client) -> None:
+    name = "`it\\`s \\\\ \\'x\\'`"
+    client.command(f"CREATE TABLE {name} (a Int8) ENGINE = Memory")
+    client.command(f"INSERT INTO {name} (a) VALUES (1)")
+    assert client.command(f"SELECT count() FROM {name}") == 1
+    assert ("it`s \\ 'x'",) in client.query("SHOW TABLES").result_rows
+
+
+def test_a_request_names_its_database_and_use_the_sessions(client: Client, database: str) -> None:
+    sql = "SELECT currentDatabase()"
+    assert client.command(sql) == database
+    client.database = None
+    assert client.command(sql) == "default"
+    client.command("USE system")
+    assert client.command(sql) == "system"
+    assert client.query("SHOW TABLES FROM system LIKE 'one'").result_rows == [("one",)]
+    client.database = database
+    assert client.command(sql) == database
+    client.database = None
+    assert code_of(lambda: client.command("USE nowhere")) == 81
+    assert client.command(sql) == "system"
+
+
+def test_times_come_in_the_time_zone_of_the_session(connect: Connect) -> None:
+    client = connect()
+    sql = "SELECT toDateTime(0)"
+    there = {"session_timezone": "Asia/Tokyo"}
+
+    def hour(**options: Any) -> int:
+        found = client.query(sql, **options).first_row[0]
+        assert isinstance(found, dt.datetime)
+        return found.hour
+
+    assert (hour(), hour(settings=there), hour()) == (0, 9, 0)
+    client.command("SET session_timezone = 'America/New_York'")
+    assert (hour(), hour(settings=there), hour()) == (19, 9, 19)
+
+
 def test_query_ids(client: Client) -> None:
     assert client.query("SELECT 42", settings={"query_id": "my-q-1"}).query_id == "my-q-1"
     client.command("SYSTEM FLUSH LOGS")

@@ -38,6 +38,10 @@ ATTACKS = {
     "scalar file(), in a joined structure": "SELECT a FROM values(concat('a String ALIAS fi', 'le()'), 1)",
     "scalar file(), in a data structure": "SELECT * FROM format(TSV, 'a String, b String DEFAULT file(1)', 'x')",
     "scalar file(), in a comma join": "SELECT * FROM system.one, format('TSV', 'a String DEFAULT file(1)', '')",
+    "scalar file(), in data that is SQL": "SELECT * FROM format(Values, '(file(''{secret}''))')",
+    "scalar file(), in data put together": "SELECT * FROM format(CSV, concat('a', file('{secret}')))",
+    "scalar file(), in a structure of data": "SELECT * FROM format(CSV, 'a String DEFAULT file(1)', $x$a$x$)",
+    "scalar file(), escaped behind a quote": "SELECT `f\\`le`(1), `f\\x69le`('{secret}')",
     "scalar file(), as a filter": "SELECT 1 SETTINGS additional_result_filter = 'file(''{secret}'') = ''x'''",
     "scalar file(), as a row policy": "SELECT 1 SETTINGS additional_table_filters = {{'system.one': 'file(1) = 1'}}",
     "scalar file(), by SET": "SET additional_result_filter = '1'",
@@ -140,6 +144,11 @@ def test_attacks_by_setting_and_by_data(warehouse: Client, table: str, secret: P
         warehouse.query("SELECT y FROM ext", external_data=data)
     with pytest.raises(DatabaseError):
         warehouse.query("SELECT {f:Identifier}('/etc/passwd')", parameters={"f": "file"})
+    bytes_ = {"$x$": b"\xff\x00'"}
+    assert warehouse.query("SELECT length($x$) AS n", parameters=bytes_).result_rows == [(3,)]
+    for sql in (f"SELECT $x$, file('{secret}')", "SELECT $x$; DROP TABLE t", "SELECT $x$ INTO OUTFILE 'x'"):
+        with pytest.raises(DatabaseError, match=r"refused|Multi-statements"):
+            warehouse.query(sql, parameters=bytes_)
     hidden = {"s": f"a String ALIAS file('{secret}'), b Int8"}
     with pytest.raises(DatabaseError):
         warehouse.query("SELECT a FROM values({s:String}, 1)", parameters=hidden)
@@ -152,6 +161,9 @@ def test_attacks_by_setting_and_by_data(warehouse: Client, table: str, secret: P
         "SELECT 'file(''x'')', '; DROP TABLE t', 'INTO OUTFILE' -- file('x'); x",
         "SELECT 1 AS file, 2 AS `input`, 3 AS disk, 4 AS outfile_name /* ; */ ;",
         "SELECT format('{} {}', 'file', 1)",
+        "SELECT * FROM format(CSVWithNames, 'a,b\n1,file(x)')",
+        'SELECT count() FROM format(JSONEachRow, $x${"a": "file(\'x\'); SELECT"}$x$)',
+        "SHOW POLICIES",
         "SELECT * FROM values('a Int8, b String', (1, 'file(x)'))",
         "SELECT * FROM values((1, 2), (3, 4))",
         "SELECT * FROM generateRandom('a Int8') LIMIT 1",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.warehouse.embedded.faults import Fault
-from alphaforge_assets.warehouse.embedded.statements import Guard, Token, first_word, query_of, split_insert
+from alphaforge_assets.warehouse.embedded.statements import Guard, Token, first_word, numbered, query_of, split_insert
 
 GUARD = Guard(("file", "url", "numbers", "MergeTree"))
 FORMATS = frozenset(("JSON", "CSV", "Native", "TabSeparated"))
@@ -133,3 +133,16 @@ def test_ordinary_statements_are_plain(sql: str) -> None:
 def test_an_unknown_token_is_refused() -> None:
     with pytest.raises(Fault, match="not a token"):
         GUARD.refuse([Token("BareWord", "SELECT"), Token("ErrorSingleQuoteIsNotClosed", "'abc")])
+
+
+@pytest.mark.parametrize(
+    ("types", "structure"),
+    [
+        ("String", "_1 String"),
+        ("String,UInt16, String", "_1 String, _2 UInt16, _3 String"),
+        ("Decimal(9, 3),Map(String, Tuple(a Int8, b Int8))", "_1 Decimal(9, 3), _2 Map(String, Tuple(a Int8, b Int8))"),
+        ("Enum8('a,(' = 1, 'it\\'s' = 2),Int8", "_1 Enum8('a,(' = 1, 'it\\'s' = 2), _2 Int8"),
+    ],
+)
+def test_types_alone_get_numbers_for_names(types: str, structure: str) -> None:
+    assert numbered(types) == structure

@@ -150,9 +150,15 @@ def test_a_source_that_is_down_is_a_failure_of_its_windows(emptied: Client, exch
         assert refresh(emptied, own, MAY).rows == 31
 
 
-@pytest.mark.parametrize("fault", [
-    {"kind": "status", "status": 503}, {"kind": "status", "status": 429}, {"kind": "truncate"}, {"kind": "html"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "status", "status": 429, "retry_after": 1},
+        {"kind": "truncate"},
+        {"kind": "html"},
+    ],
+)
 def test_a_blip_is_asked_again(exchange: Exchanges, tmp_path: Path, fault: dict[str, object]) -> None:
     with sandbox.start(now=dt.datetime(2025, 7, 1, tzinfo=dt.UTC), budget_scale=LIFTED) as url:
         post(url, "/_faults", {"path": "/fng/", "times": 1} | fault)

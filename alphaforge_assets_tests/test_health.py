@@ -10,10 +10,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request
 
+import dagster as dg
+import pytest
+from dagster._daemon.types import DaemonHeartbeat
+
+from alphaforge_assets import instance as homes
 from alphaforge_assets.health import machine, parts, service
 from alphaforge_assets.health.findings import Finding
+from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.venues.directory import Exchanges
-from alphaforge_assets_tests.installed import OPENER, Installed, Up, call, started_up, until
+from alphaforge_assets_tests.installed import OPENER, Installed, Up, call, fault, started_up, until
 
 
 def states(findings: list[Finding]) -> list[str]:
@@ -84,8 +90,39 @@ def test_healthz_says_why_to_ourselves_and_only_whether_to_others(up: Up) -> Non
     assert urlsplit(up.ui).port
 
 
-def test_a_killed_part_is_told_in_healthz_and_doctor(tmp_path: Path) -> None:
+def test_runs_of_another_daemon_are_no_orphans_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under `dagster dev`: what it launches has no tag of ours, and its heartbeats say that it lives."""
+    monkeypatch.setenv("ALPHAFORGE_HOME", str(tmp_path))
+    settings, now = settings_from_environment(), dt.datetime.now(dt.UTC)
+
+    def said() -> list[str]:
+        return [finding.what for finding in service.runs(settings, now) if finding.name == "runs"]
+
+    with homes.opened(settings.dagster_home) as instance:
+        gone = {homes.EXECUTOR_TAG: "another boot:1:1"}
+        first, second = (dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=t) for t in (gone, {}))
+        again = dg.DagsterRun(
+            "j", status=dg.DagsterRunStatus.STARTED, tags=gone, root_run_id=first.run_id, parent_run_id=first.run_id
+        )
+        for run in (first, second, again):
+            instance.add_run(run)
+        assert said()[0].startswith("the process of 3 is gone")
+        instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp(), "SENSOR", "x", []))
+        assert said() == [f"the process of 1 is gone: {first.run_id[:8]}"]
+        assert homes.reap(instance) == [first.run_id]
+        assert said() == ["each run under way has its process"]
+        instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp() - 600, "SENSOR", "x", []))
+        assert said()[0].startswith("the process of 2 is gone")
+
+
+def test_what_is_killed_while_up_runs_is_told_and_a_run_is_ended(tmp_path: Path) -> None:
     with started_up(Installed(tmp_path)) as up:
+        fault(up.venues, path="/api/v3/klines", kind="hang", symbol="SOLUSDT", times=1000)
+        words = ("--instruments", "binance_spot.SOL-USDT", "--from", "2025-06-01", "--to", "2025-06-02")
+        with up.installed.started("backfill", *words, ALPHAFORGE_VENUES=up.venues) as process:
+            until(lambda: [run.status.value for run in up.installed.runs()] == ["STARTED"], 100)
+            os.killpg(process.pid, signal.SIGKILL)
+        until(lambda: up.installed.runs()[-1].status.value == "FAILURE", 100)
         lives = parts.read(up.installed.home)
         assert lives is not None
         (daemon,) = [part for part in lives.parts if part.name == "daemon"]

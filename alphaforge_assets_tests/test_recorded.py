@@ -100,7 +100,7 @@ def missing(client: Client, part: Rectangle) -> dict[tuple[str, str], int]:
     ],
 )
 def test_every_recorded_bar_arrives_and_nothing_else(
-    migrated: Client,
+    emptied: Client,
     recorded: Path,
     tmp_path: Path,
     patterns: list[str],
@@ -111,16 +111,16 @@ def test_every_recorded_bar_arrives_and_nothing_else(
     part = Rectangle(UNIVERSE.select(patterns), start, end)
     with sandbox.start(recordings=recorded / "market-data", budget_scale=LIFTED) as url:
         exchanges = lifted(url, tmp_path / "governor.sqlite3")
-        landed = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")
-        stage(migrated, part, BARS, UNIVERSE.intervals)
-        publish(migrated, part, BARS, UNIVERSE.intervals)
-        again = land(migrated, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")
+        landed = land(emptied, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")
+        stage(emptied, part, BARS, UNIVERSE.intervals)
+        publish(emptied, part, BARS, UNIVERSE.intervals)
+        again = land(emptied, exchanges, part, BARS, UNIVERSE.intervals, run_id="test")
     assert landed.failures == []
     assert (again.rows, again.cost.requests) == (0, 0)
-    holes = missing(migrated, part)
+    holes = missing(emptied, part)
     for instrument in part.instruments:
         source = recorded_bars(recorded, instrument.venue, instrument.symbol, start, end)
-        stored = stored_bars(migrated, instrument.venue, instrument.symbol)
+        stored = stored_bars(emptied, instrument.venue, instrument.symbol)
         assert stored["open_time"].to_pylist() == source["open_time"].to_pylist(), instrument.key
         for name in VALUES:
             assert stored[name].combine_chunks().equals(source[f"{name}_first"].combine_chunks()), (
@@ -130,7 +130,7 @@ def test_every_recorded_bar_arrives_and_nothing_else(
         slots = len(pc.unique(pc.divide(source["open_time"], 60_000)))
         expected = part.days * 1440 - slots
         assert holes.get((instrument.venue, instrument.symbol), 0) == expected, instrument.key
-    assert offending(migrated, part) == broken | ({"minutes_are_complete": sum(holes.values())} if holes else {})
+    assert offending(emptied, part) == broken | ({"minutes_are_complete": sum(holes.values())} if holes else {})
 
 
 def offending(client: Client, part: Rectangle) -> dict[str, int]:

@@ -94,23 +94,23 @@ def read(client: Client, instrument: Instrument) -> list[dict[str, Any]]:
     return list(found.named_results())
 
 
-def test_every_recorded_settlement_arrives_and_nothing_else(migrated: Client, recorded: Path, tmp_path: Path) -> None:
+def test_every_recorded_settlement_arrives_and_nothing_else(emptied: Client, recorded: Path, tmp_path: Path) -> None:
     with sandbox.start(recordings=recorded / "market-data", now=NOW, budget_scale=LIFTED) as url:
         exchanges = lifted(url, tmp_path / "governor.sqlite3")
-        landed = refresh(migrated, exchanges)
-        before = counts(migrated)
-        again = refresh(migrated, exchanges)
+        landed = refresh(emptied, exchanges)
+        before = counts(emptied)
+        again = refresh(emptied, exchanges)
         assert landed.failures == again.failures == []
         assert (again.rows, again.cost.requests) == (0, 0)
-        assert counts(migrated) == before
+        assert counts(emptied) == before
         year = Rectangle(PART.instruments, dt.date(2025, 6, 1), dt.date(2026, 6, 1))
-        refetched = refresh(migrated, exchanges, year, refetch=True)
+        refetched = refresh(emptied, exchanges, year, refetch=True)
     assert refetched.failures == []
-    assert counts(migrated) == before | {"landing_funding_rates": landed.rows + refetched.rows}
+    assert counts(emptied) == before | {"landing_funding_rates": landed.rows + refetched.rows}
     assert before["funding_rates_history"] == before["v_funding"] == landed.rows
     total = 0
     for instrument in PART.instruments:
-        rows, stored = source(recorded, instrument), read(migrated, instrument)
+        rows, stored = source(recorded, instrument), read(emptied, instrument)
         total += len(rows)
         assert [r["raw"] for r in stored] == [r["funding_time"] for r in rows], instrument.key
         assert [r["timestamp_unix"] for r in stored] == [r["funding_time"] // MINUTE_MS * MINUTE_MS for r in rows]
@@ -122,9 +122,9 @@ def test_every_recorded_settlement_arrives_and_nothing_else(migrated: Client, re
         assert [r["predicted_rate"] for r in stored] == predicted
         assert {r["rate_type"] for r in stored} == {"regular"}
     assert total == landed.rows == 37_258
-    check_rules(migrated, recorded)
-    check_intervals(migrated)
-    check_ledger(migrated)
+    check_rules(emptied, recorded)
+    check_intervals(emptied)
+    check_ledger(emptied)
 
 
 def check_rules(client: Client, recorded: Path) -> None:

@@ -70,14 +70,14 @@ def series_of(recorded: Path, symbol: str, year: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("patterns", "year", "start"), YEARS)
 def test_every_outage_on_record_is_found_and_none_invented(
-    migrated: Client, recorded: Path, tmp_path: Path, patterns: list[str], year: int, start: dt.date
+    emptied: Client, recorded: Path, tmp_path: Path, patterns: list[str], year: int, start: dt.date
 ) -> None:
     part = Rectangle(UNIVERSE.select(patterns), start, dt.date(year + 1, 1, 1))
-    filled(migrated, recorded / "market-data", part, UNIVERSE, tmp_path)
+    filled(emptied, recorded / "market-data", part, UNIVERSE, tmp_path)
     together = len(part.instruments) > 1
     for instrument in part.instruments:
         series = series_of(recorded, instrument.symbol, year)
-        found = gaps(migrated, instrument.symbol)
+        found = gaps(emptied, instrument.symbol)
         if series["first"] > f"{start}T00:00:00.000Z":
             before = found.pop(0)
             assert (before["verdict"], before["gap_end"]) == ("not_listed", dt.datetime.fromisoformat(series["first"]))
@@ -89,7 +89,7 @@ def test_every_outage_on_record_is_found_and_none_invented(
             assert says in gap["evidence"]
             assert json.loads(gap["figures"])["missing"] == gap["missing"]
             assert (gap["next_attempt_at"] is None) == together  # what rests on one instrument is confirmed once
-        (totals,) = migrated.query(
+        (totals,) = emptied.query(
             "SELECT sum(expected), sum(present + missing), sum(missing - explained), sum(frozen), sum(off_grid),"
             " max(score) FROM analytics.v_coverage WHERE symbol = {s:String}",
             parameters={"s": instrument.symbol},
@@ -98,15 +98,15 @@ def test_every_outage_on_record_is_found_and_none_invented(
         # Bars with zero volume are bars: counted as frozen, and never missing.
         assert totals == (days * 1440, days * 1440, 0, series["zero_volume_rows"], series["off_grid"], 100.0)
     if year == 2020:
-        frozen = {g["gap_start"].date(): g["frozen"] for g in gaps(migrated, "BTC/USDT")}
+        frozen = {g["gap_start"].date(): g["frozen"] for g in gaps(emptied, "BTC/USDT")}
         assert frozen[dt.date(2020, 12, 21)] == series_of(recorded, "BTC/USDT", 2020)["zero_volume_rows"] == 50
     stable = "SELECT * EXCEPT (last_seen) FROM analytics.v_gaps ORDER BY instrument_id, gap_start"
-    before_again = migrated.query(stable).result_rows
-    judge(migrated, part, BARS, UNIVERSE)
-    assert migrated.query(stable).result_rows == before_again
+    before_again = emptied.query(stable).result_rows
+    judge(emptied, part, BARS, UNIVERSE)
+    assert emptied.query(stable).result_rows == before_again
 
 
-def test_minutes_left_out_for_want_of_trades_are_no_outages(migrated: Client, recorded: Path, tmp_path: Path) -> None:
+def test_minutes_left_out_for_want_of_trades_are_no_outages(emptied: Client, recorded: Path, tmp_path: Path) -> None:
     """Kraken's XBT/USDC, played by a venue we speak: half of its minutes are missing, because nobody traded in them."""
     source = recorded / "market-data/klines/kraken_spot/XBTUSDC/1m/2023-Q1.parquet"
     folder = tmp_path / "played/klines/bybit_spot/BTCUSDC/1m"
@@ -120,20 +120,20 @@ def test_minutes_left_out_for_want_of_trades_are_no_outages(migrated: Client, re
         }
     )
     part = Rectangle(universe.instruments, dt.date(2023, 1, 1), dt.date(2023, 4, 1))
-    filled(migrated, tmp_path / "played", part, universe, tmp_path)
+    filled(emptied, tmp_path / "played", part, universe, tmp_path)
     times = pq.read_table(source, columns=["open_time"])["open_time"]
     assert not pc.any(pc.equal(pq.read_table(source, columns=["volume"])["volume"].cast(pa.float64()), 0)).as_py()
     by_verdict = dict(
-        migrated.query("SELECT verdict, sum(missing) FROM analytics.v_gaps WHERE is_open GROUP BY verdict").result_rows
+        emptied.query("SELECT verdict, sum(missing) FROM analytics.v_gaps WHERE is_open GROUP BY verdict").result_rows
     )
     assert by_verdict == {"no_trades": 90 * 1440 - len(times)}
     # Explained, all of it, and not there all the same: no score is above the share of minutes that are.
-    (unexplained, above, worst, fewest) = migrated.query(
+    (unexplained, above, worst, fewest) = emptied.query(
         "SELECT sum(missing - explained), countIf(score > completeness),"
         " min(score), min(floor(100 * present / expected, 1)) FROM analytics.v_coverage"
     ).first_row
     assert (unexplained, above, worst) == (0, 0, fewest)
     assert worst < 50
-    one = gaps(migrated, "BTC/USDC")[0]
+    one = gaps(emptied, "BTC/USDC")[0]
     assert "left out minutes" in one["evidence"]
     assert json.loads(one["figures"])["mean_volume_that_day"] > 0

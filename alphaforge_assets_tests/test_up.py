@@ -68,7 +68,7 @@ def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Pat
     with started_up(Installed(tmp_path)) as up:
         assert len(parts(up.installed)) == 4
         up.process.send_signal(number)
-        assert up.process.wait(60) == 0
+        assert up.process.wait(120) == 0
         assert up.installed.processes() == {}
         assert "killed" not in up.installed.said("up")
         assert sorted(file.name for file in up.installed.home.glob("up.*")) == ["up.lock"]

@@ -70,7 +70,9 @@ def _prepare(client: Client, home: Path, name: str, manifest: Manifest) -> None:
         what = f"rows in {', '.join(filled[:PLACES_NAMED_MAX])}" if filled else f"something in {home}"
         raise BadInput(f"not empty: {what}; restore into a new ALPHAFORGE_HOME, or an empty database of a server")
     home.mkdir(parents=True, exist_ok=True)
-    mark.write_text(name)
+    partial = mark.with_suffix(".partial")
+    partial.write_text(name)
+    partial.replace(mark)  # all of the name or no mark: killed here, we start over
     for table in tables if is_ours else []:
         statements.execute(client, "backup/empty", database=schema.DATABASE, table=table["name"])
     if is_ours:

@@ -24,13 +24,14 @@ from pathlib import Path
 
 from alphaforge_assets.alerts.parts import tell_of_part
 from alphaforge_assets.cli.logs import Journal, Said, written
+from alphaforge_assets.cli.part import END_S_MAX
 from alphaforge_assets.cli.screen import say
 from alphaforge_assets.errors import BadInput, Occupied, Permanent
 from alphaforge_assets.health import parts as lives
 from alphaforge_assets.settings import Settings
 
 START_S_MAX = 120.0  # a loaded machine is not a failure
-STOP_S_MAX = 15.0
+STOP_S_MAX = 40.0  # Dagster's daemon gives a sensor in the middle of its work 30 s
 POLL_S = 0.2
 # A part that dies is started again, at once and then with growing pauses. One that dies so often will never live.
 DEATHS_MAX = 5
@@ -222,7 +223,7 @@ def alone(home: Path) -> Iterator[int]:
     except OSError as error:
         raise BadInput(f"ALPHAFORGE_HOME {home}: {error.strerror}; it must be a directory to write to") from error
     owner = home / "up.pid"
-    deadline = time.monotonic() + STOP_S_MAX + 5
+    deadline = time.monotonic() + END_S_MAX + 10
     try:
         while not _locked(lock):
             pid = owner.read_text().strip() if owner.exists() else ""

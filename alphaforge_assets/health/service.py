@@ -143,6 +143,12 @@ def event_log(dagster_home: Path) -> Finding:
     return Finding("event log", "ok", "can be written to")
 
 
+def _beats(instance: dg.DagsterInstance, now: dt.datetime) -> bool:
+    """Whether any daemon has had a heartbeat lately."""
+    beats = instance.get_daemon_heartbeats().values()
+    return any(now - dt.datetime.fromtimestamp(beat.timestamp, dt.UTC) <= HEARTBEAT_MAX for beat in beats)
+
+
 def orphans(instance: dg.DagsterInstance, *, daemon_is_down: bool) -> Finding:
     """Runs that are under way on paper, and whose process is gone."""
     runs = orphaned(instance, daemon_is_down=daemon_is_down)
@@ -151,7 +157,7 @@ def orphans(instance: dg.DagsterInstance, *, daemon_is_down: bool) -> Finding:
     named = ", ".join(run.run_id[:8] for run in runs[:ORPHANS_SHOWN_MAX]) + (
         " …" if len(runs) > ORPHANS_SHOWN_MAX else ""
     )
-    fix = "`alphaforge up` ends them and tries those of its daemon again"
+    fix = "`alphaforge up` ends them, within a minute where it runs, and tries those of its daemon again"
     return Finding("runs", "wrong", f"the process of {len(runs)} is gone: {named}", fix)
 
 
@@ -178,7 +184,8 @@ def runs(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
             yield Finding("runs", "note", "none was recorded yet", "nothing: `up` and backfills record them")
             return
         yield event_log(settings.dagster_home)
-        yield orphans(instance, daemon_is_down=not is_up(settings.home))
+        # of a daemon that is not `up`'s, as of `dagster dev`, the heartbeats tell
+        yield orphans(instance, daemon_is_down=not is_up(settings.home) and not _beats(instance, now))
         lives = read(settings.home)
         if lives and is_up(settings.home) and (started := [p.started_at for p in lives.parts if p.name == "daemon"]):
             yield daemon(instance, now, started[0])

@@ -6,6 +6,7 @@ import dagster as dg
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.instance import EXECUTOR_TAG
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags, rectangles
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.jobs import AssetJob
@@ -74,7 +75,7 @@ def split_failed_runs(universe: Universe, jobs: Mapping[str, AssetJob]) -> dg.Se
         kept = {
             k: v
             for k, v in run.tags.items()
-            if k not in (RANGE_START_TAG, RANGE_END_TAG) and not k.startswith(".dagster")
+            if k not in (RANGE_START_TAG, RANGE_END_TAG, EXECUTOR_TAG) and not k.startswith(".dagster")
         }
         for part in parts:
             yield dg.RunRequest(

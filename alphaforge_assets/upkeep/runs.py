@@ -26,6 +26,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.catalog import described
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.instance import reap
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Universe
@@ -127,12 +128,16 @@ def specs() -> list[dg.AssetSpec]:
     name="record_runs",
     minimum_interval_seconds=RECORD_EVERY_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Gives every finished run its row in the audit, killed ones too.",
+    description="Gives every finished run its row in the audit, and ends on paper those that were killed.",
 )
 def record_runs(
     context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Client], universe: dg.ResourceParam[Universe]
 ) -> dg.SkipReason:
-    """Looks at Dagster's own record, not at events as they pass: a sensor of events forgets what fails under it."""
+    """Looks at Dagster's own record, not at events as they pass: a sensor of events forgets what fails under it.
+
+    Ends first what nobody executes any more, which a command that was killed cannot do itself.
+    """
+    reap(context.instance)
     recorded = record_finished(warehouse, context.instance, universe, settings_from_environment())
     return dg.SkipReason(f"recorded {len(recorded)} runs" if recorded else "every finished run is on record")
 

@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope
 from alphaforge_assets.warehouse.embedded import bodies
 from alphaforge_assets.warehouse.embedded.configuration import QUERY_ID_SETTING
 from alphaforge_assets.warehouse.embedded.faults import Fault
+from alphaforge_assets.warehouse.embedded.statements import numbered
 
 BODY_BYTES_MAX = 8 << 30  # of an INSERT, which goes to a file
 FORM_BYTES_MAX = 64 << 20  # of a form, which goes to memory
@@ -50,7 +51,10 @@ class Table:
 
 @dataclass
 class Call:
-    """What is to be run, and how. `url` holds the form's values too; `chunks` the body that is not a form."""
+    """What is to be run, and how. `url` holds the form's values too; `chunks` the body that is not a form.
+
+    `headers` are those of the answer.
+    """
 
     query_id: str
     url: dict[str, str]
@@ -59,6 +63,7 @@ class Call:
     database: str | None
     default_format: str | None
     chunks: AsyncIterator[bytes]
+    headers: dict[str, str]
     tables: list[Table] = field(default_factory=list)
 
     @property
@@ -107,7 +112,7 @@ def authenticate(request: Request, password: str) -> None:
         raise Fault(516, "AUTHENTICATION_FAILED", f"{user or 'default'}: {reason}")
 
 
-async def read(request: Request, query_id: str) -> Call:
+async def read(request: Request, query_id: str, headers: dict[str, str]) -> Call:
     """The request as a Call; a multipart form is read whole. Raises Fault for what cannot be read."""
     url = dict(parse_qsl(request.url.query, keep_blank_values=True))
     encoding = request.headers.get("content-encoding", "").lower()
@@ -119,7 +124,8 @@ async def read(request: Request, query_id: str) -> Call:
             files = [(name, await part.read()) for name, part in form.items() if isinstance(part, UploadFile)]
             url |= {name: part for name, part in form.items() if isinstance(part, str)}
         for name, data in files:
-            structure = url.pop(f"{name}_structure", None) or url.pop(f"{name}_types", "")
+            types = url.pop(f"{name}_types", "")
+            structure = url.pop(f"{name}_structure", "") or numbered(types)
             tables.append(Table(name, structure, url.pop(f"{name}_format", "TabSeparated"), data))
     settings = {k: v for k, v in url.items() if k not in _NOT_SETTINGS and not k.startswith("param_")}
     for name in settings:
@@ -134,7 +140,7 @@ async def read(request: Request, query_id: str) -> Call:
     params = {k.removeprefix("param_"): v for k, v in url.items() if k.startswith("param_")}
     database = url.get("database") or request.headers.get("x-clickhouse-database")
     default_format = url.get("default_format") or request.headers.get("x-clickhouse-format")
-    return Call(query_id, url, settings, params, database, default_format, chunks, tables)
+    return Call(query_id, url, settings, params, database, default_format, chunks, headers, tables)
 
 
 async def drain(request: Request) -> None:

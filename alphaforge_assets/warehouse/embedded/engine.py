@@ -7,6 +7,7 @@ Opening one costs 0.16 ms. chdb releases the interpreter's lock, so threads run 
 
 import contextlib
 import json
+import re
 import threading
 import time
 import urllib.parse
@@ -29,6 +30,7 @@ CONNECTIONS_IDLE_MAX = 16
 SESSIONS_MAX = 200
 SESSION_TIMEOUT_S_MAX = 3600
 CHECKED_CHARACTERS_MAX = 1 << 20
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 def quoted(text: str) -> str:
@@ -39,6 +41,11 @@ def quoted(text: str) -> str:
 def identifier(name: str) -> str:
     """A quoted identifier."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def statement(sql: str) -> bytes:
+    """`sql` as the engine takes it: bytes that were not UTF-8 as they came, for data may stand in a statement."""
+    return sql.encode("utf-8", "surrogateescape")
 
 
 def escaped(text: str) -> str:
@@ -54,7 +61,9 @@ class Connection:
 
     chdb: Any
     keeps_state: bool = False  # belongs to a session, so undoing a setting means going back to the session's value
-    database: str | None = "default"
+    database: str = "default"
+    home: str = "default"  # of a session: where USE has put it; a request's own database is for that request
+    timezone: str = ""  # of a session: its session_timezone
     applied: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -62,11 +71,11 @@ class Connection:
     has_trace: bool = False  # of a session: a setting, a database or a temporary table would be missed
 
     def run(self, sql: str, format: str = "TSV", params: Mapping[str, str] | None = None) -> Any:
-        return self.chdb.query(sql, format, params=dict(params or {}))
+        return self.chdb.query(statement(sql), format, params=dict(params or {}))
 
-    def prepare(self, database: str | None, settings: dict[str, str]) -> None:
+    def prepare(self, database: str, settings: dict[str, str]) -> None:
         """Stand at `database` with exactly `settings` changed. After an error the connection must be closed."""
-        if database is not None and database != self.database:
+        if database != self.database:
             self.run(f"USE {identifier(database)}")
             self.database = database
         new = {name: value for name, value in settings.items() if self.applied.get(name) != value}
@@ -78,6 +87,19 @@ class Connection:
         if changes:
             self.run("SET " + ", ".join(changes))
             self.applied = dict(settings)
+
+    def after_use(self) -> None:
+        """Learn where USE has put the session."""
+        self.database = self.home = self._value("SELECT currentDatabase()")
+
+    def after_set(self) -> None:
+        """Learn the time zone that SET has left to the session."""
+        if "session_timezone" not in self.applied:
+            self.timezone = self._value("SELECT getSetting('session_timezone')")
+
+    def _value(self, sql: str) -> str:
+        value: str = json.loads(self.run(sql, "JSONCompactEachRow").bytes())[0]
+        return value
 
     def _changed(self, names: list[str]) -> dict[str, str]:
         sql = "SELECT name, value FROM system.settings WHERE changed AND has({names:Array(String)}, name)"
@@ -206,7 +228,7 @@ class Engine:
                 " FROM (SELECT arrayJoin(tokenizeQuery({q:String})) AS t)"
                 " WHERE t.type NOT IN ('Whitespace', 'Comment')",
                 "JSONCompactEachRow",
-                {"q": escaped(sql)},
+                {"q": escaped(_NOT_UTF8.sub("\ufffd", sql))},  # which, like them, is part of no token but a literal
             )
             return [Token(*json.loads(line)) for line in rows.bytes().splitlines()]
 

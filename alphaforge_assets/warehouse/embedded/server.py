@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from alphaforge_assets.warehouse.embedded import bodies, calls
 from alphaforge_assets.warehouse.embedded.calls import Call, Table
-from alphaforge_assets.warehouse.embedded.engine import VERSION, Connection, Engine, identifier, quoted
+from alphaforge_assets.warehouse.embedded.engine import VERSION, Connection, Engine, identifier, quoted, statement
 from alphaforge_assets.warehouse.embedded.faults import Fault, fault_of
 from alphaforge_assets.warehouse.embedded.statements import Insert, Query, first_word, query_of, split_insert, words
 
@@ -81,7 +81,7 @@ class Server:
             response = calls.answer_without_engine(request, self._hosts)
             if response is None:
                 calls.authenticate(request, self._password)
-                response = await self._answer(request, await calls.read(request, query_id), headers, send)
+                response = await self._answer(request, await calls.read(request, query_id, headers), send)
         except ClientDisconnect:
             return
         except Exception as error:  # every failure is told to the client, in ClickHouse's form
@@ -93,7 +93,7 @@ class Server:
         if response is not None:
             await response(scope, receive, send)
 
-    async def _answer(self, request: Request, call: Call, headers: Headers, send: Send) -> Response | None:
+    async def _answer(self, request: Request, call: Call, send: Send) -> Response | None:
         """Read as much of the body as it takes to see what it is, and run it."""
         buffer = bytearray(call.url.get("query", "").encode())
         insert = None
@@ -113,8 +113,8 @@ class Server:
             else:
                 insert = split_insert(bytes(buffer[:HEAD_BYTES_MAX]), complete=True)
         if insert is not None:
-            return await self._insert(call, insert, bytes(buffer[insert.data_at :]), headers)
-        await self._query(request, call, bytes(buffer), headers, send)
+            return await self._insert(call, insert, bytes(buffer[insert.data_at :]))
+        await self._query(request, call, bytes(buffer), send)
         return None
 
     @contextlib.contextmanager
@@ -124,17 +124,24 @@ class Server:
             must_exist = call.url.get("session_check") == "1"
             with self._engine.session(session_id, call.session_timeout_s, must_exist) as connection:
                 connection.has_trace |= leaves_trace
-                connection.prepare(call.database, call.settings)
+                connection.prepare(call.database or connection.home, call.settings)
+                self._tell_timezone(call, connection)
                 yield connection
         else:  # a read-only connection refuses to become anything else again
             with self._engine.once(throw_away=leaves_trace or "readonly" in call.settings) as connection:
                 connection.prepare(call.database or "default", call.settings)
+                self._tell_timezone(call, connection)
                 yield connection
+
+    def _tell_timezone(self, call: Call, connection: Connection) -> None:
+        """Name the zone in which a client reads times that have none of their own."""
+        named = call.settings.get("session_timezone") or connection.timezone
+        call.headers["X-ClickHouse-Timezone"] = named or self._engine.timezone
 
     def _start(self, function: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._queries, function)
 
-    async def _insert(self, call: Call, insert: Insert, first: bytes, headers: Headers) -> Response:
+    async def _insert(self, call: Call, insert: Insert, first: bytes) -> Response:
         with bodies.spooled(self._spool) as file:
             file.write(first)
             async for chunk in call.chunks:
@@ -150,24 +157,24 @@ class Server:
                     return connection.run(sql, params=call.params)
 
             result = await self._start(run)
-        return Response(b"", 200, headers | {"X-ClickHouse-Summary": _summary(result)})
+        return Response(b"", 200, call.headers | {"X-ClickHouse-Summary": _summary(result)})
 
-    async def _query(self, request: Request, call: Call, raw: bytes, headers: Headers, send: Send) -> None:
+    async def _query(self, request: Request, call: Call, raw: bytes, send: Send) -> None:
         query = query_of(raw, self._engine.formats)
         asked = query.format or call.default_format or ("TabSeparated" if query.is_select else None)
-        headers["Content-Type"] = _CONTENT_TYPES.get(asked or "", "text/plain; charset=UTF-8")
+        call.headers["Content-Type"] = _CONTENT_TYPES.get(asked or "", "text/plain; charset=UTF-8")
         if asked:
-            headers["X-ClickHouse-Format"] = asked
+            call.headers["X-ClickHouse-Format"] = asked
         # a client that did not ask for a format does not look for a failure behind the first rows either
         wants_all = call.url.get("wait_end_of_query") == "1" or not (query.format or call.default_format)
         gone = asyncio.ensure_future(calls.disconnected(request))
         try:
             if not query.is_select or asked is None:
-                await self._send_whole(call, raw, asked, headers, gone, send)
+                await self._send_whole(call, raw, asked, gone, send)
             elif asked in _STREAMED and not wants_all:
-                await self._send_stream(call, raw, asked, headers, gone, send)
+                await self._send_stream(call, raw, asked, gone, send)
             else:
-                await self._send_spooled(call, raw, query, asked, headers, gone, send)
+                await self._send_spooled(call, raw, query, asked, gone, send)
         finally:
             gone.cancel()
 
@@ -183,9 +190,11 @@ class Server:
             for table in call.tables:
                 self._load(connection, table)
                 tables.callback(connection.run, f"DROP TABLE IF EXISTS {identifier(table.name)}")
-            if word == b"USE":
-                connection.database = None
             yield connection, sql
+            if word == b"USE":
+                connection.after_use()
+            elif word == b"SET":
+                connection.after_set()
 
     def _load(self, connection: Connection, table: Table) -> None:
         create = f"CREATE TEMPORARY TABLE {identifier(table.name)} ({table.structure})"
@@ -200,7 +209,7 @@ class Server:
     def _pieces(self, call: Call, raw: bytes, format: str) -> Generator[bytes]:
         """The result as it comes. Closing the generator early ends the query."""
         with self._ready(call, raw) as (connection, sql):
-            result = connection.chdb.send_query(sql, format, params=call.params)
+            result = connection.chdb.send_query(statement(sql), format, params=call.params)
             try:
                 for piece in result:
                     yield piece.bytes()
@@ -219,9 +228,7 @@ class Server:
             raise ClientDisconnect
         return running.result()
 
-    async def _send_whole(
-        self, call: Call, raw: bytes, asked: str | None, headers: Headers, gone: Gone, send: Send
-    ) -> None:
+    async def _send_whole(self, call: Call, raw: bytes, asked: str | None, gone: Gone, send: Send) -> None:
         """Run anything but a SELECT: its answer is small."""
 
         def run() -> Any:
@@ -232,14 +239,14 @@ class Server:
         result = await self._finish_or_kill(self._start(run), gone, call)
         data: bytes = result.bytes()
         if asked is None and data:
-            headers["X-ClickHouse-Format"] = "TabSeparated"
+            call.headers["X-ClickHouse-Format"] = "TabSeparated"
             data = data.partition(b"\n")[2]
-        await _send_head(headers | {"X-ClickHouse-Summary": _summary(result), "Content-Length": str(len(data))}, send)
+        await _send_head(
+            call.headers | {"X-ClickHouse-Summary": _summary(result), "Content-Length": str(len(data))}, send
+        )
         await _send_piece(data, send, last=True)
 
-    async def _send_spooled(
-        self, call: Call, raw: bytes, query: Query, asked: str, headers: Headers, gone: Gone, send: Send
-    ) -> None:
+    async def _send_spooled(self, call: Call, raw: bytes, query: Query, asked: str, gone: Gone, send: Send) -> None:
         """Send nothing before the query has ended, so that a failure still gets a status of its own."""
 
         with contextlib.ExitStack() as stack:
@@ -253,9 +260,9 @@ class Server:
                 return file
 
             file = await self._finish_or_kill(self._start(run), gone, call)
-            headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
+            call.headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
             file.seek(0)
-            await _send_head(headers, send)
+            await _send_head(call.headers, send)
             while data := file.read(_PIECE):
                 await _send_piece(data, send)
             await _send_piece(b"", send, last=True)
@@ -266,20 +273,20 @@ class Server:
         clause = f"\nINTO OUTFILE {quoted(str(path))} " + ("" if query.format else f"FORMAT {asked}")
         try:
             with self._ready(call, raw) as (connection, _):
-                text = (raw[: query.outfile_at] + clause.encode() + raw[query.outfile_at :]).decode()
-                connection.run(text, params=call.params)
+                text = raw[: query.outfile_at] + clause.encode() + raw[query.outfile_at :]
+                connection.run(text.decode("utf-8", "surrogateescape"), params=call.params)
             return path.open("rb")
         finally:
             path.unlink(missing_ok=True)
 
-    async def _send_stream(self, call: Call, raw: bytes, asked: str, headers: Headers, gone: Gone, send: Send) -> None:
+    async def _send_stream(self, call: Call, raw: bytes, asked: str, gone: Gone, send: Send) -> None:
         """Send each piece as it comes. A failure before the first has a status, a later one the exception tag."""
         tag = secrets.token_hex(8)
         pieces = self._pieces(call, raw, asked)
         running = self._start(lambda: next(pieces, None))
         try:
             piece = await self._finish_or_kill(running, gone, call)
-            await _send_head(headers | {"X-ClickHouse-Exception-Tag": tag}, send)
+            await _send_head(call.headers | {"X-ClickHouse-Exception-Tag": tag}, send)
             while piece is not None:
                 await _send_piece(piece, send)
                 running = self._start(lambda: next(pieces, None))

@@ -19,6 +19,7 @@ _PIECE = re.compile(
     rb"""|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\]{};])|(?P<unclosed>['"`])""",
     re.DOTALL,
 )
+_TYPE_PIECE = re.compile(r"'(?:[^'\\]|\\.|'')*'|[(),]|[^'(),]+", re.DOTALL)
 _FORMAT_NAME = re.compile(rb"\s+(\w+)[ \t\f]*(\r?\n)?")
 
 
@@ -59,6 +60,18 @@ def _after_comment(sql: bytes, at: int) -> int:
         nesting += 1 if edge.group() == b"/*" else -1
         at = edge.end()
     return at if nesting == 0 else len(sql)
+
+
+def numbered(types: str) -> str:
+    """A table's structure of these types, separated by commas, with the names ClickHouse gives them: _1, _2, …"""
+    columns, depth = [""], 0
+    for piece in _TYPE_PIECE.findall(types):
+        depth += (piece == "(") - (piece == ")")
+        if piece == "," and depth == 0:
+            columns.append("")
+        else:
+            columns[-1] += piece
+    return ", ".join(f"_{n} {column.strip()}" for n, column in enumerate(columns, 1))
 
 
 def first_word(sql: bytes) -> bytes:
@@ -143,6 +156,14 @@ _OWN_TABLES = frozenset(
 )
 _REFUSED_CALLS = ("file", "disk")  # the ordinary function, and a disk of one's own
 _STRUCTURED_CALLS = ("values", "generaterandom", "null")  # their first argument may be a structure, with expressions
+# Formats of which the table function format() reads values and nothing else, as an INSERT … FORMAT does.
+_DATA_FORMATS = frozenset(
+    (
+        *("csv", "csvwithnames", "tsv", "tsvwithnames", "tabseparated", "tabseparatedwithnames"),
+        *("jsoneachrow", "parquet", "arrow", "arrowstream"),
+    )
+)
+_HARMLESS_NAME = re.compile(r"(?:[^\\]|\\[\\`\"'])*")  # escaped quotes and backslashes, which no function's name has
 _EXPRESSION_IN_STRUCTURE = re.compile(r"default|alias|materialized|ephemeral|\\", re.IGNORECASE)
 _INSERT_VALUES = re.compile(r"\s*INSERT\s+INTO\s+[\w.]+\s*(?:\([\w\s,]*\))?\s*VALUES\s*\(", re.IGNORECASE)
 
@@ -183,7 +204,7 @@ class Guard:
     def _refuse_call(self, tokens: Sequence[Token], n: int) -> None:
         name = tokens[n].text
         if tokens[n].kind == "QuotedIdentifier":
-            if "\\" in name:
+            if not _HARMLESS_NAME.fullmatch(name):
                 raise refused(f"calling {name}, a name with escapes")
             name = name[1:-1]
         name = name.lower()
@@ -193,14 +214,24 @@ class Guard:
         if name == "format":  # the ordinary function takes a pattern, the table function a format and a structure
             before = tokens[n - 1].text.upper() if n else ""
             is_pattern = first.kind == "StringLiteral" and "{" in first.text
-            if not is_pattern or before in ("FROM", "JOIN", "IN", "FUNCTION", "TABLE", "DESCRIBE", "DESC", "AS"):
-                raise refused("the table function format() reads text as SQL")
+            is_table = before in ("FROM", "JOIN", "IN", "FUNCTION", "TABLE", "DESCRIBE", "DESC", "AS")
+            if (is_table or not is_pattern) and not _is_data(tokens[n + 1 : n + 6]):
+                raise refused("the table function format() may read text as SQL; give it a format of data, and data")
         if name in _STRUCTURED_CALLS:
             is_literal = first.kind == "StringLiteral" and second.kind in ("Comma", "ClosingRoundBracket")
             if is_literal and _EXPRESSION_IN_STRUCTURE.search(first.text):
                 raise refused(f"expressions in the structure of {name}()")
             if not is_literal and first.kind not in ("OpeningRoundBracket", "ClosingRoundBracket", "Number"):
                 raise refused(f"a first argument of {name}() that is neither a literal nor a tuple")
+
+
+def _is_data(tokens: Sequence[Token]) -> bool:
+    """True for `(format, 'data')`, as the table function format() takes it, where the data cannot be read as SQL."""
+    kinds = [token.kind for token in tokens]
+    if len(tokens) != 5 or kinds[::2] != ["OpeningRoundBracket", "Comma", "ClosingRoundBracket"]:
+        return False
+    is_literal = kinds[1] in ("BareWord", "StringLiteral") and kinds[3] in ("StringLiteral", "HereDoc")
+    return is_literal and tokens[1].text.strip("'").lower() in _DATA_FORMATS
 
 
 def _values_at(tokens: Sequence[Token]) -> int | None:
