@@ -57,8 +57,13 @@ _OBJECT = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _ADDED = re.compile(
-    r"^ALTER TABLE analytics\.(\w+) ADD COLUMN IF NOT EXISTS (\w+) (.+?) COMMENT '((?:[^']|'')*)';$", re.MULTILINE
+    r"^ALTER TABLE analytics\.(\w+) ADD COLUMN IF NOT EXISTS (\w+) (.+?) COMMENT '((?:[^']|'')*)'"
+    r"(?: CODEC\([^;]+?\)\))?(?: AFTER (\w+))?;$",
+    re.MULTILINE,
 )
+_DROPPED = re.compile(r"^ALTER TABLE analytics\.(\w+) (DROP COLUMN IF EXISTS [^;]+);$", re.MULTILINE)
+_MOVED = re.compile(r"^ALTER TABLE analytics\.(\w+) MODIFY COLUMN (\w+) [^;]+ AFTER (\w+);$", re.MULTILINE)
+_RETOLD = re.compile(r"^ALTER TABLE analytics\.(\w+) MODIFY COMMENT '((?:[^']|'')*)';$", re.MULTILINE)
 _RENEWED = re.compile(r"^ALTER TABLE analytics\.(\w+) COMMENT COLUMN (\w+) '((?:[^']|'')*)';$", re.MULTILINE)
 _COLUMN = re.compile(r"^ {4}(\w+) (.+?) COMMENT '((?:[^']|'')*)'", re.MULTILINE)
 _COMMENT = re.compile(r"COMMENT '((?:[^']|'')*)'\s*$")
@@ -89,14 +94,29 @@ def _dictionary(more: tuple[Path, ...]) -> Mapping[str, Described]:
             columns = tuple((c, _TYPE.split(kind)[0].strip(), said) for c, kind, said in _COLUMN.findall(body))
             comment = _COMMENT.search(rest)
             found[name] = Described(comment.group(1) if comment else "", columns)
-        for name, column, kind, said in _ADDED.findall(text):
+        for name, commands in _DROPPED.findall(text):
+            gone = set(re.findall(r"EXISTS (\w+)", commands))
+            found[name] = replace(found[name], columns=tuple(c for c in found[name].columns if c[0] not in gone))
+        for name, column, kind, said, after in _ADDED.findall(text):
             if column not in {c for c, _, _ in found[name].columns}:  # IF NOT EXISTS: the first one counts
-                added = (column, _TYPE.split(kind)[0].strip(), said)
-                found[name] = replace(found[name], columns=(*found[name].columns, added))
+                found[name] = _placed(found[name], (column, _TYPE.split(kind)[0].strip(), said), after)
+        for name, column, after in _MOVED.findall(text):
+            (moved,) = (c for c in found[name].columns if c[0] == column)
+            rest = tuple(c for c in found[name].columns if c != moved)
+            found[name] = _placed(replace(found[name], columns=rest), moved, after)
+        for name, said in _RETOLD.findall(text):
+            found[name] = replace(found[name], comment=said)
         for name, column, said in _RENEWED.findall(text):
             renewed = tuple((c, kind, said if c == column else before) for c, kind, before in found[name].columns)
             found[name] = replace(found[name], columns=renewed)
     return found
+
+
+def _placed(described: Described, column: tuple[str, str, str], after: str) -> Described:
+    """With one column more, after the one named, or as the last one."""
+    names = [c for c, _, _ in described.columns]
+    place = names.index(after) + 1 if after else len(names)
+    return replace(described, columns=(*described.columns[:place], column, *described.columns[place:]))
 
 
 def column_schema(name: str) -> dg.TableSchema:

@@ -84,22 +84,25 @@ BREAKS = {
     "no_rows_are_rejected": "stage " + LAND.format("-1 AS volume, now64(3) AS ingested_at") + ONE_BAR,
     "answers_do_not_contradict": LAND.format("close * 1.001 AS close, high * 1.002 AS high") + ONE_BAR,
     "key_is_unique": PUBLISH.format("toUInt32(1) AS instrument_id"),
-    "ohlc_is_sane": PUBLISH.format("low * 0.5 AS high, version + 1 AS version"),
-    "prices_are_positive": PUBLISH.format("0 AS low, version + 1 AS version"),
-    "volume_is_not_negative": PUBLISH.format("-0.1 AS volume, version + 1 AS version"),
-    "required_columns_are_not_null": PUBLISH.format("NULL AS quote_volume, version + 1 AS version"),
+    "ohlc_is_sane": PUBLISH.format("intDiv(low_e8, 2) AS high_e8, version + 1 AS version"),
+    "prices_are_positive": PUBLISH.format("0 AS low_e8, version + 1 AS version"),
+    "volume_is_not_negative": PUBLISH.format("reinterpretAsInt64(-0.1) AS volume_e8, version + 1 AS version"),
+    "required_columns_are_not_null": PUBLISH.format("NULL AS quote_volume_e8, version + 1 AS version"),
     "bars_are_on_the_grid": "INSERT INTO analytics.bars SELECT * REPLACE (timestamp + toIntervalSecond(7) AS"
     " timestamp) FROM analytics.bars WHERE interval = '1m' AND timestamp = '2025-06-01 05:00:07' LIMIT 1",
-    "no_frozen_runs": "INSERT INTO analytics.bars SELECT * REPLACE (10 AS open, 10 AS high, 10 AS low, 10 AS close,"
-    " 0 AS volume, version + 1 AS version) FROM analytics.bars WHERE interval = '1m' AND venue = 'okx_spot'"
+    "no_frozen_runs": "INSERT INTO analytics.bars SELECT * REPLACE (10 AS open_e8, 10 AS high_e8, 10 AS low_e8,"
+    " 10 AS close_e8, 0 AS volume_e8, version + 1 AS version) FROM analytics.bars"
+    " WHERE interval = '1m' AND venue = 'okx_spot'"
     " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 06:00:00'",
-    "hours_equal_their_minutes": PUBLISH.format("high * 2 AS high, version + 1 AS version"),
-    "prices_agree_across_venues": PUBLISH.format("close * 1.06 AS close, version + 1 AS version"),
-    "asset_has_one_price": "INSERT INTO analytics.bars SELECT * REPLACE (close * 1.2 AS close, version + 1 AS version)"
+    "hours_equal_their_minutes": PUBLISH.format("high_e8 * 2 AS high_e8, version + 1 AS version"),
+    "prices_agree_across_venues": PUBLISH.format("intDiv(close_e8 * 106, 100) AS close_e8, version + 1 AS version"),
+    "asset_has_one_price": "INSERT INTO analytics.bars"
+    " SELECT * REPLACE (intDiv(close_e8 * 6, 5) AS close_e8, version + 1 AS version)"
     " FROM analytics.bars WHERE interval = '1h' AND venue = 'okx_spot'"
     " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 08:00:00'",
     "prices_do_not_jump": PUBLISH.format(
-        "open * 37 AS open, high * 37 AS high, low * 37 AS low, close * 37 AS close, version + 1 AS version"
+        "open_e8 * 37 AS open_e8, high_e8 * 37 AS high_e8, low_e8 * 37 AS low_e8, close_e8 * 37 AS close_e8,"
+        " version + 1 AS version"
     ),
     "nothing_from_the_future": PUBLISH.format(
         "timestamp + toIntervalSecond(10) AS ingested_at, version + 1 AS version"

@@ -83,10 +83,10 @@ def ask(
 def serve(client: Client, instrument: Instrument, start: str, end: str, *, volume: float = 1.0) -> None:
     """Bars of every minute of [start, end)."""
     client.command(
-        "INSERT INTO analytics.bars (instrument_id, venue, symbol, interval, timestamp, open, high, low, close, volume,"
-        " source, ingested_at, version) SELECT {i:UInt32}, {v:String}, {s:String}, '1m',"
-        " {a:DateTime64(3, 'UTC')} + toIntervalMinute(number), 10, 10 + {q:Float64}, 10, 10, {q:Float64},"
-        " 'rest', {t:DateTime64(3, 'UTC')}, 1"
+        "INSERT INTO analytics.bars (instrument_id, venue, symbol, interval, timestamp, open_e8, high_e8, low_e8,"
+        " close_e8, volume_e8, source, ingested_at, version) SELECT {i:UInt32}, {v:String}, {s:String}, '1m',"
+        " {a:DateTime64(3, 'UTC')} + toIntervalMinute(number), 1e9, 1e9 + 1e8 * {q:Float64}, 1e9, 1e9,"
+        " 1e8 * {q:Float64}, 'rest', {t:DateTime64(3, 'UTC')}, 1"
         " FROM numbers(dateDiff('minute', {a:DateTime64(3, 'UTC')}, {b:DateTime64(3, 'UTC')}))",
         parameters={
             "i": instrument.instrument_id,

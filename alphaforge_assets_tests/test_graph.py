@@ -135,9 +135,10 @@ def test_columns_keep_their_place_from_judgement_to_mart(dataset: Dataset, migra
         )
         return [name for (name,) in rows.result_rows]
 
-    staging = columns("staging")
-    assert columns("judged") == [*staging, "is_final", "rule", "row_hash", "row"]
-    assert columns("history") == columns("current") == [*staging, "published_at"]
+    judged = columns("judged")
+    assert judged[-4:] == ["is_final", "rule", "row_hash", "row"]
+    assert columns("history") == columns("current") == [*judged[:-4], "published_at"]
+    assert columns("staging") == ["instrument_id", "venue", "symbol", dataset.series, "timestamp", "version"]
 
 
 def test_each_module_imports_alone_and_quietly() -> None:

@@ -199,7 +199,10 @@ def offenders(client: Client, **identity: Any) -> list[tuple[str, str, int]]:
 
 def publish_bar(client: Client, symbol: str, timestamp: dt.datetime) -> None:
     row: dict[str, Any] = {"venue": "binance_perp", "symbol": symbol, "interval": "1h", "timestamp": timestamp}
-    row |= dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0) | {"source": "rest", "version": 1}
+    row |= dict.fromkeys(("open_e8", "high_e8", "low_e8", "close_e8", "volume_e8"), 10**8) | {
+        "source": "rest",
+        "version": 1,
+    }
     row |= {"instrument_id": UNIVERSE.instrument("binance_perp." + symbol.replace("/", "-")).instrument_id}
     row |= {"batch_id": uuid.uuid4(), "ingested_at": FIRST, "published_at": FIRST}
     client.insert("analytics.bars", [list(row.values())], column_names=list(row))

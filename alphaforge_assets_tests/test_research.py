@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -358,6 +359,11 @@ def test_a_revision_is_not_known_before_it_was_published(migrated: Client, excha
         assert len(research.bars(*span, as_of=before)) == 0
 
 
+def bits(number: float) -> int:
+    """A Float64 as bars_history keeps one that is no multiple of 1e-8."""
+    return int.from_bytes(struct.pack(">d", number), "big", signed=True)
+
+
 VERSIONS = st.lists(
     st.tuples(st.integers(0, 5), st.integers(1, 50), st.integers(0, 20), st.floats(1, 9)),
     unique_by=lambda row: row[:2],
@@ -377,7 +383,7 @@ def test_as_of_never_shows_what_was_published_later(migrated: Client) -> None:
         migrated.command("TRUNCATE TABLE analytics.bars_history")
         if versions:
             rows = [
-                constant | {"interval": "1m", "source": "rest", "version": version, "close": close}
+                constant | {"interval": "1m", "source": "rest", "version": version, "close_e8": bits(close)}
                 | {"timestamp": zero + dt.timedelta(minutes=minute), "published_at": zero + dt.timedelta(hours=hour)}
                 for minute, version, hour, close in versions
             ]  # fmt: skip

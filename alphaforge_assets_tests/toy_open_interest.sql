@@ -27,16 +27,12 @@ CREATE TABLE IF NOT EXISTS analytics.staging_open_interest
     symbol LowCardinality(String) COMMENT 'BASE/QUOTE',
     interval LowCardinality(String) COMMENT '1d',
     timestamp DateTime64(3, 'UTC') COMMENT 'Start of the day',
-    contracts Float64 COMMENT 'Open contracts, in base',
-    source LowCardinality(String) COMMENT 'rest',
-    batch_id UUID COMMENT 'Batch that brought the row',
-    ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer had come',
     version UInt64 COMMENT 'The highest is the truth'
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYear(timestamp)
 ORDER BY (instrument_id, interval, timestamp)
-COMMENT 'Of each day the valid row of the highest version.';
+COMMENT 'Which landed row is the truth of each day: the valid one of the highest version.';
 
 CREATE TABLE IF NOT EXISTS analytics.open_interest_history
 (

@@ -41,14 +41,17 @@ LIFTED = 50.0  # times the venue's limits, on both sides
 CEILING = 6_000 / 2 / 60 * 1_000  # rows/s that the venue's limit lets an address have
 # Two decimals of a price that wanders, and amounts of five digits: no bar of the two tables is like another.
 MADE = """INSERT INTO analytics.{table:Identifier}
-(instrument_id, venue, symbol, interval, timestamp, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_base_volume, taker_buy_quote_volume, source, batch_id, ingested_at, version, published_at)
-WITH cityHash64(number, {symbol:String}) AS noise, 60000 + 9000 * sin(number / 7000) AS level
+(instrument_id, venue, symbol, interval, timestamp, open_e8, high_e8, low_e8, close_e8, volume_e8, quote_volume_e8,
+    trade_count, taker_buy_base_volume_e8, taker_buy_quote_volume_e8, source, batch_id, ingested_at, version,
+    published_at)
+WITH cityHash64(number, {symbol:String}) AS noise, 60000 + 9000 * sin(number / 7000) AS level,
+    round(level + noise % 997 / 100, 2) AS open, noise % 99991 / 1000 AS volume
 SELECT
     {id:UInt32}, {venue:String}, {symbol:String}, {interval:String},
     toDateTime64({start:DateTime64(3, 'UTC')}, 3, 'UTC') + toIntervalSecond(number * {step:UInt32}),
-    round(level + noise % 997 / 100, 2) AS open, open + 12.5, open - 12.5, round(open + noise % 601 / 100 - 3, 2),
-    noise % 99991 / 1000 AS volume, round(volume * open, 2), noise % 2003, volume / 2, round(volume * open / 2, 2),
+    round(1e8 * open), round(1e8 * (open + 12.5)), round(1e8 * (open - 12.5)),
+    round(1e8 * round(open + noise % 601 / 100 - 3, 2)), round(1e8 * volume), 1e6 * round(1e2 * volume * open),
+    noise % 2003, round(5e7 * volume), 1e6 * round(5e1 * volume * open),
     'rest', generateUUIDv4(), now64(3, 'UTC'), 1, now64(3, 'UTC')
 FROM numbers({rows:UInt64})
 SETTINGS max_partitions_per_insert_block = 1000"""

@@ -32,7 +32,7 @@ DUCK = f"SELECT {COLUMNS} FROM read_parquet(?) WHERE timestamp >= ? AND timestam
 BARE_PANEL = "SELECT timestamp, symbol, close FROM analytics.bars WHERE interval = '1h' ORDER BY symbol, timestamp"
 DUCK_PANEL = "SELECT timestamp, symbol, close FROM read_parquet(?) ORDER BY symbol, timestamp"
 LATEST = "SELECT symbol, max(timestamp), argMax(close, timestamp) FROM {table} WHERE interval = '1h' GROUP BY symbol"
-ALL = "SELECT * FROM analytics.bars ORDER BY instrument_id, timestamp"
+ALL = f"SELECT venue, symbol, instrument_id, interval, {COLUMNS} FROM analytics.bars ORDER BY instrument_id, timestamp"  # noqa: S608
 
 
 def rows(sizes: Sizes, folder: Path) -> Iterator[Row]:

@@ -27,9 +27,9 @@ from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 from alphaforge_assets.warehouse.listings import venue_symbols
 
-# What a row of bars takes in landing, staging, history and mart together where nothing was measured yet: four times
-# the 36 bytes that warehouse benchmarks gave for these columns and codecs.
-BYTES_A_ROW = 145.0
+# What a row of bars takes in landing, staging, history and mart together where nothing was measured yet: recorded
+# minutes, merged (docs/performance.md).
+BYTES_A_ROW = 101.0
 ROWS_MEASURED_MIN = 10_000  # below that, a part's fixed cost hides what a row takes
 FEWER_MEASURED = 1.05  # more requests than computed by this factor: the venue gives less a page than is asked
 

@@ -1,5 +1,5 @@
 -- The rules of valid bars, once: staging takes the rows whose rule is empty, rejected_rows the others.
--- Order matters: a row is named after the first rule it breaks.
+-- Order matters: a row is named after the first rule it breaks. Numbers leave here packed, as history and bars keep them.
 
 CREATE OR REPLACE VIEW analytics.judged_bars
 (
@@ -9,16 +9,16 @@ CREATE OR REPLACE VIEW analytics.judged_bars
     interval LowCardinality(String) COMMENT 'Bar length, such as 1m',
     timestamp DateTime64(3, 'UTC') COMMENT 'Open time as the venue gave it',
     close_time Nullable(DateTime64(3, 'UTC')) COMMENT 'Close time as the venue gave it',
-    open Nullable(Float64) COMMENT 'First price, in quote',
-    high Nullable(Float64) COMMENT 'Highest price, in quote',
-    low Nullable(Float64) COMMENT 'Lowest price, in quote',
-    close Nullable(Float64) COMMENT 'Last price, in quote',
-    volume Nullable(Float64) COMMENT 'Amount traded, in base',
-    quote_volume Nullable(Float64) COMMENT 'Amount traded, in quote',
-    contract_volume Nullable(Float64) COMMENT 'Amount traded, in contracts',
+    open_e8 Int64 COMMENT 'open as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    high_e8 Int64 COMMENT 'high as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    low_e8 Int64 COMMENT 'low as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    close_e8 Int64 COMMENT 'close as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    volume_e8 Int64 COMMENT 'volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    quote_volume_e8 Nullable(Int64) COMMENT 'quote_volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    contract_volume_e8 Nullable(Int64) COMMENT 'contract_volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
     trade_count Nullable(UInt64) COMMENT 'Trades in the bar',
-    taker_buy_base_volume Nullable(Float64) COMMENT 'Part of volume whose buyer was the taker',
-    taker_buy_quote_volume Nullable(Float64) COMMENT 'The same in quote',
+    taker_buy_base_volume_e8 Nullable(Int64) COMMENT 'taker_buy_base_volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
+    taker_buy_quote_volume_e8 Nullable(Int64) COMMENT 'taker_buy_quote_volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
     source LowCardinality(String) COMMENT 'rest, archive or ws',
     batch_id UUID COMMENT 'Batch that brought the row',
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come',
@@ -29,8 +29,17 @@ CREATE OR REPLACE VIEW analytics.judged_bars
     row String COMMENT 'The values as they came, JSON, for rejected_rows'
 )
 AS SELECT
-    instrument_id, venue, symbol, interval, timestamp, close_time, open, high, low, close, volume,
-    quote_volume, contract_volume, trade_count, taker_buy_base_volume, taker_buy_quote_volume,
+    instrument_id, venue, symbol, interval, timestamp, close_time,
+    if(reinterpretAsUInt64(toInt64(round(if(assumeNotNull(open) >= 0 AND assumeNotNull(open) < 90071992, assumeNotNull(open), 0) * 100000000)) / 100000000) = reinterpretAsUInt64(assumeNotNull(open)), toInt64(round(if(assumeNotNull(open) >= 0 AND assumeNotNull(open) < 90071992, assumeNotNull(open), 0) * 100000000)), reinterpretAsInt64(assumeNotNull(open))) AS open_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(assumeNotNull(high) >= 0 AND assumeNotNull(high) < 90071992, assumeNotNull(high), 0) * 100000000)) / 100000000) = reinterpretAsUInt64(assumeNotNull(high)), toInt64(round(if(assumeNotNull(high) >= 0 AND assumeNotNull(high) < 90071992, assumeNotNull(high), 0) * 100000000)), reinterpretAsInt64(assumeNotNull(high))) AS high_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(assumeNotNull(low) >= 0 AND assumeNotNull(low) < 90071992, assumeNotNull(low), 0) * 100000000)) / 100000000) = reinterpretAsUInt64(assumeNotNull(low)), toInt64(round(if(assumeNotNull(low) >= 0 AND assumeNotNull(low) < 90071992, assumeNotNull(low), 0) * 100000000)), reinterpretAsInt64(assumeNotNull(low))) AS low_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(assumeNotNull(close) >= 0 AND assumeNotNull(close) < 90071992, assumeNotNull(close), 0) * 100000000)) / 100000000) = reinterpretAsUInt64(assumeNotNull(close)), toInt64(round(if(assumeNotNull(close) >= 0 AND assumeNotNull(close) < 90071992, assumeNotNull(close), 0) * 100000000)), reinterpretAsInt64(assumeNotNull(close))) AS close_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(assumeNotNull(volume) >= 0 AND assumeNotNull(volume) < 90071992, assumeNotNull(volume), 0) * 100000000)) / 100000000) = reinterpretAsUInt64(assumeNotNull(volume)), toInt64(round(if(assumeNotNull(volume) >= 0 AND assumeNotNull(volume) < 90071992, assumeNotNull(volume), 0) * 100000000)), reinterpretAsInt64(assumeNotNull(volume))) AS volume_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(quote_volume >= 0 AND quote_volume < 90071992, quote_volume, 0) * 100000000)) / 100000000) = reinterpretAsUInt64(quote_volume), toInt64(round(if(quote_volume >= 0 AND quote_volume < 90071992, quote_volume, 0) * 100000000)), reinterpretAsInt64(quote_volume)) AS quote_volume_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(contract_volume >= 0 AND contract_volume < 90071992, contract_volume, 0) * 100000000)) / 100000000) = reinterpretAsUInt64(contract_volume), toInt64(round(if(contract_volume >= 0 AND contract_volume < 90071992, contract_volume, 0) * 100000000)), reinterpretAsInt64(contract_volume)) AS contract_volume_e8,
+    trade_count,
+    if(reinterpretAsUInt64(toInt64(round(if(taker_buy_base_volume >= 0 AND taker_buy_base_volume < 90071992, taker_buy_base_volume, 0) * 100000000)) / 100000000) = reinterpretAsUInt64(taker_buy_base_volume), toInt64(round(if(taker_buy_base_volume >= 0 AND taker_buy_base_volume < 90071992, taker_buy_base_volume, 0) * 100000000)), reinterpretAsInt64(taker_buy_base_volume)) AS taker_buy_base_volume_e8,
+    if(reinterpretAsUInt64(toInt64(round(if(taker_buy_quote_volume >= 0 AND taker_buy_quote_volume < 90071992, taker_buy_quote_volume, 0) * 100000000)) / 100000000) = reinterpretAsUInt64(taker_buy_quote_volume), toInt64(round(if(taker_buy_quote_volume >= 0 AND taker_buy_quote_volume < 90071992, taker_buy_quote_volume, 0) * 100000000)), reinterpretAsInt64(taker_buy_quote_volume)) AS taker_buy_quote_volume_e8,
     source, batch_id, ingested_at,
     bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws'], [3, 2, 1], 0)), 56)
         + bitShiftLeft(toUInt64(toUnixTimestamp64Milli(ingested_at)), 15)

@@ -1,11 +1,11 @@
--- Landing rows -> the current truth: final, valid rows of a higher version than staging has of their key.
+-- Landing rows -> which of them is the current truth: final, valid rows of a higher version than staging has of their key.
 -- A version is never shared by two different rows, so which one stays does not depend on the order they are written in.
--- Columns go by their place: view and tables of a dataset have them in one order, which a test holds.
+-- Columns go by their place, `series` where the table has the interval or the kind of rate.
 INSERT INTO {database:Identifier}.{staging:Identifier}
-SELECT landed.* EXCEPT series
+SELECT landed.*
 FROM
 (
-    SELECT * EXCEPT (is_final, rule, row_hash, row), {series:Identifier} AS series
+    SELECT instrument_id, venue, symbol, {series:Identifier} AS series, timestamp, version
     FROM {database:Identifier}.{judged:Identifier}
     WHERE instrument_id IN {instruments:Array(UInt32)}
         AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
