@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -19,34 +19,39 @@ _LOCATIONS = ("run_storage", "schedule_storage", "local_artifact_storage", "comp
 
 
 def prepare(dagster_home: Path, *, daemon_is_down: bool = False) -> None:
-    """Create or migrate the instance's databases, one process at a time, and end the runs that nobody executes.
+    """Create or migrate the instance's databases, one process at a time, and end the runs that nobody executes."""
+    with opened(dagster_home, daemon_is_down=daemon_is_down):
+        pass
+
+
+@contextmanager
+def opened(dagster_home: Path, *, daemon_is_down: bool = False) -> Iterator[dg.DagsterInstance]:
+    """The prepared instance of a home.
 
     Several processes that first open an SQLite instance at once corrupt it (`alembic_version has more than one head`).
     """
     dagster_home.mkdir(parents=True, exist_ok=True)
-    with FileLock(dagster_home / "prepare.lock"):
-        # Without the locations everything falls below DAGSTER_HOME, the same place in the default home.
-        config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}
-        config["event_log_storage"]["config"]["base_dir"] = str(dagster_home.absolute() / "history" / "runs")
-        written = dagster_home / "dagster.yaml"
-        text = "# Written by alphaforge from the project's dagster.yaml; edit that one.\n" + yaml.safe_dump(config)
-        if not written.exists() or written.read_text() != text:
-            partial = written.with_suffix(".partial")
-            partial.write_text(text)
-            partial.replace(written)
-        with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+    with ExitStack() as stack:
+        with FileLock(dagster_home / "prepare.lock"):
+            _configure(dagster_home)
+            instance = stack.enter_context(dg.DagsterInstance.from_config(str(dagster_home)))
             instance.get_runs_count()
             instance.fetch_materializations(dg.AssetKey("bars"), limit=1)
             instance.all_instigator_state()
             reap(instance, daemon_is_down=daemon_is_down)
-
-
-@contextmanager
-def opened(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
-    """The prepared instance of a home."""
-    prepare(dagster_home)
-    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         yield instance
+
+
+def _configure(dagster_home: Path) -> None:
+    """Without the locations everything falls below DAGSTER_HOME, the same place in the default home."""
+    config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}
+    config["event_log_storage"]["config"]["base_dir"] = str(dagster_home.absolute() / "history" / "runs")
+    written = dagster_home / "dagster.yaml"
+    text = "# Written by alphaforge from the project's dagster.yaml; edit that one.\n" + yaml.safe_dump(config)
+    if not written.exists() or written.read_text() != text:
+        partial = written.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(written)
 
 
 def executor_tag() -> dict[str, str]:

@@ -16,7 +16,8 @@ from alphaforge_assets.errors import Permanent
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.schema import open_current, restoring
+from alphaforge_assets.warehouse.local import restoring
+from alphaforge_assets.warehouse.schema import open_current
 from alphaforge_assets_tests.installed import Installed
 from alphaforge_assets_tests.test_report import s3
 

@@ -22,8 +22,24 @@ if TYPE_CHECKING:
 CONNECT_S_MAX = 5.0
 
 
-def environment() -> "tuple[Settings, Universe]":
+def start_warehouse(settings: "Settings | None" = None) -> None:
+    """Start the embedded warehouse that a command will open, and do not wait: that takes as long as to load Dagster.
+
+    Without settings, before anything is checked, only one that was there before.
+    """
+    from alphaforge_assets.settings import home_of_environment, server_of_environment
+    from alphaforge_assets.warehouse.local import start_ahead
+
+    if settings is None and server_of_environment() is None:
+        start_ahead(home_of_environment())
+    elif settings is not None and settings.clickhouse_url is None:
+        start_ahead(settings.home, is_certain=True)
+
+
+def environment(*, opens_warehouse: bool = False) -> "tuple[Settings, Universe]":
     """What the environment says, and the universe it names. Raises BadInput."""
+    if opens_warehouse:
+        start_warehouse()
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.universe import load_universe
 
@@ -60,7 +76,7 @@ def reader(*, is_quiet: bool = False) -> "Iterator[Research]":
         if not (is_quiet and isinstance(message, IncompleteWarning)):
             complain(str(message))
 
-    settings, universe = environment()
+    settings, universe = environment(opens_warehouse=True)
     with warehouse(settings) as client, warnings.catch_warnings():
         warnings.showwarning = shown
         yield Research(client, universe)

@@ -8,6 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import MigrationRefused, Permanent
 from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.local import restoring
 from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets.warehouse.migrations.migrator import Applied
 from alphaforge_assets.warehouse.migrations.states import Row
@@ -24,11 +25,6 @@ def open_current(home: Path, url: str | None = None) -> Iterator[Client]:
     with open_warehouse(home, url) as client:
         ensure(client, home, url)
         yield client
-
-
-def restoring(home: Path) -> Path:
-    """The mark of a restore that is not done: there while it is under way."""
-    return home / "restoring"
 
 
 def ensure(client: Client, home: Path, url: str | None) -> None:
