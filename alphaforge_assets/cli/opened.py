@@ -5,7 +5,7 @@ All of it is loaded when it is opened: settings and client take half a second, D
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from alphaforge_assets.cli.screen import complain
@@ -62,9 +62,16 @@ def warehouse(settings: "Settings | None" = None) -> "Iterator[Client]":
 def warehouse_and_dagster(settings: "Settings") -> "Iterator[tuple[Client, DagsterInstance]]":
     """The same, and the Dagster instance of the home: in this order, for a warehouse that is down leaves no trace."""
     from alphaforge_assets import instance
+    from alphaforge_assets.warehouse.schema import open_current
 
-    with warehouse(settings) as client, instance.opened(settings.dagster_home) as dagster:
-        yield client, dagster
+    opened: list[DagsterInstance] = []
+    with ExitStack() as stack:
+
+        def open_dagster() -> None:
+            opened.append(stack.enter_context(instance.opened(settings.dagster_home)))
+
+        client = stack.enter_context(open_current(settings.home, settings.clickhouse_url, open_dagster))
+        yield client, opened[0]
 
 
 @contextmanager
