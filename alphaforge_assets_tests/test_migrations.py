@@ -467,6 +467,7 @@ TABLE = (
     [
         "CREATE TABLE IF NOT EXISTS t2 AS t",
         "CREATE TABLE IF NOT EXISTS t2 ENGINE = Memory EMPTY AS SELECT x FROM t",
+        "DROP TABLE IF EXISTS t2; CREATE TABLE IF NOT EXISTS t2 ENGINE = Memory AS SELECT 1 AS x WHERE 0 = 0",
         "CREATE OR REPLACE VIEW v (x UInt8 COMMENT 'X') AS SELECT x FROM t WHERE s IN ('a') COMMENT 'V'",
         "CREATE VIEW IF NOT EXISTS v AS WITH 1 AS q SELECT x + q FROM t WHERE x = {x:UInt8}",
         "CREATE MATERIALIZED VIEW IF NOT EXISTS m ENGINE = MergeTree ORDER BY x AS SELECT x FROM t",
@@ -560,12 +561,16 @@ def test_the_projects_migrations(fresh_warehouse: Client, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(not any(REAL.glob("*.sql")), reason="no migrations in sql/migrations")
 def test_the_projects_migrations_survive_an_end_after_any_statement(fresh_warehouse: Client) -> None:
-    """Ended after the first statement, again after the second, and so on: each rerun repeats what its file had done."""
+    """Ended after the first statement, again after the second, and so on: each rerun repeats what its file had done.
+
+    Of a long file, which says the same of many columns, every sixth.
+    """
     events: list[Event] = []
     migrate(fresh_warehouse, REAL, database="analytics", lock_dir=None, on_event=events.append)
     expected = schema(fresh_warehouse, "analytics")
     fresh_warehouse.command("DROP DATABASE analytics SYNC")
-    for end in [event for event in events if event.kind == "ran"]:
+    ran = [event for event in events if event.kind == "ran"]
+    for end in [e for e in ran if e.of <= 8 or e.statement % 6 == 1 or e.statement == e.of]:
 
         def stop(event: Event, end: Event = end) -> None:
             if event == end:
