@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from alphaforge_assets.cli.arguments import datasets, day, instruments, span
-from alphaforge_assets.cli.opened import prepare_to_ask, start_warehouse, warehouse_and_dagster
+from alphaforge_assets.cli.opened import loading, prepare_to_ask, start_warehouse, warehouse_and_dagster
 from alphaforge_assets.cli.screen import complain, count, say, screen, table
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def backfill(
       alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
     """
     start_warehouse()
-    from alphaforge_assets.backfill.question import ask
+    with loading():
+        from alphaforge_assets.backfill.question import ask
 
     failed = run_backfill(ask(datasets, patterns, start, end), refetch=refetch, dry_run=dry_run)
     sys.exit(1 if failed else 0)
@@ -63,8 +64,9 @@ def run_backfill(question: "Question", *, refetch: bool = False, dry_run: bool =
     """
     settings = question.settings
     start_warehouse(settings)
-    from alphaforge_assets.upkeep.runs import record_finished
-    from alphaforge_assets.warehouse.batches import refuse_mixing
+    with loading():
+        from alphaforge_assets.upkeep.runs import record_finished
+        from alphaforge_assets.warehouse.batches import refuse_mixing
 
     failed: dict[str, str] = {}
     with warehouse_and_dagster(settings) as (client, dagster):
@@ -79,8 +81,9 @@ def run_backfill(question: "Question", *, refetch: bool = False, dry_run: bool =
 def _backfill(
     client: "Client", dagster: "DagsterInstance", question: "Question", dataset: "Dataset", refetch: bool, dry_run: bool
 ) -> dict[str, str]:
-    from alphaforge_assets.backfill import run
-    from alphaforge_assets.partitions import Rectangle
+    with loading():
+        from alphaforge_assets.backfill import run
+        from alphaforge_assets.partitions import Rectangle
 
     settings, universe = question.settings, question.universe
     chosen = dataset.chosen(question.instruments)

@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 something failed, and the message says whether a rerun hel
 130 interrupted.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -57,6 +58,8 @@ class Command(click.Group):
             complain("alphaforge: interrupted; the same command again does what is left")
             sys.stdout.flush()
             os._exit(130)  # threads may be waiting for a venue, and nothing is lost by not waiting with them
+        finally:
+            gc.freeze()  # the process ends: a last look for garbage would take half a second, for nothing
 
 
 def _interrupt(number: int, frame: object) -> None:
