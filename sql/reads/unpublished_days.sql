@@ -1,5 +1,6 @@
 -- Days of which mart/history or mart/current would still write something: staged values that are not the last of history,
--- and versions of history that the current table does not have.
+-- and versions of history that the current table does not have. Values are compared of what came again and is no version of
+-- history, which costs half of comparing all.
 SELECT DISTINCT instrument_id, toDate(timestamp) AS day
 FROM
 (
@@ -16,13 +17,23 @@ FROM
             AND is_final AND rule = ''
             AND cityHash64(instrument_id, {series:Identifier}, timestamp, version) IN
             (
-                SELECT cityHash64(instrument_id, {series:Identifier}, timestamp, version)
-                FROM {database:Identifier}.{staging:Identifier}
-                WHERE instrument_id IN {instruments:Array(UInt32)}
-                    AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+                SELECT cityHash64(instrument_id, series, timestamp, version)
+                FROM
+                (
+                    SELECT instrument_id, {series:Identifier} AS series, timestamp, max(version) AS version
+                    FROM {database:Identifier}.{staging:Identifier}
+                    WHERE instrument_id IN {instruments:Array(UInt32)}
+                        AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+                    GROUP BY instrument_id, series, timestamp
+                )
+                WHERE cityHash64(instrument_id, series, timestamp, version) NOT IN
+                (
+                    SELECT cityHash64(instrument_id, {series:Identifier}, timestamp, version)
+                    FROM {database:Identifier}.{history:Identifier}
+                    WHERE instrument_id IN {instruments:Array(UInt32)}
+                        AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+                )
             )
-        ORDER BY instrument_id, series, timestamp, version DESC
-        LIMIT 1 BY instrument_id, series, timestamp
     ) AS staged
     LEFT ANTI JOIN
     (
