@@ -1,12 +1,15 @@
 """The Dagster instance of a home: its one configuration file, opened in the right order, rid of dead runs."""
 
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, StepMaterializationData
+from dagster._core.instance import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from filelock import FileLock
 
 from alphaforge_assets.warehouse.statements import SQL
@@ -83,6 +86,19 @@ def reap(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> list[
     for run in gone:
         instance.report_run_failed(run, "the process that executed this run is gone; run it again")
     return [run.run_id for run in gone]
+
+
+def record_without_a_run(instance: dg.DagsterInstance, events: Sequence[dg.AssetMaterialization]) -> None:
+    """What `report_runless_asset_event` does for one event, for thousands: in batches, as the event log stores them."""
+    batch = str(uuid.uuid4())
+    for n, event in enumerate(events, 1):
+        said = DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+            event_specific_data=StepMaterializationData(event),
+            job_name=RUNLESS_JOB_NAME,
+        )
+        is_last = n == len(events)
+        instance.report_dagster_event(said, RUNLESS_RUN_ID, batch_metadata=DagsterEventBatchMetadata(batch, is_last))
 
 
 def _identity(pid: int) -> str | None:

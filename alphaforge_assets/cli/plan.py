@@ -38,7 +38,7 @@ def plan(
     \b
     Rows      that the venues have if nothing is missing
     Requests  for windows that no complete batch answers yet, and their weight in the venue's own units
-    Ceiling   seconds if the venue's whole limit were used for nothing else
+    Ceiling   seconds if the venue's whole limit were used for nothing else; markets that share one take turns
     ETA       at the pace our rate budget grants, with our own work as the last runs here took
 
     \b
@@ -168,6 +168,7 @@ def _print_visits(found: "Sequence[Visit]") -> None:
         last = v.run_id
     say(shown)
     say(
-        "[dim]Share: the seconds that the requests take at the venue's whole limit, of the seconds it took until the"
-        " venue's last rows were in landing. A venue lets a burst go at once, so a short run may pass 100 %.[/dim]"
+        "[dim]Share: the seconds that the requests take at the venue's whole limit, with those of markets that share"
+        " it, of the seconds it took until the venue's last rows were in landing. A venue lets a burst go at once, so a"
+        " short run may pass 100 %.[/dim]"
     )

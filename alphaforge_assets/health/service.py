@@ -85,17 +85,17 @@ def _schema(client: Client, settings: Settings) -> Iterator[Finding]:
     applied = [row.version for row in rows if row.state == "applied" and row.version]
     if faults := disagreements(rows, schema.DATABASE):
         yield Finding("schema", "wrong", faults[0].partition(": ")[0], faults[0].partition(": ")[2])
-    elif not applied:
+        return  # what its tables are is not known here
+    if not applied:
         yield Finding("schema", "note", "the warehouse is empty", "`alphaforge migrate`, or any command that fetches")
         return
-    elif pending:
+    if pending:
         state: State = (
             "wrong" if settings.clickhouse_url else "note"
         )  # an embedded one is brought up to date when opened
         yield Finding("schema", state, f"{len(pending)} pending, first {pending[0]}", "`alphaforge migrate`")
         return
-    else:
-        yield Finding("schema", "ok", f"version {applied[-1]}, nothing pending")
+    yield Finding("schema", "ok", f"version {applied[-1]}, nothing pending")
     try:
         refuse_mixing(client, settings.origin)
         yield Finding("origin", "ok", f"the data are {settings.origin}, or there are none")
