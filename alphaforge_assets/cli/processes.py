@@ -175,7 +175,8 @@ class Parts:
                 lives.Life(p.name, None if p.is_dead else p.process.pid, p.started_at, self.restarts[p.name])
                 for p in self.started
             ]
-            lives.write(last.home, lives.Lives(os.getpid(), last.ui_url or "", last.live_updates, its, gave_up))
+            venues = last.venues_url or "live"
+            lives.write(last.home, lives.Lives(os.getpid(), last.ui_url or "", last.live_updates, its, gave_up, venues))
 
     def stop(self) -> None:
         """End them in reverse order, each with its children; what does not go by itself is killed."""
