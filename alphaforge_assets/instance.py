@@ -23,7 +23,8 @@ def prepare(dagster_home: Path, *, daemon_is_down: bool = False) -> None:
 
     Several processes that first open an SQLite instance at once corrupt it (`alembic_version has more than one head`).
     """
-    dagster_home.mkdir(parents=True, exist_ok=True)
+    dagster_home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    dagster_home.mkdir(mode=0o700, exist_ok=True)
     with FileLock(dagster_home / "prepare.lock"):
         # Without the locations everything falls below DAGSTER_HOME, the same place in the default home.
         config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}

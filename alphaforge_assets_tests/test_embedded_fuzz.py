@@ -22,16 +22,18 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from urllib3 import encode_multipart_formdata
 
 from alphaforge_assets.warehouse.client import Address, open_warehouse, running
-from alphaforge_assets.warehouse.embedded import configuration
+from alphaforge_assets.warehouse.embedded import configuration, confinement
 from alphaforge_assets_tests.fuzzed import Names, Shot, Target, shots
 from alphaforge_assets_tests.installed import until
 
 CANARY = "canary-of-the-folder-outside"
 SEED = 20261129
 FEW, MANY = 400, 10_000
+FENCED = confinement.version_of_kernel() > 0
 ANSWER_BYTES_MAX = 1 << 20
 # A file is opened, read, changed, made, moved or removed; the folder itself may be looked at.
 _SEEN = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
@@ -88,17 +90,19 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
     os.close(watch)
 
 
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+
+
 @pytest.fixture
 def server(tmp_path: Path, outside: Outside) -> Iterator[Address]:
     """A server of its own, standing in the folder outside."""
     data = tmp_path / "home" / "warehouse"
     data.parent.mkdir()
     command = [sys.executable, "-m", "alphaforge_assets.warehouse.embedded", "--data", str(data)]
-    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=outside.folder, stderr=log, env=os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-        )
+        process = subprocess.Popen(command, cwd=outside.folder, stderr=log, env=_environment())
         try:
             until(lambda: running(data) is not None, 30)
             address = running(data)
@@ -158,9 +162,11 @@ def fuzz(client: Client, server: Address, outside: Outside, seed: int, count: in
         came[shot.root, outcome(status, answer)] += 1
         said = f"seed {seed}, request {n}: {shot}"
         assert CANARY.encode() not in answer, said
-        # The name of a time zone may be `file:` and a path: the engine looks there for a zone's rules, and shows nothing.
+        assert b"errno: 13" not in answer, f"only the kernel stopped this: {said}"
+        # The name of a time zone may be `file:` and a path, where the engine looks for a zone's rules; it shows nothing
+        # of it, and where the kernel can fence it in, it does not get there.
         is_zone = any(words in answer for words in (b"Cannot load time zone", b"Invalid time zone"))
-        assert outside.events() == b"" or is_zone, f"a file outside was opened: {said}"
+        assert outside.events() == b"" or (is_zone and not FENCED), f"a file outside was opened: {said}"
         assert not outside.calls, f"somebody was called: {outside.calls}; {said} or the one before"
     time.sleep(0.2)  # for what runs behind
     assert outside.events() == b""
@@ -209,6 +215,47 @@ def test_a_look_outside_is_noticed(outside: Outside) -> None:
     with socket.create_connection(outside.listener.getsockname()) as connection:
         connection.sendall(b"x")
     until(lambda: bool(outside.calls), 5)
+
+
+@pytest.mark.skipif(not FENCED, reason="this kernel has no Landlock")
+def test_where_no_rule_can_look_the_kernel_does(client: Client, outside: Outside) -> None:
+    outside.events()
+    with pytest.raises(DatabaseError, match="Cannot load time zone"):
+        client.command(f"SELECT toTimeZone(now(), concat('fi', 'le:{outside.folder}/canary.txt'))")
+    assert outside.events() == b""
+
+
+@pytest.mark.skipif(not FENCED, reason="this kernel has no Landlock")
+def test_a_fenced_process_has_its_folder_and_nothing_else(outside: Outside, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    port = outside.listener.getsockname()[1]
+    program = f"""
+import os, socket
+from pathlib import Path
+from alphaforge_assets.warehouse.embedded.confinement import confine
+assert confine(Path({str(own)!r}))
+def refused(act):
+    try:
+        act()
+    except PermissionError:
+        return True
+outside = Path({str(outside.folder)!r})
+assert refused((outside / "canary.txt").read_text), "read"
+assert refused(lambda: (outside / "new").write_text("x")), "written"
+assert refused(lambda: list(outside.iterdir())), "listed"
+assert refused((outside / "canary.txt").unlink), "removed"
+assert refused(Path("/etc/passwd").read_text), "users"
+if {confinement.version_of_kernel()} >= 4:
+    assert refused(lambda: socket.create_connection(("127.0.0.1", {port}))), "called"
+(Path({str(own)!r}) / "a").mkdir()
+(Path({str(own)!r}) / "b").write_text("x")
+os.rename({str(own)!r} + "/b", {str(own)!r} + "/a/b")
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (own / "a" / "b").read_text() == "x"
+    assert outside.events() == b""
 
 
 def test_every_setting_that_holds_text_was_looked_at(client: Client) -> None:

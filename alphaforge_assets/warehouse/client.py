@@ -203,7 +203,8 @@ def _embedded(data: Path, logs: Path) -> Iterator[Address]:
     """The address of the embedded server of `data`, which stays up inside the context."""
     deadline = time.monotonic() + START_TIMEOUT_S
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"warehouse directory {data}: {error.strerror}; ALPHAFORGE_HOME must be writable") from error
