@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test faults test-slow test-exports bench bench-peers bench-smoke docs screenshots lint lock clean
+.PHONY: help setup demo up check test coverage faults test-slow test-exports bench bench-peers bench-smoke docs screenshots lint lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,12 @@ test: setup lint  ## every check and test but the slow ones (a quarter of an hou
 
 faults: setup  ## faults on demand and random schedules of them, each held against the truth (half an hour)
 	FAULTS_PAGE=$(PAGE) FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -p no:randomly alphaforge_assets_tests/test_faults
+
+coverage: setup  ## which lines of the package `make test` runs, in the processes it starts too (half an hour)
+	rm -f .coverage .coverage.*
+	-$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not slow and not tools and not faults" $(ONLY)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=90
 
 test-slow: setup  ## the tests that take minutes each
 	$(BIN)/pytest -m slow

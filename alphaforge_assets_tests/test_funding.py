@@ -23,6 +23,8 @@ from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.migrations.files import read_migrations
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 UNIVERSE = load_universe()
@@ -197,6 +199,55 @@ def test_two_kinds_of_rate_at_one_time_are_two_rows(emptied: Client) -> None:
         ("regular", 0.0001), ("regular", 0.0001), ("special", 0.01), ("regular", 0.0001),
     ]  # fmt: skip
     assert frame["interval_hours"].fillna(0).tolist() == [0, 8, 0, 8]
+
+
+AS_OF = """SELECT interval_hours FROM analytics.funding_rates_as_of(as_of={as_of:DateTime64(3, 'UTC')},
+    instruments=[CRC32('binance_perp.BTC-USDT')], start={start:DateTime64(3, 'UTC')}, end={end:DateTime64(3, 'UTC')})
+    ORDER BY timestamp"""
+
+
+def hours_as_of(client: Client, as_of: dt.datetime, end: dt.datetime = PART.end_time) -> list[float | None]:
+    bound = {"as_of": as_of, "start": PART.start_time, "end": end}
+    return [hours for (hours,) in client.query(AS_OF, parameters=bound).result_rows]
+
+
+@pytest.mark.parametrize(
+    ("moments", "hours"),
+    [
+        (grid(*[4] * 5, 36, *[4] * 5), [None, *[4] * 5, None, *[4] * 5]),
+        (grid(*[8] * 5, *[4] * 5, *[8] * 5), [None, *[8] * 5, *[4] * 5, *[8] * 5]),
+        (grid(*[8] * 12, missing=[4, 7, 8]), [None, 8, 8, 8, None, 8, None, 8, 8, 8]),
+        (grid(*[8] * 5, 36), [None, *[8] * 5, 36]),  # nothing follows yet: as observed
+    ],
+)
+def test_an_interval_across_a_hole_is_not_observed(
+    emptied: Client, moments: list[dt.datetime], hours: list[float | None]
+) -> None:
+    put(emptied, moments)
+    judge(emptied)
+    said = emptied.query("SELECT interval_hours FROM analytics.v_funding ORDER BY timestamp").result_rows
+    assert [h for (h,) in said] == hours
+    now = dt.datetime.now(dt.UTC) + HOUR
+    assert hours_as_of(emptied, now) == hours
+    for n, moment in enumerate(moments[1:], 1):  # wherever the range ends
+        assert hours_as_of(emptied, now, moment) == hours[:n]
+
+
+def test_a_read_as_of_before_the_rule_of_holes_is_what_it_was(emptied: Client) -> None:
+    (migration,) = [m for m in read_migrations(statements.MIGRATIONS) if m.script == "V014__reading_rules.sql"]
+
+    def migrate() -> None:
+        for statement in migration.statements:
+            emptied.command(statement.text)
+
+    migrate()
+    assert count(emptied, "reading_rules") == 0  # nothing was published: the rule holds from the beginning
+    put(emptied, grid(*[4] * 5, 36, *[4] * 5))
+    judge(emptied)
+    migrate()
+    (since,) = emptied.query("SELECT since FROM analytics.reading_rules", tz_mode="aware").first_row
+    assert hours_as_of(emptied, since - dt.timedelta(milliseconds=1))[6] == 36
+    assert hours_as_of(emptied, since)[6] is None
 
 
 @pytest.mark.parametrize(

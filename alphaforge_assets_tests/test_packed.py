@@ -97,7 +97,7 @@ def test_a_warehouse_of_before_reads_the_same_and_its_snapshots_hold(tmp_path: P
     before = tmp_path / "before"
     before.mkdir()
     for file in statements.MIGRATIONS.glob("*.sql"):
-        if file.name not in ("V013__packed_bars.sql", "V013_1__only_packed_bars.sql"):
+        if not file.name.startswith("V") or file.name < "V013":
             (before / file.name).write_bytes(file.read_bytes())
     day = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
     held = Contents(("bars",), (BTC.key,), ("1m",), day, day + dt.timedelta(days=1))
@@ -108,7 +108,7 @@ def test_a_warehouse_of_before_reads_the_same_and_its_snapshots_hold(tmp_path: P
         read = {t: client.query(READ, parameters={"table": t}).result_rows for t in ("bars_history", "bars")}
         assert snapshots.pin(client, "old", held).rows == 1000
         done = migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=tmp_path)
-        assert [a.script for a in done] == ["V013__packed_bars.sql", "V013_1__only_packed_bars.sql"]
+        assert [a.script for a in done][:2] == ["V013__packed_bars.sql", "V013_1__only_packed_bars.sql"]
         assert snapshots.verify(client, "old") == []
         assert {t: client.query(READ, parameters={"table": t}).result_rows for t in read} == read
         last = next(m for m in read_migrations(statements.MIGRATIONS) if m.script == "V013_1__only_packed_bars.sql")

@@ -164,9 +164,9 @@ class Research:
 
         Columns: rate_type (str), rate (float64, share of the position's value, longs pay when positive),
         predicted_rate, mark_price (float64, quote), interval_hours (float64, since the settlement before, as
-        observed), rate_bound (float64), is_out_of_bounds (bool), source (str); on request also those of v_funding.
-        What the venue does not say is NaN. A venue that settles twice at one time gives two rows of it, with another
-        rate_type.
+        observed, NaN across a hole), rate_bound (float64), is_out_of_bounds (bool), source (str); on request also
+        those of v_funding. What the venue does not say is NaN. A venue that settles twice at one time gives two rows
+        of it, with another rate_type.
 
         Complete means that the venue was asked for every minute of the range, and answered: when it settles is
         observed, never assumed. A glob means the perpetuals that it matches. The arguments are explained at

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from alphaforge_assets_tests.test_faults import rows
+from alphaforge_assets_tests.test_faults import limits, rows
 from alphaforge_assets_tests.test_faults.world import World
 
 
@@ -47,6 +47,7 @@ class Results:
 RESULTS = Results()
 ONCE = "every bar equal, none twice, the ledger sound"
 SAME_RUN = "the same run gets over it"
+LEFT_ALONE = "that venue is left alone by all, the others whole"
 NO_DATA = "nothing of it becomes data"
 QUICK_KILLS = ("landing.after", "publish.between")
 
@@ -125,9 +126,21 @@ WIRE = [
     ),
     Row(
         "418 ban",
+        LEFT_ALONE,
+        partial(limits.held_off, status=418),
+        is_quick=True,
+    ),
+    Row(
+        "429 with a quarter of an hour",
+        LEFT_ALONE,
+        partial(limits.held_off, status=429),
+    ),
+    Row(
+        "a hold and a restart",
         "the venue is held, also by later processes",
         tests=("test_governor.py::test_a_hold_binds_other_processes_and_later_ones",),
     ),
+    Row("two backfills and the tail at real limits", "no 429, 80 % of the allowance used", limits.all_at_once),
     Row("burst of 503", SAME_RUN, partial(rows.spoilt, kind="status", status=503, times=2)),
     Row("403 of a firewall", "a failure named, no storm, others whole", partial(rows.refused, status=403)),
     Row("451 geo-block", "a failure named, no storm, others whole", partial(rows.refused, status=451)),

@@ -40,7 +40,7 @@ SYMBOLS = {"binance_spot": ["BTC/USDT"], "okx_spot": ["BTC/USDT"]}
 PATHS = {"binance_spot": "/api/v3/klines", "okx_spot": "/api/v5/market/history-candles"}
 KILLED = -9
 COLUMNS = ("open", "high", "low", "close", "volume")
-CHILD_S_MAX = 60.0
+CHILD_S_MAX = 120.0
 PROCESSES = multiprocessing.get_context("forkserver")  # its children come from a process without threads, in no time
 
 Bar = tuple[str, str, dt.datetime, float, float, float, float, float]
@@ -88,8 +88,8 @@ class World:
         for file in self.folder.glob("governor.sqlite3*"):
             file.unlink()
 
-    def asked(self) -> int:
-        return sum(len(self.hook(f"/_log?path={path}", None, "GET")) for path in PATHS.values())
+    def asked(self, *paths: str) -> int:
+        return sum(len(self.hook(f"/_log?path={path}", None, "GET")) for path in paths or PATHS.values())
 
     def revise(self, key: str, moment: dt.datetime, to: str) -> None:
         """The minute closes where its `to` (open, high, low) is: another bar, and a sound one."""
@@ -121,9 +121,9 @@ class World:
         part, keys = self.part(), tuple(i.key for i in self.universe.instruments)
         return Contents(("bars",), keys, tuple(self.universe.intervals), part.start_time, part.end_time)
 
-    def child(self, fail: str, what: str = "refresh", *, refetch: bool = False) -> Any:
+    def child(self, fail: str, what: str = "refresh", *, refetch: bool = False, part: Rectangle | None = None) -> Any:
         """A process that does `what` under the orders of `fail`; started."""
-        told = (self.home, self.exchanges, self.folder, self.universe, what, fail, refetch)
+        told = (self.home, self.exchanges, self.folder, self.universe, what, fail, refetch, part)
         process = PROCESSES.Process(target=work, args=told)
         process.start()
         return process
@@ -174,7 +174,14 @@ class World:
 
 
 def work(
-    home: Path, exchanges: Exchanges, folder: Path, universe: Universe, what: str, fail: str, refetch: bool
+    home: Path,
+    exchanges: Exchanges,
+    folder: Path,
+    universe: Universe,
+    what: str,
+    fail: str,
+    refetch: bool,
+    part: Rectangle | None,
 ) -> None:
     """What a child process does."""
     failpoints.arm(fail, is_sandbox=True)
@@ -182,7 +189,7 @@ def work(
         world = World(client, home, exchanges, folder, universe)
         match what:
             case "refresh":
-                assert not world.refresh(refetch=refetch).failures
+                assert not world.refresh(part, refetch=refetch).failures
             case "tail":
                 tail(client, exchanges, universe, run_id="tail", lock=world.lock())
             case "pin":

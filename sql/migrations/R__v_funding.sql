@@ -1,4 +1,5 @@
--- The contract with researchers: columns are only ever added.
+-- The contract with researchers: columns are only ever added. What a hole is, settlement_holes says: farther apart than is usual
+-- of the three gaps before and of the three after.
 
 CREATE OR REPLACE VIEW analytics.v_funding
 (
@@ -19,7 +20,7 @@ CREATE OR REPLACE VIEW analytics.v_funding
     next_timestamp Nullable(DateTime64(3, 'UTC')) COMMENT 'Time of the next settlement as the venue then gave it, NULL if it does not say',
     previous_rate Nullable(Float64) COMMENT 'Rate of the settlement before as the venue then gave it, NULL if it does not say',
     previous_timestamp Nullable(DateTime64(3, 'UTC')) COMMENT 'Time of the settlement before as the venue then gave it, NULL if it does not say',
-    interval_hours Nullable(Float64) COMMENT 'Hours since the settlement before of the same instrument and rate_type, as observed, NULL for the first',
+    interval_hours Nullable(Float64) COMMENT 'Hours since the settlement before of the same instrument and rate_type, as observed, NULL for the first and across a hole',
     rate_bound Float64 COMMENT 'Largest share that the venue allowed on this side of zero when the instrument was last observed before the settlement, 0.05 where it is not known',
     is_out_of_bounds Bool COMMENT 'Whether the rate is beyond rate_bound',
     source LowCardinality(String) COMMENT 'rest, archive or ws',
@@ -38,12 +39,25 @@ AS SELECT
     f.source, f.ingested_at, f.published_at, f.batch_id, f.metadata
 FROM
 (
-    SELECT
-        *, timestamp_unix,
-        dateDiff('second', lagInFrame(toNullable(timestamp)) OVER (
-            PARTITION BY instrument_id, rate_type ORDER BY timestamp
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), timestamp) / 3600 AS interval_hours
-    FROM analytics.funding_rates FINAL
+    SELECT *, if(rate_type = 'regular' AND gap_s > before_s AND gap_s > after_s, NULL, gap_s / 3600) AS interval_hours
+    FROM
+    (
+        SELECT
+            *,
+            quantileExactLow(0.5)(gap_s) OVER (
+                PARTITION BY instrument_id, rate_type ORDER BY timestamp ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING) AS before_s,
+            quantileExactLow(0.5)(gap_s) OVER (
+                PARTITION BY instrument_id, rate_type ORDER BY timestamp ROWS BETWEEN 1 FOLLOWING AND 3 FOLLOWING) AS after_s
+        FROM
+        (
+            SELECT
+                *, timestamp_unix,
+                dateDiff('second', lagInFrame(toNullable(timestamp)) OVER (
+                    PARTITION BY instrument_id, rate_type ORDER BY timestamp
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), timestamp) AS gap_s
+            FROM analytics.funding_rates FINAL
+        )
+    )
 ) AS f
 ASOF LEFT JOIN
 (

@@ -87,8 +87,8 @@ def split(text: str) -> tuple[tuple[Statement, ...], tuple[Fault, ...]]:
             ]
     except _Unreadable as fault:
         faults.append(Fault(_line(text, fault.start), str(fault)))
-    for statement, outline in zip(statements, outlines, strict=True):
-        if problem := _repetition_fault(outline):
+    for before, statement, outline in zip(["", *outlines], statements, outlines, strict=False):
+        if problem := _repetition_fault(outline, before):
             faults.append(Fault(statement.line, problem))
         elif len(outlines) > 1 and re.match(r'RENAME |ALTER TABLE [\w". ]+ RENAME COLUMN ', outline):
             faults.append(
@@ -185,11 +185,14 @@ _ALTER_REMEDY = (
 )
 
 
-def _repetition_fault(outline: str) -> str | None:
-    """Why running the statement a second time could fail or do more than the first, or None if it could not."""
+def _repetition_fault(outline: str, before: str) -> str | None:
+    """Why running the statement a second time could fail or do more than the first, or None if it could not.
+
+    `before` is the outline of the statement before it in the file.
+    """
     match outline.split(" ", 1)[0]:
         case "CREATE":
-            return _create_fault(outline)
+            return _create_fault(outline, before)
         case "DROP":
             return None if _DROP.match(outline) else "DROP needs IF EXISTS and may name a TABLE or VIEW"
         case "RENAME":
@@ -200,7 +203,7 @@ def _repetition_fault(outline: str) -> str | None:
             return f"{word} …: {_SCHEMA_ONLY}"
 
 
-def _create_fault(outline: str) -> str | None:
+def _create_fault(outline: str, before: str) -> str | None:
     head = _CREATE.match(outline)
     if not head:
         return f"{outline[:40]} …: {_SCHEMA_ONLY}"
@@ -211,10 +214,19 @@ def _create_fault(outline: str) -> str | None:
         return f"CREATE {kind} needs IF NOT EXISTS" + ("" if "TABLE" in kind else ", or OR REPLACE")
     half = "may die half filled, and IF NOT EXISTS then keeps the half"
     if kind == "TABLE" and re.search(r"(?<! EMPTY) AS (SELECT|WITH|\()", outline):
-        return f"CREATE TABLE … AS SELECT {half}; write EMPTY AS SELECT"
+        if (name := _named(outline, _CREATE)) and name == _named(before, _DROP):
+            return None  # dropped first, every time: no half is kept
+        return f"CREATE TABLE … AS SELECT {half}; write EMPTY AS SELECT, or drop the table in the statement before"
     if kind == "MATERIALIZED VIEW" and " POPULATE " in outline:
         return f"POPULATE {half}; leave it out"
     return None
+
+
+def _named(outline: str, head: re.Pattern[str]) -> str | None:
+    """The table that a statement is about, None if it does not begin so."""
+    begun = head.match(outline)
+    name = begun and re.match(r"\w+( \. \w+)?", outline[begun.end() :])
+    return name[0] if name else None
 
 
 def _alter_fault(outline: str) -> str | None:
