@@ -58,8 +58,13 @@ def confine(data: Path) -> bool:
 
 
 def _own(data: Path) -> Iterator[Path]:
-    """The folder, and where links in it and in the engine's lead: somebody put a part on another disk."""
+    """The folder, and where links in it and in the engine's lead: somebody put a part on another disk.
+
+    While `make coverage` measures this process, also where it writes what it measured.
+    """
     yield data
+    if (coverage := sys.modules.get("coverage")) and (measurement := coverage.Coverage.current()):
+        yield Path(measurement.get_option("run:data_file")).absolute().parent
     for folder in (data, data / "engine"):
         if folder.is_dir():
             yield from (path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists())
