@@ -72,9 +72,14 @@ class Outside:
                 self.calls.append(connection.recv(200))
 
 
-@pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
-    folder = tmp_path / "outside"
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def outside(root: Path) -> Iterator[Outside]:
+    folder = root / "outside"
     (folder / "below").mkdir(parents=True)
     for path in (folder / "canary.txt", folder / "below" / "canary.csv"):
         path.write_text(f"{CANARY}\n")
@@ -95,13 +100,13 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
-@pytest.fixture
-def server(tmp_path: Path, outside: Outside) -> Iterator[Address]:
+@pytest.fixture(scope="module")
+def server(root: Path, outside: Outside) -> Iterator[Address]:
     """A server of its own, standing in the folder outside."""
-    data = tmp_path / "home" / "warehouse"
+    data = root / "home" / "warehouse"
     data.parent.mkdir()
     command = [sys.executable, "-m", "alphaforge_assets.warehouse.embedded", "--data", str(data)]
-    with (tmp_path / "log").open("w") as log:
+    with (root / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=outside.folder, stderr=log, env=_environment())
         try:
             until(lambda: running(data) is not None, 30)
@@ -113,9 +118,9 @@ def server(tmp_path: Path, outside: Outside) -> Iterator[Address]:
             process.wait(30)
 
 
-@pytest.fixture
-def client(server: Address, tmp_path: Path) -> Iterator[Client]:
-    with open_warehouse(tmp_path / "home") as found:
+@pytest.fixture(scope="module")
+def client(server: Address, root: Path) -> Iterator[Client]:
+    with open_warehouse(root / "home") as found:
         yield found
 
 
@@ -180,12 +185,12 @@ def kept(home: Path) -> dict[str, bytes]:
     return {name: (home / "warehouse" / name).read_bytes() for name in ("users.xml", "engine.xml", "password")}
 
 
-def _fuzz(client: Client, server: Address, outside: Outside, tmp_path: Path, seed: int, count: int) -> None:
-    before = kept(tmp_path / "home")
+def _fuzz(client: Client, server: Address, outside: Outside, root: Path, seed: int, count: int) -> None:
+    before = kept(root / "home")
     came = fuzz(client, server, outside, seed, count)
-    assert kept(tmp_path / "home") == before
-    assert {path.name for path in (tmp_path / "home").iterdir()} == {"warehouse", "logs"}
-    assert {path.name for path in (tmp_path / "home" / "warehouse" / "spool").iterdir()} == set()
+    assert kept(root / "home") == before
+    assert {path.name for path in (root / "home").iterdir()} == {"warehouse", "logs"}
+    assert {path.name for path in (root / "home" / "warehouse" / "spool").iterdir()} == set()
     assert client.query("SELECT 1").result_rows == [(1,)]
     by_outcome = Counter[str]()
     for (_, what), number in sorted(came.items()):
@@ -195,26 +200,28 @@ def _fuzz(client: Client, server: Address, outside: Outside, tmp_path: Path, see
 
 
 def test_nothing_outside_is_reached_by_some_hundred_requests(
-    client: Client, server: Address, outside: Outside, tmp_path: Path
+    client: Client, server: Address, outside: Outside, root: Path
 ) -> None:
     seed = random.SystemRandom().randrange(1 << 32)  # another choice in every run; printed with a failure
-    _fuzz(client, server, outside, tmp_path, seed, FEW)
+    _fuzz(client, server, outside, root, seed, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_nothing_outside_is_reached_by_ten_thousand_requests(
-    client: Client, server: Address, outside: Outside, tmp_path: Path
+    client: Client, server: Address, outside: Outside, root: Path
 ) -> None:
-    _fuzz(client, server, outside, tmp_path, SEED, MANY)
+    _fuzz(client, server, outside, root, SEED, MANY)
 
 
 def test_a_look_outside_is_noticed(outside: Outside) -> None:
+    outside.events()
     (outside.folder / "canary.txt").read_text()
     assert outside.events()
     with socket.create_connection(outside.listener.getsockname()) as connection:
         connection.sendall(b"x")
     until(lambda: bool(outside.calls), 5)
+    outside.calls.clear()
 
 
 @pytest.mark.skipif(not FENCED, reason="this kernel has no Landlock")
