@@ -142,6 +142,7 @@ def test_a_server_killed_is_replaced(tmp_path: Path) -> None:
         with open_warehouse(tmp_path) as other:
             assert other.command("SELECT count() FROM default.t") == 1
             assert server_pid(tmp_path) != first
+            assert client.command("SELECT count() FROM default.t") == 1  # at the address that it knows
 
 
 def test_nobody_meets_a_server_on_its_way_out(tmp_path: Path) -> None:

@@ -561,12 +561,16 @@ def test_the_projects_migrations(fresh_warehouse: Client, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(not any(REAL.glob("*.sql")), reason="no migrations in sql/migrations")
 def test_the_projects_migrations_survive_an_end_after_any_statement(fresh_warehouse: Client) -> None:
-    """Ended after the first statement, again after the second, and so on: each rerun repeats what its file had done."""
+    """Ended after the first statement, again after the second, and so on: each rerun repeats what its file had done.
+
+    Of a long file, which says the same of many columns, every sixth.
+    """
     events: list[Event] = []
     migrate(fresh_warehouse, REAL, database="analytics", lock_dir=None, on_event=events.append)
     expected = schema(fresh_warehouse, "analytics")
     fresh_warehouse.command("DROP DATABASE analytics SYNC")
-    for end in [event for event in events if event.kind == "ran"]:
+    ran = [event for event in events if event.kind == "ran"]
+    for end in [e for e in ran if e.of <= 8 or e.statement % 6 == 1 or e.statement == e.of]:
 
         def stop(event: Event, end: Event = end) -> None:
             if event == end:

@@ -36,11 +36,12 @@ CLOSE_S = 20.0  # how long the engine may take after that
 
 
 def serve(data: Path, port: int = 0, ephemeral: bool = False, memory_bytes: int | None = None) -> None:
-    """Own `data` and serve it on 127.0.0.1:`port` (0: any free port) until SIGTERM or SIGINT.
+    """Own `data` and serve it on 127.0.0.1:`port` (0: that of a server killed here if it is free, or any other).
 
-    An ephemeral server also ends when nobody holds `users.lock` any more. `memory_bytes` bounds what the engine may
-    take (None: half of the machine). Raises Occupied when another process owns the directory or the port, BadInput for
-    a directory that cannot be used. Sets the process's time zone to UTC, and its signal handlers.
+    Ends on SIGTERM or SIGINT. An ephemeral server also ends when nobody holds `users.lock` any more. `memory_bytes`
+    bounds what the engine may take (None: half of the machine). Raises Occupied when another process owns the directory
+    or the port, BadInput for a directory that cannot be used. Sets the process's time zone to UTC, and its signal
+    handlers.
     """
     if not 0 <= port <= 65535:
         raise BadInput(f"port {port}: must be between 0 (any free one) and 65535")
@@ -53,7 +54,7 @@ def serve(data: Path, port: int = 0, ephemeral: bool = False, memory_bytes: int 
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"warehouse directory {data}: {error.strerror}") from error
-    with _owned(data), _listening(port) as listener:
+    with _owned(data), _listening(port or _port_before(data)) as listener:
         os.environ["TZ"] = "UTC"  # chdb reads no <timezone> from its configuration
         time.tzset()
         os.umask(0o077)  # what the engine keeps is nobody else's to read
@@ -126,6 +127,16 @@ def _owner(text: str) -> str:
         return f"process {owner['pid']} ({owner['command']})"
     except (ValueError, KeyError, TypeError):  # between the lock and the writing of its name
         return "a process that is just starting"
+
+
+def _port_before(data: Path) -> int:
+    """That of a server killed here, so that who knows its address finds the next one there; 0 if there is none."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError), socket.socket() as probe:
+        port = int(json.loads((data / "server.json").read_text())["port"])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return port
+    return 0
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from alphaforge_assets.warehouse.client import READ_TIMEOUT_S, translated
 from alphaforge_assets.warehouse.migrations import history, lock, states
 from alphaforge_assets.warehouse.migrations.files import Migration, read_migrations
 from alphaforge_assets.warehouse.migrations.lock import Lock
+from alphaforge_assets.warehouse.migrations.sql_rules import Statement
 from alphaforge_assets.warehouse.migrations.states import Row
 
 # Longer than the client waits for any one statement of a holder at work.
@@ -168,18 +169,31 @@ def _make_history(client: Client, database: str) -> None:
     history.create(client, database)
 
 
-def _check_syntax(client: Client, migrations: list[Migration]) -> None:
+def _check_syntax(client: Client, pending: list[Migration]) -> None:
     """Let ClickHouse parse every statement before the first one runs. Raises BadInput with all it refuses."""
     faults: list[str] = []
-    for migration in migrations:
-        for statement in migration.statements:
-            try:
-                with translated():
-                    client.query("SELECT formatQuery({statement:String})", parameters={"statement": statement.text})
-            except WarehouseRefused as error:
-                faults.append(f"{migration.path}:{statement.line}: {error}")
+    for migration in pending:
+        texts = [statement.text for statement in migration.statements]
+        try:
+            _parse(client, texts)  # a file in one go: a new home has a hundred statements to parse
+        except WarehouseRefused:
+            faults += [fault for statement in migration.statements if (fault := _refusal(client, migration, statement))]
     if faults:
         raise BadInput("\n".join(faults))
+
+
+def _refusal(client: Client, migration: Migration, statement: Statement) -> str | None:
+    try:
+        _parse(client, [statement.text])
+    except WarehouseRefused as error:
+        return f"{migration.path}:{statement.line}: {error}"
+    return None
+
+
+def _parse(client: Client, texts: list[str]) -> None:
+    """Raises WarehouseRefused if ClickHouse cannot read one of them."""
+    with translated():
+        client.query("SELECT formatQuery(arrayJoin({texts:Array(String)}))", parameters={"texts": texts})
 
 
 def _apply(client: Client, database: str, migration: Migration, held: Lock, report: Callable[[Event], None]) -> Applied:
