@@ -249,7 +249,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}, target
 
 
-def tests_of(file: str) -> set[str]:
+def functions_of(file: str) -> set[str]:
     module = ast.parse((Path(__file__).parent / file).read_text(encoding="utf-8"))
     return {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
 
@@ -258,7 +258,7 @@ def tests_of(file: str) -> set[str]:
 def test_what_is_promised_is_tested(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = TEST.findall(text)
-    there = {file: tests_of(file) for file in sorted({file for file, _ in named})}
+    there = {file: functions_of(file) for file in sorted({file for file, _ in named})}
     assert [f"{file}::{test}" for file, test in named if test not in there[file]] == []
     assert len(named) == text.count("::"), "a test is named as `file.py::test`"
     rows = [line for line in text.splitlines() if line.startswith("| ") and "the test that would fail" not in line]
