@@ -412,13 +412,11 @@ def _sent(sql: str, root: str, chance: random.Random, names: Names, target: Targ
     if kind < 0.79:
         return Shot(data, root, url | {chance.choice(names.settings): value})
     if kind < 0.86:
-        endings = (
-            f"; SELECT 1 INTO OUTFILE '{new}'",
-            f" SETTINGS format_schema = '{path}'",
-            f"\nINTO OUTFILE '{new}'",
-            "",
-        )
-        return Shot(data, root, url | {"default_format": chance.choice(names.formats) + chance.choice(endings)})
+        whole = (f"; SELECT 1 INTO OUTFILE '{new}'", f"\n; SELECT file('{path}') INTO OUTFILE '{new}' FORMAT CSV")
+        endings = (*whole, f" SETTINGS format_schema = '{path}'", f"\nINTO OUTFILE '{new}'", "")
+        format = chance.choice(("JSON", "JSONCompact", "Parquet", chance.choice(names.formats)))
+        asked = chance.choice((data, b"SELECT 1"))
+        return Shot(asked, root, url | {"default_format": format + chance.choice(endings)})
     if kind < 0.9:
         return Shot(data, root, url | {"database": value, "query_id": value, "log_comment": value})
     if kind < 0.94:
