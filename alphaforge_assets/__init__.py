@@ -4,7 +4,7 @@ The map, from what everything knows to what knows everything (imports point up t
 
     errors, intervals    the error tree, by whether a rerun would help; bar lengths
     failpoints   where a test may make a process die, fail or wait
-    event_log    Dagster's SQLite event log, in batches
+    event_log/   Dagster's SQLite event log, in batches and packed
     venues/      WHERE data comes from: one file a venue, the source protocol, the guarded HTTP, the rate budget
     universe     WHAT we keep: start reading here
     verdicts     why something is missing

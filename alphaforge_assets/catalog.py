@@ -66,7 +66,7 @@ _MOVED = re.compile(r"^ALTER TABLE analytics\.(\w+) MODIFY COLUMN (\w+) [^;]+ AF
 _RETOLD = re.compile(r"^ALTER TABLE analytics\.(\w+) MODIFY COMMENT '((?:[^']|'')*)';$", re.MULTILINE)
 _RENEWED = re.compile(r"^ALTER TABLE analytics\.(\w+) COMMENT COLUMN (\w+) '((?:[^']|'')*)';$", re.MULTILINE)
 _COLUMN = re.compile(r"^ {4}(\w+) (.+?) COMMENT '((?:[^']|'')*)'", re.MULTILINE)
-_COMMENT = re.compile(r"COMMENT '((?:[^']|'')*)'\s*$")
+_COMMENT = re.compile(r"COMMENT '((?:[^']|'')*)'\s*(?:\nAS SELECT .*)?$", re.DOTALL)
 _TYPE = re.compile(r"(?:DEFAULT|MATERIALIZED|ALIAS|CODEC)\b")
 
 

@@ -1,12 +1,15 @@
 """The Dagster instance of a home: its one configuration file, opened in the right order, rid of dead runs."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, StepMaterializationData
+from dagster._core.instance import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from filelock import FileLock
 
 from alphaforge_assets.warehouse.statements import SQL
@@ -19,35 +22,40 @@ _LOCATIONS = ("run_storage", "schedule_storage", "local_artifact_storage", "comp
 
 
 def prepare(dagster_home: Path, *, daemon_is_down: bool = False) -> None:
-    """Create or migrate the instance's databases, one process at a time, and end the runs that nobody executes.
+    """Create or migrate the instance's databases, one process at a time, and end the runs that nobody executes."""
+    with opened(dagster_home, daemon_is_down=daemon_is_down):
+        pass
+
+
+@contextmanager
+def opened(dagster_home: Path, *, daemon_is_down: bool = False) -> Iterator[dg.DagsterInstance]:
+    """The prepared instance of a home.
 
     Several processes that first open an SQLite instance at once corrupt it (`alembic_version has more than one head`).
     """
     dagster_home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     dagster_home.mkdir(mode=0o700, exist_ok=True)
-    with FileLock(dagster_home / "prepare.lock"):
-        # Without the locations everything falls below DAGSTER_HOME, the same place in the default home.
-        config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}
-        config["event_log_storage"]["config"]["base_dir"] = str(dagster_home.absolute() / "history" / "runs")
-        written = dagster_home / "dagster.yaml"
-        text = "# Written by alphaforge from the project's dagster.yaml; edit that one.\n" + yaml.safe_dump(config)
-        if not written.exists() or written.read_text() != text:
-            partial = written.with_suffix(".partial")
-            partial.write_text(text)
-            partial.replace(written)
-        with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+    with ExitStack() as stack:
+        with FileLock(dagster_home / "prepare.lock"):
+            _configure(dagster_home)
+            instance = stack.enter_context(dg.DagsterInstance.from_config(str(dagster_home)))
             instance.get_runs_count()
             instance.fetch_materializations(dg.AssetKey("bars"), limit=1)
             instance.all_instigator_state()
             reap(instance, daemon_is_down=daemon_is_down)
-
-
-@contextmanager
-def opened(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
-    """The prepared instance of a home."""
-    prepare(dagster_home)
-    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         yield instance
+
+
+def _configure(dagster_home: Path) -> None:
+    """Without the locations everything falls below DAGSTER_HOME, the same place in the default home."""
+    config = {k: v for k, v in yaml.safe_load(CONFIG.read_text()).items() if k not in _LOCATIONS}
+    config["event_log_storage"]["config"]["base_dir"] = str(dagster_home.absolute() / "history" / "runs")
+    written = dagster_home / "dagster.yaml"
+    text = "# Written by alphaforge from the project's dagster.yaml; edit that one.\n" + yaml.safe_dump(config)
+    if not written.exists() or written.read_text() != text:
+        partial = written.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(written)
 
 
 def executor_tag() -> dict[str, str]:
@@ -79,6 +87,19 @@ def reap(instance: dg.DagsterInstance, *, daemon_is_down: bool = False) -> list[
     for run in gone:
         instance.report_run_failed(run, "the process that executed this run is gone; run it again")
     return [run.run_id for run in gone]
+
+
+def record_without_a_run(instance: dg.DagsterInstance, events: Sequence[dg.AssetMaterialization]) -> None:
+    """What `report_runless_asset_event` does for one event, for thousands: in batches, as the event log stores them."""
+    batch = str(uuid.uuid4())
+    for n, event in enumerate(events, 1):
+        said = DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+            event_specific_data=StepMaterializationData(event),
+            job_name=RUNLESS_JOB_NAME,
+        )
+        is_last = n == len(events)
+        instance.report_dagster_event(said, RUNLESS_RUN_ID, batch_metadata=DagsterEventBatchMetadata(batch, is_last))
 
 
 def _identity(pid: int) -> str | None:

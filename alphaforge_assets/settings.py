@@ -1,18 +1,21 @@
-"""The environment, read once. No other module looks at it; everything else is told."""
+"""The environment, read once. No other module looks at it; everything else is told.
+
+What checks a value is loaded when it is checked: venues take half a second, and where the home is, is asked first.
+"""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from pydantic import SecretStr
 
 from alphaforge_assets import failpoints
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.universe import DEFAULT_FILE
-from alphaforge_assets.venues.directory import VENUES
-from alphaforge_assets.venues.transport import check_base_url
-from alphaforge_assets.webhooks import Webhook, read_webhooks
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from alphaforge_assets.webhooks import Webhook
 
 # Below this an instrument's day is worth a message: one tenth of its bars missing and unexplained costs ten points,
 # nothing but revised bars fifteen.
@@ -28,11 +31,11 @@ class Settings:
     venues_url: str | None
     universe_file: Path
     governor_file: Path
-    keys: dict[str, SecretStr]  # by venue; never needed for public data
+    keys: "dict[str, SecretStr]"  # by venue; never needed for public data
     reports: str  # a directory, or s3://bucket/prefix
     s3_endpoint: str | None  # None: the one of AWS
     live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
-    alerts: tuple[Webhook, ...] = ()  # who is told of trouble; nobody, if empty
+    alerts: "tuple[Webhook, ...]" = ()  # who is told of trouble; nobody, if empty
     alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
     ui_url: str | None = None  # where the Dagster UI is, for links; None if nobody said
 
@@ -46,6 +49,16 @@ class Settings:
         return self.home / "dagster"
 
 
+def home_of_environment() -> Path:
+    """ALPHAFORGE_HOME."""
+    return Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute()
+
+
+def server_of_environment() -> str | None:
+    """CLICKHOUSE_URL, as it was written; None for the embedded warehouse."""
+    return os.environ.get("CLICKHOUSE_URL") or None
+
+
 def settings_from_environment() -> Settings:
     """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
     ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_UI, the keys (ALPHAFORGE_<VENUE>_KEY), and AWS_ENDPOINT_URL
@@ -53,6 +66,13 @@ def settings_from_environment() -> Settings:
 
     Raises BadInput for a malformed value.
     """
+    from pydantic import SecretStr
+
+    from alphaforge_assets.universe import DEFAULT_FILE
+    from alphaforge_assets.venues.directory import VENUES
+    from alphaforge_assets.venues.transport import check_base_url
+    from alphaforge_assets.webhooks import read_webhooks
+
     venues = os.environ.get("ALPHAFORGE_VENUES") or "live"
     if venues != "live":
         try:
@@ -66,10 +86,10 @@ def settings_from_environment() -> Settings:
     # The venues limit an address, not a project: every home of this user draws on the same budgets.
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
-    home = Path(os.environ.get("ALPHAFORGE_HOME") or ".alphaforge").absolute()
+    home = home_of_environment()
     return Settings(
         home=home,
-        clickhouse_url=os.environ.get("CLICKHOUSE_URL") or None,
+        clickhouse_url=server_of_environment(),
         venues_url=None if venues == "live" else venues,
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
         governor_file=state / "alphaforge" / "governor.sqlite3",

@@ -1,6 +1,8 @@
 """Backup and restore as users do it: what comes back is what was there, and what is not whole is never taken for it."""
 
 import dataclasses
+import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -9,15 +11,18 @@ from pathlib import Path
 import dagster as dg
 import pyarrow.fs as pafs
 import pytest
+from click.testing import CliRunner, Result
 
 from alphaforge_assets.backup import manifest, place
 from alphaforge_assets.backup.take import fingerprints, take
+from alphaforge_assets.cli.main import main
 from alphaforge_assets.errors import Permanent
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.schema import open_current, restoring
-from alphaforge_assets_tests.installed import Installed
+from alphaforge_assets.warehouse.local import restoring
+from alphaforge_assets.warehouse.schema import open_current
+from alphaforge_assets_tests.installed import Installed, requests_of
 from alphaforge_assets_tests.test_report import s3
 
 __all__ = ["s3"]
@@ -57,7 +62,10 @@ def test_what_is_restored_is_what_was_there_and_a_rerun_asks_nothing(original: I
     assert restored.well("verify", "study1") == original.well("verify", "study1")
     assert done(restored.home) == done(original.home)
     assert len(done(restored.home)["bars"]) == 6
+    assert original.venues is not None
+    asked = len(requests_of(original.venues))
     assert "nothing to do" in restored.well("backfill", *ASKED)
+    assert len(requests_of(original.venues)) == asked
     refused = restored.run("restore", str(original.root / "backup"))
     assert refused.returncode == 2
     assert "not empty: rows in" in refused.stderr
@@ -75,6 +83,43 @@ def test_the_second_backup_writes_what_changed(original: Installed, tmp_path: Pa
         client.command("ALTER TABLE analytics.venues_history DELETE WHERE venue = 'v' SETTINGS mutations_sync = 2")
     assert third.written == 1
     assert manifest.names(there) == sorted({first.name, again.name, third.name})
+
+
+def verified(home: Path, *words: str) -> Result:
+    """`alphaforge backup --verify`, in this process and with a home that is not there and must not be made."""
+    done = CliRunner().invoke(main, ["backup", "--verify", *words], env={"ALPHAFORGE_HOME": str(home)})
+    assert not home.exists()
+    return done
+
+
+def test_a_backup_is_verified_without_being_restored(original: Installed, tmp_path: Path) -> None:
+    copy, home = tmp_path / "copy", tmp_path / "nowhere"
+    shutil.copytree(original.root / "backup", copy)
+    name, whole = manifest.read(place.place(str(copy), None))
+    assert verified(home, str(copy)).exit_code == 0
+    assert f"backup {name} is whole" in verified(home, str(copy), "--backup", name).output
+    flipped, missing, short = (
+        copy / next(p.file.path for p in whole.pieces if p.table == table) for table in ("bars", "coverage", "runs")
+    )
+    content = bytearray(flipped.read_bytes())
+    content[-1] ^= 1
+    flipped.write_bytes(content)
+    missing.unlink()
+    short.write_bytes(short.read_bytes()[:-1])
+    failed = verified(home, str(copy))
+    assert failed.exit_code == 1
+    for file, said in ((flipped, "its hash differs"), (missing, "is missing"), (short, "its hash differs")):
+        assert re.search(rf"{file.relative_to(copy)} \((bars|coverage|runs) .*\) .*{said}", failed.output)
+    assert f"damaged, 3 of {len({p.file for p in whole.pieces} | set(whole.databases.values()))} files" in failed.output
+    flipped.unlink()
+    with open_current(original.home) as client:
+        take(client, original.home / "dagster", place.place(str(copy), None))
+    assert verified(home, str(copy)).exit_code == 0
+    assert verified(home, str(copy), "--backup", "none").exit_code == 2
+    assert verified(home, str(tmp_path / "empty")).exit_code == 2
+    manifest_file = copy / "manifests" / f"{name}.json"
+    manifest_file.write_bytes(manifest_file.read_bytes()[:-1])
+    assert verified(home, str(copy), "--backup", name).exit_code == 1
 
 
 def test_a_flipped_byte_is_found_and_the_home_is_not_taken_for_whole(original: Installed, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from alphaforge_assets.errors import BadInput, Permanent, Transient, WarehouseDown, WarehouseRefused
 from alphaforge_assets.warehouse import client as client_module
-from alphaforge_assets.warehouse.client import Address, open_warehouse, parse_url, running, translated
+from alphaforge_assets.warehouse import local
+from alphaforge_assets.warehouse.client import open_warehouse, parse_url, translated
+from alphaforge_assets.warehouse.local import Address, restoring, running, start_ahead
 
 ROOT = Path(__file__).parents[1]
 
@@ -358,3 +360,28 @@ def test_which_codes_are_worth_a_retry(code: int, text: str, transient: bool) ->
     error = DatabaseError(f"Code: {code}. DB::Exception: {text}", code=code)
     with pytest.raises(Transient if transient else WarehouseRefused), translated():
         raise error
+
+
+def test_a_server_started_ahead_is_the_one_that_is_opened_and_ends_with_it(tmp_path: Path) -> None:
+    home, log = tmp_path / "home", tmp_path / "home" / "logs" / "warehouse.log"
+    start_ahead(home)
+    assert not home.exists()  # the question may still turn out to be none
+    start_ahead(home, is_certain=True)
+    start_ahead(home, is_certain=True)  # one is enough
+    [child] = local._ahead.values()
+    with open_warehouse(home) as client:
+        assert client.query("SELECT 1").result_rows == [(1,)]
+        assert json.loads((home / "warehouse" / "server.json").read_text())["pid"] == child.process.pid
+        start_ahead(home)  # it runs
+        assert not local._ahead
+    assert child.process.wait(30) == 0
+    assert "belongs to" not in log.read_text()
+    start_ahead(home)
+    while not running(home / "warehouse"):
+        time.sleep(0.05)
+    os.close(local._ahead.pop(home / "warehouse").user)  # as a command does that ends without having opened it
+    while running(home / "warehouse") or local._is_owned(home / "warehouse"):
+        time.sleep(0.05)
+    restoring(home).touch()
+    start_ahead(home)
+    assert not local._ahead

@@ -25,8 +25,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from urllib3 import encode_multipart_formdata
 
-from alphaforge_assets.warehouse.client import Address, open_warehouse, running
+from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.embedded import configuration, confinement
+from alphaforge_assets.warehouse.local import Address, running
 from alphaforge_assets_tests.fuzzed import Names, Shot, Target, shots
 from alphaforge_assets_tests.installed import until
 

@@ -21,8 +21,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from alphaforge_assets.errors import Occupied
-from alphaforge_assets.warehouse.client import running
 from alphaforge_assets.warehouse.embedded import process
+from alphaforge_assets.warehouse.local import running
 
 Process = subprocess.Popen[str]
 COMMAND = [sys.executable, "-m", "alphaforge_assets.warehouse.embedded", "--data"]

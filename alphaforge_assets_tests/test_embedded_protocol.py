@@ -20,8 +20,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError, ProgrammingError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
 
-from alphaforge_assets.warehouse.client import running
 from alphaforge_assets.warehouse.embedded.engine import SESSIONS_MAX
+from alphaforge_assets.warehouse.local import running
 
 Connect = Callable[..., Client]
 EPOCH = dt.datetime.fromisoformat("2024-01-01")  # without a zone, as ClickHouse's DateTime comes back

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.external import ExternalData
 
-from alphaforge_assets.warehouse.client import Address, running
+from alphaforge_assets.warehouse.local import Address, running
 
 Request = Callable[..., tuple[int, str]]
 REFUSED = (36, 62, 115, 344, 452, 497)  # bad argument, syntax, unknown or disabled or constant setting, no privilege

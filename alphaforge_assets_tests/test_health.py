@@ -1,24 +1,36 @@
 """`alphaforge doctor` and `/healthz`: each fault is made for real, and found; what is well is not complained of."""
 
+import contextlib
 import datetime as dt
 import json
 import os
 import signal
 import socket
+import threading
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request
 
 import dagster as dg
 import pytest
+import uvicorn
+from click.testing import CliRunner
 from dagster._daemon.types import DaemonHeartbeat
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alphaforge_assets import instance as homes
+from alphaforge_assets.cli import healthz
+from alphaforge_assets.cli.main import main
+from alphaforge_assets.cli.processes import alone
 from alphaforge_assets.health import machine, parts, service
 from alphaforge_assets.health.findings import Finding
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.installed import OPENER, Installed, Up, call, fault, started_up, until
 
 
@@ -57,6 +69,63 @@ def test_doctor_names_each_fault_and_what_to_do(tmp_path: Path) -> None:
     assert installed.run("doctor", ALPHAFORGE_LIVE="maybe").returncode == 2
 
 
+def looks(home: Path) -> dict[str, tuple[int, int, int]]:
+    """Mode, size and time of everything in a home but what the running server writes.
+
+    Reading a database, SQLite makes a file beside it and takes it away: such a folder has no time here.
+    """
+    found = {}
+    for path in [home, *home.rglob("*")]:
+        if path.relative_to(home).parts[:2] != ("warehouse", "engine"):
+            its = path.lstat()
+            is_read = path.is_dir() and any(path.glob("*.db"))
+            found[str(path)] = (its.st_mode, its.st_size, 0 if is_read else its.st_mtime_ns)
+    return found
+
+
+def test_doctor_finds_what_is_planted_and_changes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    def examined(port: int) -> tuple[int, dict[str, list[str]]]:
+        words = ["doctor", "--json", "--no-clocks", "--port", str(port)]
+        before = looks(home)
+        done = CliRunner().invoke(main, words, env={"ALPHAFORGE_HOME": str(home)})
+        assert looks(home) == before
+        found: dict[str, list[str]] = {}
+        for finding in json.loads(done.output)["findings"]:
+            if finding["state"] != "ok":
+                found.setdefault(f"{finding['state']} {finding['name']}", []).append(finding["what"])
+        return done.exit_code, found
+
+    later = tmp_path / "later" / "V999__of_a_later_version.sql"
+    later.parent.mkdir()
+    later.write_text("CREATE TABLE IF NOT EXISTS analytics.later (a UInt8) ENGINE = MergeTree ORDER BY a;\n")
+    run = dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags={homes.EXECUTOR_TAG: "another boot:1:1"})
+    with open_warehouse(home) as client, socket.socket() as taken:
+        migrator.migrate(client, later.parent, database="analytics", lock_dir=home)
+        with homes.opened(home / "dagster") as instance:
+            instance.add_run(run)
+        (home / "up.pid").write_text("999999999\n")
+        home.chmod(0o777)
+        (home / "warehouse" / "password").chmod(0o644)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, found = examined(taken.getsockname()[1])
+        assert code == 1
+        assert {name: len(said) for name, said in found.items() if name.startswith("wrong")} == {
+            "wrong home": 2, "wrong port": 1, "wrong schema": 1, "wrong runs": 1,
+        }  # fmt: skip
+        assert "V999__of_a_later_version.sql" in found["wrong schema"][0]
+        assert run.run_id[:8] in found["wrong runs"][0]
+        assert "999999999" in found["note locks"][0]
+        home.chmod(0o755)
+        (home / "warehouse" / "password").chmod(0o600)
+        homes.prepare(home / "dagster")  # ends the run
+        client.command("DROP DATABASE analytics SYNC")
+        code, found = examined(0)
+        assert (code, [name for name in found if name.startswith("wrong")]) == (0, [])
+
+
 def test_a_clock_that_is_off_is_found_and_a_silent_venue_is_a_note(exchange: Exchanges, tmp_path: Path) -> None:
     far = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=10)).isoformat()
     call(f"{exchange.base_url}/_clock", json.dumps({"now": far}).encode())
@@ -88,6 +157,62 @@ def test_healthz_says_why_to_ourselves_and_only_whether_to_others(up: Up) -> Non
     password = (up.installed.home / "warehouse" / "password").read_text()
     assert password not in json.dumps(said)
     assert urlsplit(up.ui).port
+
+
+def test_healthz_answers_503_with_reasons_when_a_part_is_dead_or_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door itself on a socket of its own, with what `up` leaves in the home; the warehouse lives."""
+    monkeypatch.setenv("ALPHAFORGE_HOME", str(tmp_path))
+    monkeypatch.setenv("ALPHAFORGE_LIVE", "off")
+    monkeypatch.setattr(healthz, "LOOK_EVERY_S", 0.0)
+    settings, now = settings_from_environment(), dt.datetime.now(dt.UTC)
+
+    def left(pid: int | None, gave_up: str = "") -> None:
+        parts.write(tmp_path, parts.Lives(os.getpid(), "", False, [parts.Life("daemon", pid, now)], gave_up))
+
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("", 404)(scope, receive, send)
+
+    with open_warehouse(tmp_path), homes.opened(settings.dagster_home) as instance:
+        door = healthz.Health(nothing, lambda scope: True, settings, instance)
+        with served(door) as url:
+            with alone(tmp_path):
+                left(os.getpid())
+                assert answered(f"{url}/healthz") == (200, [])
+                left(None)
+                assert answered(f"{url}/healthz") == (503, ["part daemon: is dead"])
+                assert answered(f"{url}/elsewhere")[0] == 404
+            left(None, "daemon ended with code 1, the 6th time within 10 minutes")
+            status, reasons = answered(f"{url}/healthz")
+    assert status == 503
+    assert reasons == ["up: gave up: daemon ended with code 1, the 6th time within 10 minutes"]
+
+
+@contextlib.contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """An ASGI application on a socket of this machine, as the UI's server serves it."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        serving.start()
+        try:
+            until(lambda: server.started, 30, every_s=0.02)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            serving.join()
+
+
+def answered(url: str) -> tuple[int, list[str]]:
+    """Status, and what is wrong."""
+    try:
+        with OPENER.open(url, timeout=30) as answer:
+            return answer.status, json.load(answer)["wrong"]
+    except urllib.error.HTTPError as error:
+        body = error.read()
+        return error.code, json.loads(body)["wrong"] if body else []
 
 
 def test_runs_of_another_daemon_are_no_orphans_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
 """What a plan foretells is what the fetching code does: counted against real walks over venues that have everything."""
 
 import datetime as dt
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaforge_assets.backfill.cost import Spent, calls_of
+from alphaforge_assets.backfill.cost import Spent, calls_of, reached, side_by_side
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.intervals import INTERVAL_MS
@@ -15,7 +16,8 @@ from alphaforge_assets.universe import load_universe
 from alphaforge_assets.venues.bars import walk, windows
 from alphaforge_assets.venues.columns import TIME
 from alphaforge_assets.venues.directory import VENUES
-from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.governor import Budget, State, grant
+from alphaforge_assets.venues.okx import HISTORY_CANDLES
 from alphaforge_assets.warehouse.batches import Window
 
 UNIVERSE = load_universe()
@@ -66,6 +68,51 @@ def test_markets_of_one_exchange_share_its_budget_only_where_the_venue_counts_th
     assert spot == perp
     spot, perp = (calls_of(BARS, window(v, 10), NOW)[0].budget for v in ("binance_spot", "binance_perp"))
     assert spot != perp
+
+
+def spent(venue: str, bars: int) -> list[Spent]:
+    calls = calls_of(BARS, window(venue, bars), NOW)
+    return [Spent(b, len(calls), sum(c.weight for c in calls)) for b in {c.budget for c in calls}]
+
+
+def test_markets_that_share_a_limit_take_turns_in_the_estimate() -> None:
+    both = side_by_side({v: spent(v, 30_000) for v in ("okx_spot", "okx_perp", "binance_spot", "binance_perp")})
+    for venue, times in (("okx_spot", 2), ("okx_perp", 2), ("binance_spot", 1), ("binance_perp", 1)):
+        (alone,) = side_by_side({venue: spent(venue, 30_000)}).values()
+        assert both[venue] == pytest.approx(times * alone)
+    uneven = side_by_side({"okx_spot": spent("okx_spot", 3_000), "okx_perp": spent("okx_perp", 30_000)})
+    alone = {v: its[0].ceiling_s for v, its in (("s", spent("okx_spot", 3_000)), ("p", spent("okx_perp", 30_000)))}
+    assert uneven == pytest.approx({"okx_spot": 2 * alone["s"], "okx_perp": alone["s"] + alone["p"]})
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_turns_are_those_that_the_governor_gives(spot: int, perp: int) -> None:
+    budget = HISTORY_CANDLES
+    foretold = side_by_side({"spot": [Spent(budget, spot, spot)], "perp": [Spent(budget, perp, perp)]})
+    state, last, now = State(), {"spot": 0.0, "perp": 0.0}, 1_000_000.0
+    for n in range(max(spot, perp)):
+        for venue, wanted in (("spot", spot), ("perp", perp)):
+            if n < wanted:
+                at, state = grant(state, budget, 1, now)
+                last[venue] = at - now
+    for venue, seconds in foretold.items():
+        units = seconds * budget.limit / budget.window_s
+        assert last[venue] == pytest.approx(units * budget.seconds_per_unit, abs=4 * budget.seconds_per_unit)
+
+
+def test_what_was_reached_counts_what_others_had_of_the_same_limit_meanwhile() -> None:
+    def asked(venue: str, weight: int, minute: int) -> dict[str, Any]:
+        its = window(venue, weight * 100)
+        times = {"window_start": its.start, "window_end": its.end, "recorded_at": NOW + dt.timedelta(minutes=minute)}
+        return {"venue": venue, "interval": "1m", "requests": weight, "weight": weight, **times}
+
+    venues = ("okx_spot", "okx_perp", "binance_spot")
+    run = {v: [asked(v, 100, 1)] for v in venues}
+    run["okx_perp"].append(asked("okx_perp", 50, 2))
+    found = reached(run, BARS)
+    assert [found[v][:2] for v in venues] == [(100, 100), (150, 150), (100, 100)]
+    seconds = {v: its[2] for v, its in found.items()}
+    assert seconds == pytest.approx({"okx_spot": 200 / 10, "okx_perp": 250 / 10, "binance_spot": 1.0})
 
 
 @pytest.mark.parametrize(("venue", "requests"), [("binance_perp", 1), ("okx_perp", 1), ("bybit_perp", 1)])

@@ -35,7 +35,8 @@ from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.client import open_warehouse, running
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.local import running
 from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_pipeline import post

@@ -21,8 +21,9 @@ from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.source import Listing
-from alphaforge_assets.warehouse.client import open_warehouse, running
+from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.listings import publish_listings
+from alphaforge_assets.warehouse.local import running
 from alphaforge_assets_tests.conftest import empty
 from alphaforge_assets_tests.installed import Installed
 from alphaforge_assets_tests.test_instruments import FIRST

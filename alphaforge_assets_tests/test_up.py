@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from alphaforge_assets.cli import processes
+from alphaforge_assets.cli import logs, processes
 from alphaforge_assets.cli.logs import journal
 from alphaforge_assets.cli.processes import Parts, answers
 from alphaforge_assets.errors import Permanent
 from alphaforge_assets.health.parts import read
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.webhooks import read_webhooks
 from alphaforge_assets_tests.installed import (
     BACKFILL_S_MAX,
     CANARY,
@@ -29,6 +30,9 @@ from alphaforge_assets_tests.installed import (
     started_up,
     until,
 )  # fmt: skip
+from alphaforge_assets_tests.test_alerts import Receiver, receiver
+
+__all__ = ["receiver"]
 
 
 def parts(installed: Installed) -> dict[str, int]:
@@ -86,12 +90,15 @@ def test_a_part_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) 
         assert up.process.poll() is None
 
 
-def test_a_part_that_dies_again_and_again_ends_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_dies_again_and_again_ends_everything_and_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
     for name in ("DEATHS_MAX", "PAUSE_S_MAX"):
         monkeypatch.setattr(processes, name, 1)
     lock = os.open(tmp_path / "lock", os.O_CREAT)
     found = Parts(lock, journal(tmp_path, "json"))
-    settings = dataclasses.replace(settings_from_environment(), home=tmp_path)
+    alerts = read_webhooks(receiver.url)
+    settings = dataclasses.replace(settings_from_environment(), home=tmp_path, alerts=alerts)
     found.start("calendar", ["calendar", "2025"], settings, lambda: True)
     with pytest.raises(
         Permanent, match=r"calendar ended with code 0, the 2th time within 10 minutes.* its last words: "
@@ -104,7 +111,30 @@ def test_a_part_that_dies_again_and_again_ends_everything(tmp_path: Path, monkey
     assert lives is not None
     assert "calendar ended with code 0" in lives.gave_up
     assert len(lives.parts[0].restarts) == 1
+    until(lambda: len(receiver.got) == 2, 30)  # of a restart it is told by a thread
+    assert any("calendar ended with code 0 and is started again" in text for text in receiver.texts)
+    assert any("`alphaforge up` gave up: calendar ended with code 0" in text for text in receiver.texts)
+    assert {(new["kind"], new["subject"]) for body in receiver.got for new in body["new"]} == {("parts", "calendar")}
+    assert not any("December" in text for text in receiver.texts)  # the part's own words stay in the log
     os.close(lock)
+
+
+def test_a_log_is_turned_over_at_its_size_and_few_old_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES_MAX", 10_000)
+    taking, speaking = os.pipe()
+    said = logs.written(os.fdopen(taking, "rb"), "part", tmp_path / "part.log", "text")
+    with os.fdopen(speaking, "w") as part:
+        for n in range(20_000):
+            part.write(f"line {n}\n")
+    said.drain()
+    files = [tmp_path / name for name in ("part.log.3", "part.log.2", "part.log.1", "part.log")]
+    assert sorted(tmp_path.glob("part*")) == sorted(files)
+    assert all(file.stat().st_size <= 10_000 for file in files)
+    kept = "".join(file.read_text() for file in files).splitlines()
+    assert len(kept) > 2_000
+    assert kept == [f"line {n}" for n in range(20_000 - len(kept), 20_000)]  # none lost between two files
 
 
 def test_after_kill_9_nothing_stays_and_the_next_up_works(tmp_path: Path) -> None:

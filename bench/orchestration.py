@@ -20,14 +20,14 @@ import dagster as dg
 from alphaforge_assets import instance
 from alphaforge_assets.backfill import run as backfill
 from alphaforge_assets.datasets.bars import BARS
-from alphaforge_assets.event_log import BATCH_SIZE
+from alphaforge_assets.event_log.storage import BATCH_SIZE
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import Settings
 from bench.ground import LIFTED, Ground, run
 from bench.measure import FULL, LARGE, SMOKE, Row, Sizes, in_turns, scaled, timed
 
-OURS = {"module": "alphaforge_assets.event_log", "class": "BatchedSqliteEventLogStorage"}
+OURS = {"module": "alphaforge_assets.event_log.storage", "class": "BatchedSqliteEventLogStorage"}
 STOCK = {"module": "dagster._core.storage.event_log", "class": "SqliteEventLogStorage"}
 SIZE = "BENCH_SIZE"  # the UI's process loads this module anew, and must see the same assets
 START = dt.date(2019, 1, 1)

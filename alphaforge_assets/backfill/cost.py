@@ -4,7 +4,8 @@ Nothing is estimated that the fetching code knows: windows come from the ledger,
 asked, pace from the governor. What is learnt from the past is how many
 requests a window really took (a venue may give less a page than was wished for) and what a row takes on disk.
 
-The ceiling is the venue's whole limit, to one address; the governor keeps a twentieth of it in reserve.
+The ceiling is the venue's whole limit, to one address; the governor keeps a twentieth of it in reserve. Markets of an
+exchange may share a limit, as OKX's spot and perpetuals do: the governor gives them turns, and so it is reckoned here.
 """
 
 import datetime as dt
@@ -12,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -55,7 +57,10 @@ class Spent:
 
 @dataclass(frozen=True)
 class VenuePlan:
-    """What one venue will be asked. `extra` is clocks and instrument lists; `times_measured` corrects `spent`."""
+    """What one venue will be asked. `extra` is clocks and instrument lists; `times_measured` corrects `spent`.
+
+    `ceiling_s` is seconds at the whole limits, in turns with the venues of the same runs that share them.
+    """
 
     venue: str
     windows: int
@@ -63,6 +68,7 @@ class VenuePlan:
     spent: tuple[Spent, ...]
     extra: tuple[Spent, ...]
     times_measured: float
+    ceiling_s: float
 
     @property
     def requests(self) -> int:
@@ -71,11 +77,6 @@ class VenuePlan:
     @property
     def weight(self) -> float:
         return sum(s.weight for s in self.spent)
-
-    @property
-    def ceiling_s(self) -> float:
-        """Seconds at the whole limits; budgets of one venue are spent side by side."""
-        return max((s.ceiling_s for s in self.spent), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,14 @@ def predict(client: Client, universe: Universe, dataset: Dataset, runs: Sequence
     now = dt.datetime.now(dt.UTC)
     asked: dict[str, list[Window]] = defaultdict(list)
     extra: dict[str, list[Call]] = defaultdict(list)
+    ceilings: dict[str, float] = defaultdict(float)
     paced_s = 0.0
     intervals = dataset.intervals(universe)
     names = venue_symbols(client, sorted({i.venue for run in runs for i in run.instruments})) if runs else {}
     listed = {venue for venue, _ in names}
     factors = _measured(client, dataset, sorted({i.venue for run in runs for i in run.instruments}))
     for run in runs:
-        calls: list[tuple[Call, float]] = []
+        calls: dict[str, list[tuple[Call, float]]] = {}
         for venue in dict.fromkeys(i.venue for i in run.instruments):
             part = Rectangle(tuple(i for i in run.instruments if i.venue == venue), run.start, run.end)
             whole = unanswered(client, dataset.name, part.windows(intervals, NO_END), chunk=dataset.chunk)
@@ -118,15 +120,17 @@ def predict(client: Client, universe: Universe, dataset: Dataset, runs: Sequence
             left = list(closed(whole, now - dataset.settle))
             asked[venue] += left
             extra[venue] += _around(dataset, intervals, venue, names, part, listed)
-            calls += [(call, factors[venue]) for window in left for call in calls_of(dataset, window, now)]
-        paced_s += max((s.paced_s for s in _summed(calls)), default=0.0)
+            calls[venue] = [(call, factors[venue]) for window in left for call in calls_of(dataset, window, now)]
+        paced_s += max((s.paced_s for s in _summed(chain.from_iterable(calls.values()))), default=0.0)
+        for venue, seconds in side_by_side({venue: _summed(its) for venue, its in calls.items()}).items():
+            ceilings[venue] += seconds
     venues = []
     for venue, left in asked.items():
         factor = factors[venue]
-        calls = [(call, factor) for window in left for call in calls_of(dataset, window, now)]
+        spent = tuple(_summed((call, factor) for window in left for call in calls_of(dataset, window, now)))
         rows = sum(_rows(dataset, window) for window in left)
-        around = tuple(_summed([(call, 1.0) for call in extra[venue]]))
-        venues.append(VenuePlan(venue, len(left), rows, tuple(_summed(calls)), around, factor))
+        around = tuple(_summed((call, 1.0) for call in extra[venue]))
+        venues.append(VenuePlan(venue, len(left), rows, spent, around, factor, ceilings[venue]))
     bytes_a_row, is_measured = row_bytes(client, dataset)
     return DatasetPlan(dataset.name, len(runs), tuple(venues), bytes_a_row, is_measured, paced_s)
 
@@ -150,15 +154,42 @@ def row_bytes(client: Client, dataset: Dataset) -> tuple[float, bool]:
     return sum(row["bytes"] / max(row["rows"], 1) for row in sizes.values()), True
 
 
-def reached(rows: Sequence[Mapping[str, Any]], dataset: Dataset) -> tuple[int, float, float]:
-    """Requests, weight, and seconds at the venues' whole limits of windows as `reads/latest_runs` gives them."""
-    spent: dict[Budget, float] = defaultdict(float)
-    for row in rows:
-        budgets = {call.budget for call in _past_calls(dataset, row)}
-        for budget in budgets:
-            spent[budget] += row["weight"] / len(budgets)
-    seconds = max((w * b.window_s / b.limit for b, w in spent.items()), default=0.0)
-    return sum(r["requests"] for r in rows), sum(r["weight"] for r in rows), seconds
+def side_by_side(spent: Mapping[str, Sequence[Spent]]) -> dict[str, float]:
+    """By venue: seconds at the whole limits, when all are asked at once. Budgets of one venue are spent side by side.
+
+    Of a budget that venues share each has its turn, so a venue waits for as much of the others as it spends itself.
+    """
+    every = [one for its in spent.values() for one in its]
+
+    def turns(mine: Spent) -> float:
+        weight = sum(min(one.weight, mine.weight) for one in every if one.budget == mine.budget)
+        return Spent(mine.budget, mine.requests, weight).ceiling_s
+
+    return {venue: max(map(turns, its), default=0.0) for venue, its in spent.items()}
+
+
+def reached(venues: Mapping[str, Sequence[Mapping[str, Any]]], dataset: Dataset) -> dict[str, tuple[int, float, float]]:
+    """By venue of one run: requests, weight, and seconds at the whole limits. Windows are as of `reads/latest_runs`.
+
+    What another venue had spent of a budget that they share, until this one had its last rows, is in its seconds.
+    """
+    every = [(row, _past_spent(dataset, row)) for rows in venues.values() for row in rows]
+    found = {}
+    for venue, rows in venues.items():
+        until = max(row["recorded_at"] for row in rows)
+        its = {budget for row, spent in every if row["venue"] == venue for budget in spent}
+        spent: dict[Budget, float] = defaultdict(float)
+        for row, weights in every:
+            for budget in weights.keys() & its if row["recorded_at"] <= until else ():
+                spent[budget] += weights[budget]
+        seconds = max((w * b.window_s / b.limit for b, w in spent.items()), default=0.0)
+        found[venue] = sum(r["requests"] for r in rows), sum(r["weight"] for r in rows), seconds
+    return found
+
+
+def _past_spent(dataset: Dataset, row: Mapping[str, Any]) -> dict[Budget, float]:
+    budgets = {call.budget for call in _past_calls(dataset, row)}
+    return {budget: row["weight"] / len(budgets) for budget in budgets}
 
 
 def _measured(client: Client, dataset: Dataset, venues: Sequence[str]) -> dict[str, float]:

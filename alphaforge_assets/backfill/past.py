@@ -20,7 +20,8 @@ RUNS_MEASURED = 20
 class Visit:
     """What a run had of a venue. Seconds are None for runs of another instance.
 
-    `wall_s` ends with the venue's last rows, `run_s` with the run; `ceiling_s` is at the venue's whole limit.
+    `wall_s` ends with the venue's last rows, `run_s` with the run; `ceiling_s` is at the venue's whole limit, with what
+    others of the run had of it meanwhile, where venues share one.
     """
 
     run_id: str
@@ -51,23 +52,24 @@ class OwnWork:
 
 def visits(client: Client, dagster: dg.DagsterInstance, runs: int) -> list[Visit]:
     """Those of the last runs. Raises WarehouseDown, WarehouseRefused."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in statements.rows(client, "reads/latest_runs", runs=runs):
         if row["dataset"] in DATASETS:
-            groups[row["run_id"], row["dataset"], row["venue"]].append(row)
+            groups[row["run_id"], row["dataset"]][row["venue"]].append(row)
     found = []
-    for (run_id, name, venue), rows in groups.items():
+    for (run_id, name), venues in groups.items():
         began, ended = _step(dagster, run_id, DATASETS[name].chain[0])
-        until = max(row["recorded_at"] for row in rows)
-        requests, weight, ceiling_s = reached(rows, DATASETS[name])
-        wall_s = until.timestamp() - began if began else None
-        found.append(
-            Visit(
-                run_id, name, venue, until, sum(row["row_count"] for row in rows), requests, weight,
-                sum(row["waited_s"] for row in rows), wall_s, ceiling_s,
-                ended - began if began and ended else None, ceiling_s / wall_s if wall_s else None,
-            )
-        )  # fmt: skip
+        for venue, (requests, weight, ceiling_s) in reached(venues, DATASETS[name]).items():
+            rows = venues[venue]
+            until = max(row["recorded_at"] for row in rows)
+            wall_s = until.timestamp() - began if began else None
+            found.append(
+                Visit(
+                    run_id, name, venue, until, sum(row["row_count"] for row in rows), requests, weight,
+                    sum(row["waited_s"] for row in rows), wall_s, ceiling_s,
+                    ended - began if began and ended else None, ceiling_s / wall_s if wall_s else None,
+                )
+            )  # fmt: skip
     return found
 
 

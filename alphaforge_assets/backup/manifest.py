@@ -7,7 +7,9 @@ one that an earlier backup wrote is not written again.
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import zstandard
@@ -17,6 +19,7 @@ from alphaforge_assets.errors import BadInput, Permanent
 
 FORMAT = 1
 FOLDER = "manifests"
+FILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,38 @@ def write_file(place: Place, content: bytes) -> tuple[File, bool]:
 def read_file(place: Place, file: File) -> bytes:
     """The content of a file. Raises Permanent if it is not there or not what was written."""
     packed = place.read(file.path)
-    if packed is None or hashlib.sha256(packed).hexdigest() != file.sha256:
-        how = "is missing" if packed is None else "is not what was written (its hash differs)"
-        raise Permanent(f"backup file {file.path} {how}: restore another backup (--backup), or another copy of this")
+    if (wrong := _wrong(packed, file)) or packed is None:
+        raise Permanent(f"backup file {file.path} {wrong}: restore another backup (--backup), or another copy of this")
     return zstandard.ZstdDecompressor().decompress(packed)
+
+
+def damaged(place: Place, manifest: Manifest, on_file: Callable[[int], None] = lambda size: None) -> list[str]:
+    """Which files are missing, cannot be read or are not what was written, and what of it they hold; [] if none is.
+
+    `on_file` is told the size of each that was looked at.
+    """
+    holds: dict[File, list[str]] = defaultdict(list)  # equal rows of two tables are one file
+    for p in manifest.pieces:
+        holds[p.file].append(f"{p.table} {p.partition} {p.piece}")
+    for path, file in manifest.databases.items():
+        holds[file].append(path)
+
+    def look(file: File) -> str:
+        try:
+            wrong = _wrong(place.read(file.path), file)
+        except Permanent as error:
+            wrong = f"cannot be read: {error}"
+        on_file(file.size)
+        return f"{file.path} ({', '.join(holds[file])}) {wrong}" if wrong else ""
+
+    with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="verify") as pool:
+        return [said for said in pool.map(look, sorted(holds, key=lambda f: f.path)) if said]
+
+
+def _wrong(packed: bytes | None, file: File) -> str:
+    if packed is None:
+        return "is missing"
+    return "" if hashlib.sha256(packed).hexdigest() == file.sha256 else "is not what was written (its hash differs)"
 
 
 def write(place: Place, manifest: Manifest) -> str:

@@ -19,6 +19,7 @@ from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.research.snapshots import listed, verify
 from alphaforge_assets.warehouse import schema, statements
+from alphaforge_assets.warehouse.local import restoring
 
 PLACES_NAMED_MAX = 5
 
@@ -51,7 +52,7 @@ def restore(
     passing("restore.pieces")
     _databases(home / "dagster", place, manifest)
     _prove(client, manifest)
-    schema.restoring(home).unlink()
+    restoring(home).unlink()
     return name, manifest
 
 
@@ -64,7 +65,7 @@ def _prepare(client: Client, home: Path, name: str, manifest: Manifest) -> None:
             f"backup {name} has another schema ({', '.join(odd[:PLACES_NAMED_MAX])}): restore it with the version of"
             " alphaforge that took it, then upgrade"
         )
-    mark, dagster_home = schema.restoring(home), home / "dagster"
+    mark, dagster_home = restoring(home), home / "dagster"
     tables = statements.rows(client, "backup/tables")
     is_ours = mark.exists() and mark.read_text() == name
     filled = [t["name"] for t in tables if t["row_count"]]

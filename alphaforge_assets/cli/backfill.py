@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from alphaforge_assets.cli.arguments import datasets, day, instruments, span
-from alphaforge_assets.cli.opened import prepare_to_ask, warehouse_and_dagster
+from alphaforge_assets.cli.opened import prepare_to_ask, start_warehouse, warehouse_and_dagster
 from alphaforge_assets.cli.screen import complain, count, say, screen, table
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def backfill(
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
       alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
     """
+    start_warehouse()
     from alphaforge_assets.backfill.question import ask
 
     failed = run_backfill(ask(datasets, patterns, start, end), refetch=refetch, dry_run=dry_run)
@@ -60,10 +61,11 @@ def run_backfill(question: "Question", *, refetch: bool = False, dry_run: bool =
     Raises VenueUnavailable if there is no sandbox where it should be, Permanent for a warehouse that others feed,
     WarehouseDown, WarehouseRefused, MigrationRefused.
     """
+    settings = question.settings
+    start_warehouse(settings)
     from alphaforge_assets.upkeep.runs import record_finished
     from alphaforge_assets.warehouse.batches import refuse_mixing
 
-    settings = question.settings
     failed: dict[str, str] = {}
     with warehouse_and_dagster(settings) as (client, dagster):
         refuse_mixing(client, settings.origin)

@@ -73,7 +73,7 @@ def bars(
         raise BadInput(f"{' and '.join(outputs)}: choose one of them")
     if plot is not None and plot.suffix not in (".html", ".png"):
         raise BadInput(f"--plot {plot}: name a file ending in .html or .png")
-    _, universe = environment()
+    _, universe = environment(opens_warehouse=True)
     instruments = universe.select([pattern])
     check_series("INTERVAL", interval, universe, start, end)
     if plot is not None and len(instruments) > 1:

@@ -36,7 +36,7 @@ def read(statement: str, patterns: Sequence[str], **parameters: Any) -> list[dic
     from alphaforge_assets.universe import FEAR_GREED
     from alphaforge_assets.warehouse import statements
 
-    settings, universe = environment()
+    settings, universe = environment(opens_warehouse=True)
     of_exchanges = [p for p in patterns if not fnmatch.fnmatchcase(FEAR_GREED.key, p)]
     chosen = universe.select(of_exchanges) if patterns else universe.instruments
     if len(of_exchanges) < len(patterns) or not patterns:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from alphaforge_assets.cli.backfill import run_backfill
-from alphaforge_assets.cli.opened import environment, warehouse
+from alphaforge_assets.cli.opened import environment, start_warehouse, warehouse
 from alphaforge_assets.cli.screen import count, say, table
 from alphaforge_assets.cli.status import print_status, status_rows
 
@@ -30,12 +30,13 @@ def demo(days: int) -> None:
     from alphaforge_assets.sandbox import process
     from alphaforge_assets.warehouse.client import open_warehouse
 
-    settings, universe = environment()
+    settings, universe = environment(opens_warehouse=True)
     by_venue = groupby(universe.instruments, lambda instrument: instrument.venue)
     keys = [i.key for _, its in by_venue for i in list(its)[:INSTRUMENTS_PER_VENUE]]
     today = dt.datetime.now(dt.UTC).date()
     say("[bold]The venues are emulated on this machine (the sandbox); everything else is real.[/bold]")
     question = ask(["bars"], keys, today - dt.timedelta(days=days), today)
+    start_warehouse(settings)
     with process.start() as url, open_warehouse(settings.home, settings.clickhouse_url):
         failed = run_backfill(replace(question, settings=replace(settings, venues_url=url)))
         _show(settings, universe, keys[0])

@@ -50,7 +50,7 @@ def export(
       alphaforge export --format freqtrade --instruments 'binance_spot.*' --interval 1h \\
         --from 2025-05-01 --to 2025-06-01 --out user_data/data
     """
-    _, universe = environment()
+    _, universe = environment(opens_warehouse=True)
     chosen = universe.select(patterns)
     check_series("--interval", interval, universe, start, end)
 

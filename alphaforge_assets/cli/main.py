@@ -26,6 +26,7 @@ from alphaforge_assets.cli.export import export
 from alphaforge_assets.cli.gaps import gaps
 from alphaforge_assets.cli.migrate import migrate
 from alphaforge_assets.cli.plan import plan
+from alphaforge_assets.cli.rebuild_status import rebuild_status
 from alphaforge_assets.cli.refresh import refresh
 from alphaforge_assets.cli.report import report
 from alphaforge_assets.cli.runs import runs
@@ -39,8 +40,9 @@ from alphaforge_assets.cli.up import up
 from alphaforge_assets.cli.warehouse import warehouse
 from alphaforge_assets.errors import AlphaForgeError
 
-COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, migrate, pin, plan, refresh,
-            report, restore, runs, sandbox, snapshots, sql, status, universe, unpin, up, verify, warehouse)  # fmt: skip
+COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, migrate, pin, plan,
+            rebuild_status, refresh, report, restore, runs, sandbox, snapshots, sql, status, universe, unpin, up,
+            verify, warehouse)  # fmt: skip
 
 
 class Command(click.Group):

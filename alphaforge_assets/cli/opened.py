@@ -5,7 +5,7 @@ All of it is loaded when it is opened: settings and client take half a second, D
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from alphaforge_assets.cli.screen import complain
@@ -22,8 +22,24 @@ if TYPE_CHECKING:
 CONNECT_S_MAX = 5.0
 
 
-def environment() -> "tuple[Settings, Universe]":
+def start_warehouse(settings: "Settings | None" = None) -> None:
+    """Start the embedded warehouse that a command will open, and do not wait: that takes as long as to load Dagster.
+
+    Without settings, before anything is checked, only one that was there before.
+    """
+    from alphaforge_assets.settings import home_of_environment, server_of_environment
+    from alphaforge_assets.warehouse.local import start_ahead
+
+    if settings is None and server_of_environment() is None:
+        start_ahead(home_of_environment())
+    elif settings is not None and settings.clickhouse_url is None:
+        start_ahead(settings.home, is_certain=True)
+
+
+def environment(*, opens_warehouse: bool = False) -> "tuple[Settings, Universe]":
     """What the environment says, and the universe it names. Raises BadInput."""
+    if opens_warehouse:
+        start_warehouse()
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.universe import load_universe
 
@@ -46,9 +62,16 @@ def warehouse(settings: "Settings | None" = None) -> "Iterator[Client]":
 def warehouse_and_dagster(settings: "Settings") -> "Iterator[tuple[Client, DagsterInstance]]":
     """The same, and the Dagster instance of the home: in this order, for a warehouse that is down leaves no trace."""
     from alphaforge_assets import instance
+    from alphaforge_assets.warehouse.schema import open_current
 
-    with warehouse(settings) as client, instance.opened(settings.dagster_home) as dagster:
-        yield client, dagster
+    opened: list[DagsterInstance] = []
+    with ExitStack() as stack:
+
+        def open_dagster() -> None:
+            opened.append(stack.enter_context(instance.opened(settings.dagster_home)))
+
+        client = stack.enter_context(open_current(settings.home, settings.clickhouse_url, open_dagster))
+        yield client, opened[0]
 
 
 @contextmanager
@@ -60,7 +83,7 @@ def reader(*, is_quiet: bool = False) -> "Iterator[Research]":
         if not (is_quiet and isinstance(message, IncompleteWarning)):
             complain(str(message))
 
-    settings, universe = environment()
+    settings, universe = environment(opens_warehouse=True)
     with warehouse(settings) as client, warnings.catch_warnings():
         warnings.showwarning = shown
         yield Research(client, universe)

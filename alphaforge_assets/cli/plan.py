@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alphaforge_assets.cli.arguments import datasets, day, instruments, machine_readable, span
-from alphaforge_assets.cli.opened import warehouse_and_dagster
+from alphaforge_assets.cli.opened import start_warehouse, warehouse_and_dagster
 from alphaforge_assets.cli.screen import count, duration, print_json, say, table
 from alphaforge_assets.errors import BadInput
 
@@ -38,7 +38,7 @@ def plan(
     \b
     Rows      that the venues have if nothing is missing
     Requests  for windows that no complete batch answers yet, and their weight in the venue's own units
-    Ceiling   seconds if the venue's whole limit were used for nothing else
+    Ceiling   seconds if the venue's whole limit were used for nothing else; markets that share one take turns
     ETA       at the pace our rate budget grants, with our own work as the last runs here took
 
     \b
@@ -53,6 +53,7 @@ def plan(
     if not start or not end:
         raise BadInput(f"--{'to' if start else 'from'} is missing: write a day as 2025-05-01")
 
+    start_warehouse()
     from alphaforge_assets.backfill.question import ask
 
     _look_ahead(ask(datasets, patterns, start, end), as_json)
@@ -137,6 +138,7 @@ def _record(planned: "DatasetPlan", own: "OwnWork | None") -> dict[str, Any]:
 
 
 def _look_back(runs: int, as_json: bool) -> None:
+    start_warehouse()
     from alphaforge_assets.backfill.past import visits
     from alphaforge_assets.settings import settings_from_environment
 
@@ -166,6 +168,7 @@ def _print_visits(found: "Sequence[Visit]") -> None:
         last = v.run_id
     say(shown)
     say(
-        "[dim]Share: the seconds that the requests take at the venue's whole limit, of the seconds it took until the"
-        " venue's last rows were in landing. A venue lets a burst go at once, so a short run may pass 100 %.[/dim]"
+        "[dim]Share: the seconds that the requests take at the venue's whole limit, with those of markets that share"
+        " it, of the seconds it took until the venue's last rows were in landing. A venue lets a burst go at once, so a"
+        " short run may pass 100 %.[/dim]"
     )

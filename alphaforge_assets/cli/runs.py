@@ -20,10 +20,11 @@ def runs(last: int, as_json: bool) -> None:
 
     Killed runs have their row too. All of it, as a view: analytics.v_runs.
     """
+    settings, universe = environment(opens_warehouse=True)
+
     from alphaforge_assets.upkeep.runs import record_finished
     from alphaforge_assets.warehouse import statements
 
-    settings, universe = environment()
     with warehouse_and_dagster(settings) as (client, dagster):
         record_finished(client, dagster, universe, settings)
         rows = statements.rows(client, "reads/runs", last=last)

@@ -54,7 +54,7 @@ def pin(
     """
     from alphaforge_assets.research import hashes, snapshots
 
-    settings, universe = environment()
+    settings, universe = environment(opens_warehouse=True)
     wanted = hashes.contents(universe, patterns, intervals, start, end, datasets)
     snapshots.check_name(name)
     with warehouse(settings) as client:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from alphaforge_assets.cli.opened import start_warehouse
 from alphaforge_assets.cli.screen import count, say, screen, table
 from alphaforge_assets.errors import BadInput
 
@@ -50,6 +51,7 @@ def sql(
     text = _text(query, file)
     values = dict(_pair(param) for param in params)
 
+    start_warehouse()
     from alphaforge_assets.settings import settings_from_environment
     from alphaforge_assets.warehouse.client import open_warehouse
     from alphaforge_assets.warehouse.questions import asked

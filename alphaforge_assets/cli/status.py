@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @machine_readable()
 def status(as_json: bool) -> None:
     """Per instrument and interval: first, last, rows, missing, rejected, age."""
-    settings, universe = environment()
+    settings, universe = environment(opens_warehouse=True)
     with warehouse(settings) as client:
         rows = status_rows(client, universe)
     if as_json:

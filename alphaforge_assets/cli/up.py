@@ -103,7 +103,7 @@ def up(
 def _start_warehouse(parts: "Parts", settings: "Settings", port: int) -> None:
     """The embedded warehouse, unless one is running in this home: then that one is used, as by every command."""
     from alphaforge_assets.cli.processes import free_port
-    from alphaforge_assets.warehouse.client import running
+    from alphaforge_assets.warehouse.local import running
 
     data = settings.home / "warehouse"
     if address := running(data):
@@ -120,7 +120,7 @@ def _start_warehouse(parts: "Parts", settings: "Settings", port: int) -> None:
 def _announce(parts: "Parts", settings: "Settings") -> None:
     from rich.table import Table
 
-    from alphaforge_assets.warehouse.client import running
+    from alphaforge_assets.warehouse.local import running
 
     its_own = None if settings.clickhouse_url else running(settings.home / "warehouse")
     facts = {

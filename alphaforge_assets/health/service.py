@@ -23,7 +23,8 @@ from alphaforge_assets.upkeep.runs import LIVE_TAIL
 from alphaforge_assets.upkeep.tail import EVERY
 from alphaforge_assets.warehouse import schema
 from alphaforge_assets.warehouse.batches import refuse_mixing
-from alphaforge_assets.warehouse.client import open_warehouse, running
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.local import running
 from alphaforge_assets.warehouse.migrations.states import disagreements
 
 # Dagster's daemons write a heartbeat every 30 s, and count as healthy for half an hour without; this is one an operator
@@ -84,17 +85,17 @@ def _schema(client: Client, settings: Settings) -> Iterator[Finding]:
     applied = [row.version for row in rows if row.state == "applied" and row.version]
     if faults := disagreements(rows, schema.DATABASE):
         yield Finding("schema", "wrong", faults[0].partition(": ")[0], faults[0].partition(": ")[2])
-    elif not applied:
+        return  # what its tables are is not known here
+    if not applied:
         yield Finding("schema", "note", "the warehouse is empty", "`alphaforge migrate`, or any command that fetches")
         return
-    elif pending:
+    if pending:
         state: State = (
             "wrong" if settings.clickhouse_url else "note"
         )  # an embedded one is brought up to date when opened
         yield Finding("schema", state, f"{len(pending)} pending, first {pending[0]}", "`alphaforge migrate`")
         return
-    else:
-        yield Finding("schema", "ok", f"version {applied[-1]}, nothing pending")
+    yield Finding("schema", "ok", f"version {applied[-1]}, nothing pending")
     try:
         refuse_mixing(client, settings.origin)
         yield Finding("origin", "ok", f"the data are {settings.origin}, or there are none")

@@ -1,24 +1,14 @@
 """Finding the warehouse, or starting it: the one way to a ClickHouse client, on a laptop and on a cluster alike.
 
-With a URL the client speaks to that server. Without one it speaks to the embedded server of `home/warehouse`: the
-running one, or one started here that lives as long as anybody uses it. Users hold `users.lock` shared, and take it
-before they read `server.json`, so that none of them meets a server on its way out. chdb is never imported on this side.
+With a URL the client speaks to that server. Without one it speaks to the embedded server of `home/warehouse`, which
+local.py finds or starts.
 """
 
 import atexit
-import base64
 import contextlib
-import fcntl
-import http.client
-import json
 import logging
-import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,13 +19,13 @@ from clickhouse_connect.driver import exceptions as driver_errors
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.httputil import get_pool_manager_options
 
-import alphaforge_assets
 from alphaforge_assets.errors import AlphaForgeError, BadInput, Permanent, Transient, WarehouseDown, WarehouseRefused
+from alphaforge_assets.warehouse import local
+from alphaforge_assets.warehouse.local import Address
 
 URL_FORM = "http://user:password@host:port (or https://…)"
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 600
-START_TIMEOUT_S = 120.0
 CONNECTIONS_MAX = 32
 
 # Pinned, because their defaults have moved between ClickHouse releases (26.2, 26.3): an insert is done when it is
@@ -68,24 +58,6 @@ WORTH_A_RETRY = {
 _WRONG_PASSWORD = frozenset((192, 193, 194, 516))
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where a warehouse answers, and as whom. The password never shows."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-
-    @property
-    def is_loopback(self) -> bool:
-        return self.host in ("127.0.0.1", "localhost", "::1")
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
-
-
 def parse_url(url: str) -> Address:
     """The address in a CLICKHOUSE_URL. Raises BadInput, without repeating the password."""
     try:
@@ -113,7 +85,7 @@ def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
     context as ours, as from `translated`.
     """
     with contextlib.ExitStack() as stack:
-        address = parse_url(url) if url else stack.enter_context(_embedded(home / "warehouse", home / "logs"))
+        address = parse_url(url) if url else stack.enter_context(local.embedded(home))
         # our own, so that no proxy of the environment comes between
         pool = _StraightPool(**get_pool_manager_options(maxsize=CONNECTIONS_MAX))
         stack.callback(pool.clear)
@@ -204,108 +176,3 @@ def _is_transient(code: int, text: str) -> bool:
     if code == 252:  # TOO_MANY_PARTS: of a table, merges will catch up; of one insert, it will be too many again
         return "partitions for single INSERT block" not in text
     return code in WORTH_A_RETRY
-
-
-@contextlib.contextmanager
-def _embedded(data: Path, logs: Path) -> Iterator[Address]:
-    """The address of the embedded server of `data`, which stays up inside the context."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    try:
-        data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data.mkdir(mode=0o700, exist_ok=True)
-        logs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"warehouse directory {data}: {error.strerror}; ALPHAFORGE_HOME must be writable") from error
-    with _flocked(data / "users.lock", fcntl.LOCK_SH, deadline):
-        with _flocked(data / "start.lock", fcntl.LOCK_EX, deadline):  # one starter at a time
-            address = running(data) or _started(data, logs / "warehouse.log", deadline)
-        yield address
-
-
-@contextlib.contextmanager
-def _flocked(path: Path, kind: int, deadline: float) -> Iterator[None]:
-    """Hold the lock; the kernel gives it back should this process be killed."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    message = f"{path} stayed locked for {START_TIMEOUT_S:.0f} s; is a warehouse process stuck?"
-                    raise WarehouseDown(message) from None
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(file)
-
-
-def running(data: Path) -> Address | None:
-    """The server that owns `data`, if it answers to the directory's password."""
-    if not _is_owned(data):  # `server.json` may outlive a killed server, and its port may be anybody's by now
-        return None
-    try:
-        state = json.loads((data / "server.json").read_text())
-        address = Address("http", "127.0.0.1", int(state["port"]), "default", (data / "password").read_text())
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or not a file of ours: a server writes it
-        return None
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
-    token = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()
-    try:
-        connection.request("POST", "/", "SELECT 1", {"Authorization": f"Basic {token}"})
-        return address if connection.getresponse().status == 200 else None
-    except (OSError, http.client.HTTPException):  # starting, or on its way out
-        return None
-    finally:
-        connection.close()
-
-
-def _is_owned(data: Path) -> bool:
-    try:
-        file = os.open(data / "owner.lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
-
-
-def _started(data: Path, log: Path, deadline: float) -> Address:
-    """Start a server that ends with its last user. Another one may be starting by itself; then that one is ours too."""
-    while True:
-        began = log.stat().st_size if log.exists() else 0
-        child = _spawn(data, log)
-        while child.poll() is None:
-            if (address := running(data)) is not None:
-                return address
-            if time.monotonic() > deadline:
-                child.terminate()
-                raise WarehouseDown(f"the embedded warehouse did not answer in {START_TIMEOUT_S:.0f} s; see {log}")
-            time.sleep(0.02)
-        if (address := running(data)) is not None:
-            return address
-        said = log.read_bytes()[began:].decode(errors="replace").strip()
-        if "belongs to" not in said or time.monotonic() > deadline:
-            reason = said.splitlines()[-1] if said else f"it ended with code {child.returncode}"
-            raise WarehouseDown(f"the embedded warehouse did not start: {reason}; see {log}")
-        time.sleep(0.2)
-
-
-def _spawn(data: Path, log: Path) -> "subprocess.Popen[bytes]":
-    root = str(Path(alphaforge_assets.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "alphaforge_assets.warehouse.embedded", "--data", str(data), "--ephemeral"]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=os.environ | {"PYTHONPATH": path},
-            start_new_session=True,  # a Ctrl-C for us is not meant for it
-        )

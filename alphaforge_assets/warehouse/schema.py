@@ -1,6 +1,7 @@
 """The schema that this code expects: brought about, looked at and put right, for whoever opens a warehouse."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import MigrationRefused, Permanent
 from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.local import restoring
 from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets.warehouse.migrations.migrator import Applied
 from alphaforge_assets.warehouse.migrations.states import Row
@@ -17,18 +19,22 @@ DATABASE = "analytics"
 
 
 @contextmanager
-def open_current(home: Path, url: str | None = None) -> Iterator[Client]:
-    """`open_warehouse`, with the schema of this code. Raises as both, and Permanent after half a restore."""
+def open_current(
+    home: Path, url: str | None = None, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[Client]:
+    """`open_warehouse`, with the schema of this code. Raises as both, and Permanent after half a restore.
+
+    `meanwhile` is done in a thread while the schema is brought about, which on a new warehouse takes seconds of its
+    server; on a server that is only asked for its schema, after it has said yes.
+    """
     if restoring(home).exists():
         raise Permanent(f"{home} is half restored: run the same `alphaforge restore` again, or remove that folder")
     with open_warehouse(home, url) as client:
-        ensure(client, home, url)
+        with ThreadPoolExecutor(1, "meanwhile") as aside:
+            done = aside.submit(meanwhile) if url is None else None
+            ensure(client, home, url)
+            (done or aside.submit(meanwhile)).result()
         yield client
-
-
-def restoring(home: Path) -> Path:
-    """The mark of a restore that is not done: there while it is under way."""
-    return home / "restoring"
 
 
 def ensure(client: Client, home: Path, url: str | None) -> None:

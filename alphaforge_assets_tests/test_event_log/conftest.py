@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as db
 from sqlalchemy.engine import Engine
 
-from alphaforge_assets.event_log import (
+from alphaforge_assets.event_log.storage import (
     BatchedSqliteEventLogStorage,
 )
 from alphaforge_assets_tests.test_event_log.story import (

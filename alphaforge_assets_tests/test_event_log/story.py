@@ -17,15 +17,17 @@ from dagster._core.storage.event_log.base import AssetRecordsFilter, EventLogSto
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from alphaforge_assets.event_log import (
+from alphaforge_assets.event_log.shards import give_back
+from alphaforge_assets.event_log.storage import (
     BATCH_SIZE,
 )
+from alphaforge_assets.event_log.texts import read_unpacked
 
 ROOT = Path(__file__).parents[2]
 STOCK, OURS = "stock", "ours"
 CLASSES = {
     STOCK: {"module": "dagster._core.storage.event_log", "class": "SqliteEventLogStorage"},
-    OURS: {"module": "alphaforge_assets.event_log", "class": "BatchedSqliteEventLogStorage"},
+    OURS: {"module": "alphaforge_assets.event_log.storage", "class": "BatchedSqliteEventLogStorage"},
 }
 CHILD_S_MAX = 120
 PROC_FILES = Path("/proc/self/fd")
@@ -165,6 +167,11 @@ def removals(instance: dg.DagsterInstance) -> None:
     assert materialize(instance, "2024-01-02|A", "2024-01-03|A").success
 
 
+def given_back(folder: Path) -> None:
+    """The instance in the form that the stock storage reads."""
+    assert list(give_back(folder / "history" / "runs"))
+
+
 def files_open(folder: Path) -> set[str]:
     """Files below a folder that this process has open; none where there is no /proc."""
     if not PROC_FILES.exists():
@@ -290,15 +297,20 @@ def said_in(log: EventLogStorage, run_id: str) -> list[str]:
 
 
 def rows(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table of every database in a folder, but for the moments at which SQLite wrote them."""
+    """Every row of every table of every database in a folder, but for the moments at which SQLite wrote them.
+
+    Texts are as they are read, and a run's database may lack tables in which nothing is.
+    """
     found = {}
     for path in sorted(folder.glob("*.db*")):
         conn = sqlite3.connect(path)
+        read_unpacked(conn)
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         for (table,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             cursor = conn.execute(f'SELECT * FROM "{table}" ORDER BY 1')
             names = [column[0] for column in cursor.description]
             kept = [n for n, name in enumerate(names) if name not in ("create_timestamp", "migration_completed")]
-            found[f"{path.name} {table}"] = [tuple(row[n] for n in kept) for row in cursor]
+            if told := [tuple(row[n] for n in kept) for row in cursor]:
+                found[f"{path.name} {table}"] = told
         conn.close()
     return found

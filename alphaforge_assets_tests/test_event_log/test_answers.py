@@ -15,7 +15,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     SqliteEventLogStorage,
 )
 
-from alphaforge_assets.event_log import (
+from alphaforge_assets.event_log.storage import (
     BatchedSqliteEventLogStorage,
 )
 from alphaforge_assets_tests.test_event_log.story import (

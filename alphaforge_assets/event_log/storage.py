@@ -1,12 +1,13 @@
-"""Dagster's SQLite event log, quick enough for thousands of partitions a run: what we do otherwise than stock does.
+"""The storage: what we do otherwise than Dagster's own (stock) does, so that thousands of partitions a run cost little.
 
-The files, the tables and every answer are the stock storage's, so that an instance can go from one to the other and
-back. Stock opens an engine for every statement, compiles it anew, and commits every event of a partition alone, twice.
-Here engines are kept, and the events of a step's output (and those planned for a run) are stored a batch at a time.
-test_event_log holds the sources of Dagster that this leans on.
+Every answer is the stock storage's. That one opens an engine for every statement, compiles it anew, and commits every
+event of a partition alone, twice. Here engines are kept, and the events of a step's output (and those planned for a
+run) are stored a batch at a time. Beside it, texts: how the text of an event is kept; shards: what a database is made
+with, and the way back to stock. test_event_log holds the sources of Dagster that all of it leans on.
 """
 
 import os
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,21 +19,21 @@ from typing import Any
 import sqlalchemy as db
 from dagster import AssetKey, DagsterEventType
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, serialize_value
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import QueuePool
+
+from alphaforge_assets.event_log import shards
+from alphaforge_assets.event_log.texts import packed, read_unpacked
 
 # Dagster keeps the events of a batch in memory until there are so many; its own default is not to.
 BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 EVENTS_PER_BATCH = 1000
 # A run's events are a database of their own, and each open one is three files. The UI's process looks at many runs.
 SHARDS_OPEN_MAX = 16
-# An event takes 0.8 to 2.3 kB: pages of 4 kB, SQLite's default, are two fifths empty, and larger ones are written whole
-# for every event that is stored alone.
-PAGE_SIZE = "PRAGMA page_size=8192"
 ASSET_EVENTS = frozenset(
     {
         DagsterEventType.ASSET_MATERIALIZATION,
@@ -64,13 +65,21 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._seen: set[str] = set()
         self._left: list[object] = []
         self._start_afresh()
+        index = Path(base_dir) / f"{INDEX_SHARD_NAME}.db"
+        was_there = index.exists()
         super().__init__(base_dir, inst_data)
+        if not was_there:
+            shards.slim(index)
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "BatchedSqliteEventLogStorage":
         return cls(inst_data=inst_data, **config_value)
+
+    def _event_to_row(self, event: EventLogEntry) -> dict[str, Any]:
+        row = super()._event_to_row(event)
+        return row | {"event": packed(row["event"])}
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of one run as the stock storage does one by one: same rows, ids and order.
@@ -109,6 +118,29 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             if event.dagster_event_type not in ASSET_EVENTS:
                 self.store_asset_check_event(event, number)  # joins this transaction
 
+    def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
+        """As stock, which keeps the event's text once more beside the result of the check."""
+        about: Any = event.get_dagster_event().event_specific_data
+        of_check = db.and_(
+            AssetCheckExecutionsTable.c.asset_key == about.asset_key.to_string(),
+            AssetCheckExecutionsTable.c.check_name == about.check_name,
+            AssetCheckExecutionsTable.c.run_id == event.run_id,
+            AssetCheckExecutionsTable.c.evaluation_event_storage_id == event_id,
+        )
+        with self.index_connection() as conn:
+            super().store_asset_check_event(event, event_id)
+            text = packed(serialize_value(event))
+            conn.execute(AssetCheckExecutionsTable.update().where(of_check).values(evaluation_event=text))
+
+    def get_event_tags_for_asset(
+        self, asset_key: AssetKey, filter_tags: Mapping[str, str] | None = None, filter_event_id: int | None = None
+    ) -> Sequence[Mapping[str, str]]:
+        """As stock, and in its order, which is that of an index that we do not keep."""
+        found = super().get_event_tags_for_asset(asset_key, filter_tags, filter_event_id)
+        if filter_tags or filter_event_id is not None:
+            return found
+        return [dict(sorted(tags.items())) for tags in sorted(found, key=lambda tags: min(tags.items()))]
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         """A transaction on a shard; the one that this thread has under way there, if any."""
@@ -140,25 +172,27 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             self._close(name)
             self._seen.clear()
         if name not in self._shards:
-            if file is None:
-                self._initialized_dbs.discard(name)
             engine = db.create_engine(
                 self.conn_string_for_shard(name),
                 poolclass=QueuePool,
                 pool_size=1,  # one thread at a time; making a database takes a second connection
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             )
-            if name not in self._initialized_dbs:
-                if file is None:
-                    db.event.listen(engine, "connect", _set_page_size)
-                self._initdb(engine)
-                self._initialized_dbs.add(name)
+            db.event.listen(engine, "connect", lambda connection, _record: read_unpacked(connection))
+            if not shards.is_made(path):
+                self._make(name, engine)
             self._shards[name] = Shard(engine, _identity(path))
         self._shards.move_to_end(name)
         idle = [known for known in self._shards if known not in (name, INDEX_SHARD_NAME, *self._under_way)]
         for known in idle[: max(len(self._shards) - SHARDS_OPEN_MAX, 0)]:
             self._close(known)
         return self._shards[name].engine
+
+    def _make(self, name: str, engine: Engine) -> None:
+        if name != INDEX_SHARD_NAME:
+            with suppress(sqlite3.OperationalError):  # another process is at it: stock waits for that, and looks again
+                shards.make_of_a_run(engine, Path(self.path_for_shard(name)))
+        self._initdb(engine)
 
     def _close(self, name: str) -> None:
         self._shards.pop(name).engine.dispose()
@@ -209,11 +243,6 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         if f"column {column_name}" not in self._seen and super()._has_asset_key_col_on_connection(conn, column_name):
             self._seen.add(f"column {column_name}")
         return f"column {column_name}" in self._seen
-
-
-def _set_page_size(connection: Any, record: object) -> None:
-    """Of a database that is about to be made; of one that is there it changes nothing."""
-    connection.execute(PAGE_SIZE)
 
 
 def _is_one_batch(events: Sequence[EventLogEntry]) -> bool:
