@@ -219,7 +219,7 @@ def alone(home: Path) -> Iterator[int]:
     Raises Occupied while another runs, BadInput for a home that cannot be written to.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise BadInput(f"ALPHAFORGE_HOME {home}: {error.strerror}; it must be a directory to write to") from error
