@@ -33,7 +33,8 @@ def opened(dagster_home: Path, *, daemon_is_down: bool = False) -> Iterator[dg.D
 
     Several processes that first open an SQLite instance at once corrupt it (`alembic_version has more than one head`).
     """
-    dagster_home.mkdir(parents=True, exist_ok=True)
+    dagster_home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    dagster_home.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as stack:
         with FileLock(dagster_home / "prepare.lock"):
             _configure(dagster_home)

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from alphaforge_assets import failpoints
 from alphaforge_assets.errors import BadInput
@@ -96,10 +97,23 @@ def settings_from_environment() -> Settings:
         live_updates=live == "on",
         alerts=read_webhooks(os.environ.get("ALPHAFORGE_ALERTS", "")),
         alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
-        ui_url=(os.environ.get("ALPHAFORGE_UI") or "").rstrip("/") or None,
+        ui_url=_address("ALPHAFORGE_UI"),
         reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
-        s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
+        s3_endpoint=_address("AWS_ENDPOINT_URL_S3") or _address("AWS_ENDPOINT_URL"),
     )
+
+
+def _address(name: str) -> str | None:
+    """An http(s) address without a user, a password or a query: it is shown in logs and links."""
+    text = os.environ.get(name) or ""
+    try:
+        parts = urlsplit(text)
+        is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if text and (not is_sound or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable()):
+        raise BadInput(f"{name} is no address: write http:// or https://, a host and a port, and no user or password")
+    return text.rstrip("/") or None
 
 
 def dagster_home_of_environment() -> str | None:

@@ -41,7 +41,7 @@ class Installed:
         ours = ("ALPHAFORGE_", "CLICKHOUSE_", "DAGSTER_", "PYTEST_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "XDG_")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         chosen = {"HOME": str(self.root), "ALPHAFORGE_HOME": str(self.home), "ALPHAFORGE_VENUES": self.venues}
-        all_of = kept | chosen | {"ALPHAFORGE_BINANCE_SPOT_KEY": CANARY} | more
+        all_of = kept | chosen | {"ALPHAFORGE_BINANCE_SPOT_KEY": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY} | more
         return {k: v for k, v in all_of.items() if v is not None}
 
     def run(self, *words: str, **more: str | None) -> "subprocess.CompletedProcess[str]":

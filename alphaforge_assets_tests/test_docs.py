@@ -1,5 +1,6 @@
 """What docs/ says is so: its commands and Python are run in order, and give the output that is shown."""
 
+import ast
 import contextlib
 import os
 import re
@@ -23,6 +24,7 @@ from docs import make_dictionary
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SQL = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 FORTNIGHT_HOURS = 14 * 24
 
 # A shell and a Python that answer block by block, as the terminals of a reader. The first line they get is the mark
@@ -245,3 +247,21 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             heads = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}, target
+
+
+def functions_of(file: str) -> set[str]:
+    module = ast.parse((Path(__file__).parent / file).read_text(encoding="utf-8"))
+    return {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("page", [DOCS / "guarantees.md", DOCS.parent / "SECURITY.md"], ids=lambda page: page.name)
+def test_what_is_promised_is_tested(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = TEST.findall(text)
+    there = {file: functions_of(file) for file in sorted({file for file, _ in named})}
+    assert [f"{file}::{test}" for file, test in named if test not in there[file]] == []
+    assert len(named) == text.count("::"), "a test is named as `file.py::test`"
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "the test that would fail" not in line]
+    if page.name == "guarantees.md":
+        assert len(re.findall(r"^## \d\. ", text, re.MULTILINE)) == 6
+        assert [row for row in rows if not TEST.search(row)] == []

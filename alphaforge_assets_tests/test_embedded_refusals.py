@@ -45,6 +45,28 @@ ATTACKS = {
     "scalar file(), as a filter": "SELECT 1 SETTINGS additional_result_filter = 'file(''{secret}'') = ''x'''",
     "scalar file(), as a row policy": "SELECT 1 SETTINGS additional_table_filters = {{'system.one': 'file(1) = 1'}}",
     "scalar file(), by SET": "SET additional_result_filter = '1'",
+    "scalar file(), without a bracket": "SELECT * APPLY file FROM (SELECT '{secret}' AS a)",
+    "scalar file(), applied, quoted": "SELECT COLUMNS('a') APPLY(`file`) FROM (SELECT '{secret}' AS a)",
+    "scalar file(), applied, escaped": "SELECT * APPLY `f\\x69le` FROM (SELECT '{secret}' AS a)",
+    "scalar file(), as an argument": "SELECT arrayMap(file, ['{secret}'])",
+    "scalar file(), in what is selected instead": "SELECT 1 SETTINGS select = 'file(''{secret}'')'",
+    "scalar file(), in an order": "SELECT 1 SETTINGS order = 'file(''{secret}'')'",
+    "scalar file(), in a filter of a subquery": "SELECT * FROM (SELECT 1 SETTINGS filter = 'file(''{secret}'') = 1')",
+    "scalar file(), the same, quoted": "SELECT * FROM (SELECT 1 SETTINGS `select` /* */ = 'file(''{secret}'')')",
+    "scalar file(), in values of another spelling": "INSERT INTO {db}.t FORMAT values\n(file('{secret}'))",
+    "scalar file(), in values by a setting": "INSERT INTO {db}.t SETTINGS input_format_values_interpret_expressions = 1"
+    " FORMAT Values\n(file('{secret}'))",
+    "scalar file(), in a template of values": "INSERT INTO {db}.t SETTINGS input_format_null_as_default = 0"
+    " FORMAT Values\n(concat(file('{secret}'), 'x'))",
+    "scalar file(), in values called CSV": "INSERT INTO {db}.t SETTINGS input_format = 'Values'"
+    " FORMAT CSV\n(file('{secret}'))",
+    "rows that went wrong, to a file": "INSERT INTO {db}.i SETTINGS input_format_allow_errors_num = 9,"
+    " input_format_record_errors_file_path = '{target}' FORMAT CSV\nabc\n",
+    "schemas of Avro from an address": "INSERT INTO {db}.t SETTINGS format_avro_schema_registry_url = 'http://127.0.0.1:1'"
+    " FORMAT AvroConfluent\n\0\0\0\0\1abc",
+    "a table that runs what is inserted": "CREATE TABLE {db}.u (query String) ENGINE = QueryRunner",
+    "an engine without arguments": "CREATE TABLE {db}.u (a String) ENGINE URL",
+    "a database without arguments": "CREATE DATABASE u ENGINE = Filesystem",
     "input()": "INSERT INTO {db}.t SELECT a FROM input('a String DEFAULT file(''{secret}'')') FORMAT CSV x",
     "a path as a table": "SELECT * FROM `{secret}`",
     "a path as a table of default": "SELECT * FROM default.`{secret}`",
@@ -126,7 +148,8 @@ def test_attacks_are_refused(warehouse: Client, database: str, table: str, secre
         warehouse.command(sql)
     expected: dict[str, tuple[int, ...]] = {"a path as a table": (60,), "a path as a table of default": (60,)}
     expected |= {"a path as a table of the overlay": (60, 81), "its sudden end": (62, 497)}
-    expected |= {"scalar file(), in values behind a format": (6, 26, 27, 43, 62)}
+    expected |= {f"scalar file(), in values {how}": (344,) for how in ("behind a format", "of another spelling")}
+    expected |= {"scalar file(), in values by a setting": (344,), "scalar file(), in a template of values": (344,)}
     expected |= {"another language": (452,)}
     assert caught.value.code in expected.get(attack, REFUSED), caught.value
     assert "canary" not in str(caught.value)
@@ -144,6 +167,10 @@ def test_attacks_by_setting_and_by_data(warehouse: Client, table: str, secret: P
         warehouse.query("SELECT y FROM ext", external_data=data)
     with pytest.raises(DatabaseError):
         warehouse.query("SELECT {f:Identifier}('/etc/passwd')", parameters={"f": "file"})
+    for name in ("Values", "values"):
+        cells = ExternalData(file_name="ext.csv", data=f"(file('{secret}'))".encode(), fmt=name, structure="y String")
+        with pytest.raises(DatabaseError, match="Interpreting expressions is disabled"):
+            warehouse.query("SELECT y FROM ext", external_data=cells)
     bytes_ = {"$x$": b"\xff\x00'"}
     assert warehouse.query("SELECT length($x$) AS n", parameters=bytes_).result_rows == [(3,)]
     for sql in (f"SELECT $x$, file('{secret}')", "SELECT $x$; DROP TABLE t", "SELECT $x$ INTO OUTFILE 'x'"):
@@ -168,6 +195,9 @@ def test_attacks_by_setting_and_by_data(warehouse: Client, table: str, secret: P
         "SELECT * FROM values((1, 2), (3, 4))",
         "SELECT * FROM generateRandom('a Int8') LIMIT 1",
         "SELECT coalesce(NULL, (1))",
+        "SELECT t.file, 1 AS file FROM (SELECT 1 AS file) AS t",
+        "SELECT count(), 1 AS filter FROM system.one WHERE filter = 1 SETTINGS max_threads = 1",
+        "SELECT engine, name FROM system.tables LIMIT 1 SETTINGS log_comment = 'select = 1'",
         "SELECT number FROM numbers(3) WHERE number IN (SELECT 1)",
         "EXPLAIN AST SELECT 1",
         "SELECT formatQuerySingleLine('select 1')",
@@ -284,6 +314,19 @@ def test_the_password_is_a_secret(warehouse_home: Path, address: Address) -> Non
     assert len(address.password) == 43  # 256 bits in base64
     assert address.password not in repr(address) + str(address)
     assert address.password not in (warehouse_home / "warehouse" / "server.json").read_text()
+
+
+def test_a_format_is_a_name_and_nothing_more(request_: Request, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    for ending in (
+        f"; SELECT 1 INTO OUTFILE '{target}'",
+        f"\nINTO OUTFILE '{target}'",
+        " SETTINGS max_threads = 1",
+        "\u00e9",
+    ):
+        text = f"JSONCompact{ending}"
+        assert request_(path="/?" + urllib.parse.urlencode({"default_format": text}))[0] == 404
+    assert not target.exists()
 
 
 def test_bodies_that_are_not_what_they_say(request_: Request) -> None:

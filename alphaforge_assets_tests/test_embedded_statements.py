@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from alphaforge_assets.warehouse.embedded.faults import Fault
 from alphaforge_assets.warehouse.embedded.statements import Guard, Token, first_word, numbered, query_of, split_insert
 
-GUARD = Guard(("file", "url", "numbers", "MergeTree"))
+GUARD = Guard(("file", "url", "numbers", "MergeTree"), ("filter",))
 FORMATS = frozenset(("JSON", "CSV", "Native", "TabSeparated"))
 
 
@@ -115,6 +115,18 @@ def test_nothing_that_could_be_refused_is_plain(call: tuple[str, str], between: 
     name = "".join(letter.upper() if capitals >> n & 1 else letter for n, letter in enumerate(call[0]))
     for quote in ("", '"', "`"):
         assert not GUARD.is_plain(f"SELECT * FROM {quote}{name}{quote}{''.join(between)}{call[1]}")
+
+
+@given(BETWEEN, st.sampled_from(["`", '"', ""]))
+def test_names_without_a_bracket_are_not_plain(between: list[str], quote: str) -> None:
+    space = "".join(between) or " "
+    for sql in (
+        f"SELECT * APPLY{space}{quote}file{quote} FROM t",
+        f"CREATE TABLE t (a String) ENGINE{space}{quote}URL{quote}",
+        f"SELECT (SELECT 1 SETTINGS{space}{quote}Filter{quote}{space}= '1')",
+    ):
+        assert not GUARD.is_plain(sql)
+    assert GUARD.is_plain("SELECT filter FROM t WHERE filter = 1 SETTINGS x = 2")
 
 
 @pytest.mark.parametrize(

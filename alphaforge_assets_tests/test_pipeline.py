@@ -214,3 +214,49 @@ def test_any_order_of_overlapping_runs_gives_the_same_bars(
 def empty(client: Client) -> None:
     for table in ("landing_bars", "staging_bars", "bars", "bars_history", "ingest_batches"):
         client.command("TRUNCATE TABLE {d:Identifier}.{t:Identifier}", parameters={"d": "analytics", "t": table})
+
+
+def test_every_published_value_landed_with_a_batch_on_record(emptied: Client, exchange: Exchanges) -> None:
+    refresh(emptied, exchange, covered(["okx_perp.BTC-USDT", "binance_spot.BTC-USDT"]))
+    values = (
+        "open, high, low, close, volume, quote_volume, contract_volume, trade_count, close_time, source, ingested_at"
+    )
+    key = "instrument_id, interval, timestamp, batch_id"
+    landed = f"SELECT {key}, {values} FROM analytics.landing_bars"
+    published = f"SELECT {key}, {values} FROM analytics.v_bars"
+    assert emptied.query(f"SELECT count() FROM ({published} EXCEPT {landed})").result_rows == [(0,)]
+    unknown = """SELECT count() FROM analytics.v_bars AS v LEFT ANTI JOIN analytics.ingest_batches AS b
+        ON b.batch_id = v.batch_id AND b.instrument_id = v.instrument_id AND b.interval = v.interval"""
+    assert emptied.query(unknown).result_rows == [(0,)]
+    ledger = emptied.query(
+        "SELECT b.batch_id, any(b.row_count), count(), any(b.run_id), any(length(b.content_hash)),"
+        " min(l.timestamp) >= any(b.window_start) AND max(l.timestamp) < any(b.window_end)"
+        " FROM analytics.ingest_batches AS b JOIN analytics.landing_bars AS l ON l.batch_id = b.batch_id"
+        " WHERE b.status = 'complete' GROUP BY b.batch_id"
+    ).result_rows
+    assert sum(row[2] for row in ledger) == digest(emptied)[0] == 2 * (1440 + 24)
+    assert all(row[1:] == (row[2], row[2], "test", 64, True) for row in ledger)
+
+
+def test_a_bar_is_there_once_whether_anything_is_merged_or_not(emptied: Client, exchange: Exchanges) -> None:
+    part = covered(["bybit_spot.BTC-USDT"])
+    when = dt.datetime(2025, 6, 1, 12, 30, tzinfo=dt.UTC)
+    bar = {"venue": "bybit_spot", "symbol": "BTC/USDT", "interval": "1m", "open_time": int(when.timestamp() * 1000)}
+    emptied.command("SYSTEM STOP MERGES")
+    try:
+        with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
+            own = lifted(url, exchange.governor_file)
+            for close in (None, "1000000.5", "1000001.5"):
+                if close:
+                    post(url, "/_revise", bar | {"high": close, "close": close})
+                refresh(emptied, own, part, refetch=True)
+        stored = "SELECT count(), uniqExact(instrument_id, interval, timestamp) FROM analytics.bars"
+        rows, keys = emptied.query(stored).result_rows[0]
+        assert rows > keys == 1440 + 24  # nothing is merged, and the view shows each once
+        before = digest(emptied)
+        assert (before[0], value_at(emptied, when)) == (keys, 1000001.5)
+    finally:
+        emptied.command("SYSTEM START MERGES")
+    emptied.command("OPTIMIZE TABLE analytics.bars FINAL")
+    assert emptied.query(stored).result_rows[0] == (keys, keys)
+    assert digest(emptied) == before

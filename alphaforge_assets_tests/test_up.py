@@ -205,3 +205,19 @@ def test_command_line_and_up_share_one_home(up: Up) -> None:
 
 def test_key_of_the_environment_is_written_nowhere(filled_up: Filled) -> None:
     assert filled_up.up.installed.files_that_hold(CANARY, at_least=50) == []
+
+
+def test_the_ui_tells_no_secret(filled_up: Filled) -> None:
+    query = """query Everything {
+      instance { info }
+      runsOrError(limit: 20) { ... on Runs { results { runConfigYaml tags { key value }
+        eventConnection(limit: 1000) { events { ... on MessageEvent { message }
+          ... on ExecutionStepFailureEvent { error { message stack causes { message stack } } }
+          ... on MaterializationEvent { metadataEntries { label description } } } } } } }
+      repositoriesOrError { ... on RepositoryConnection { nodes {
+        allTopLevelResourceDetails { name configuredValues { key value type }
+          configFields { name defaultValueAsJson } } } } } }"""
+    said = json.dumps(filled_up.up.graphql("Everything", query))
+    assert "landing_bars" in said
+    assert '"warehouse"' in said
+    assert CANARY not in said

@@ -72,7 +72,7 @@ def _prepare(client: Client, home: Path, name: str, manifest: Manifest) -> None:
     if not is_ours and (filled or mark.exists() or any(dagster_home.rglob("*.db"))):
         what = f"rows in {', '.join(filled[:PLACES_NAMED_MAX])}" if filled else f"something in {home}"
         raise BadInput(f"not empty: {what}; restore into a new ALPHAFORGE_HOME, or an empty database of a server")
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = mark.with_suffix(".partial")
     partial.write_text(name)
     partial.replace(mark)  # all of the name or no mark: killed here, we start over

@@ -3,7 +3,7 @@
 import datetime as dt
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -36,6 +36,7 @@ def doctor(port: int, disk_min: float | None, clocks: bool, as_json: bool) -> No
     from alphaforge_assets.health.findings import is_well
 
     settings, universe = environment()
+    settings = _as_up_asks(settings)
     findings = [*_of_machine(settings, port, disk_min), *_of_service(settings)]
     if clocks:
         findings += _of_venues(settings, universe)
@@ -44,6 +45,14 @@ def doctor(port: int, disk_min: float | None, clocks: bool, as_json: bool) -> No
     else:
         _print(findings)
     sys.exit(0 if is_well(findings) else 1)
+
+
+def _as_up_asks(settings: "Settings") -> "Settings":
+    """With the venues of the `up` that runs in the home: `--venues` was said to it, and not to this shell."""
+    from alphaforge_assets.health import parts
+
+    lives = parts.read(settings.home) if parts.is_up(settings.home) else None
+    return replace(settings, venues_url=None if lives.venues == "live" else lives.venues) if lives else settings
 
 
 def _of_machine(settings: "Settings", port: int, disk_min: float | None) -> "Iterator[Finding]":
@@ -56,6 +65,7 @@ def _of_machine(settings: "Settings", port: int, disk_min: float | None) -> "Ite
     yield from looked("versions", machine.versions)
     yield from looked("settings", lambda: contradictions(settings, dagster_home_of_environment()))
     yield from looked("home", lambda: machine.home(home))
+    yield from looked("fence", machine.fence)
     yield from looked("disk", lambda: machine.disk(home, machine.DISK_FREE_GB if disk_min is None else disk_min))
     yield from looked("locks", lambda: machine.locks(home))
     yield from looked("port", lambda: machine.port(home, port))

@@ -175,7 +175,8 @@ class Parts:
                 lives.Life(p.name, None if p.is_dead else p.process.pid, p.started_at, self.restarts[p.name])
                 for p in self.started
             ]
-            lives.write(last.home, lives.Lives(os.getpid(), last.ui_url or "", last.live_updates, its, gave_up))
+            venues = last.venues_url or "live"
+            lives.write(last.home, lives.Lives(os.getpid(), last.ui_url or "", last.live_updates, its, gave_up, venues))
 
     def stop(self) -> None:
         """End them in reverse order, each with its children; what does not go by itself is killed."""
@@ -218,7 +219,7 @@ def alone(home: Path) -> Iterator[int]:
     Raises Occupied while another runs, BadInput for a home that cannot be written to.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise BadInput(f"ALPHAFORGE_HOME {home}: {error.strerror}; it must be a directory to write to") from error

@@ -5,23 +5,37 @@ rich is loaded by the first line that is printed, for it takes longer than all o
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table
+
+
+# What a terminal obeys, line feed and tab aside: values come from venues and files, and are to be seen, no more.
+_OBEYED = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "\ufffd")
+
+
+def _console(**options: Any) -> "Console":
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Harmless(Console):
+        def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> "Iterable[Segment]":
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else text.translate(_OBEYED), style, control)
+
+    return Harmless(highlight=False, **options)
 
 
 @cache
 def screen() -> "Console":
     """Where results go."""
-    from rich.console import Console
-
-    return Console(highlight=False)
+    return _console()
 
 
 def say(what: "RenderableType" = "", *, style: str | None = None, markup: bool = True, soft_wrap: bool = False) -> None:
@@ -31,9 +45,7 @@ def say(what: "RenderableType" = "", *, style: str | None = None, markup: bool =
 
 def complain(text: str) -> None:
     """To stderr, unwrapped and as it is: square brackets in a message are no markup."""
-    from rich.console import Console
-
-    Console(highlight=False, stderr=True, soft_wrap=True).print(text, style="red", markup=False)
+    _console(stderr=True, soft_wrap=True).print(text, style="red", markup=False)
 
 
 def print_json(value: object) -> None:

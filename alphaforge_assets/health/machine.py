@@ -21,6 +21,7 @@ from alphaforge_assets.health.parts import is_alive, is_held, is_up
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.governor import held
 from alphaforge_assets.venues.source import Patience
+from alphaforge_assets.warehouse.embedded.confinement import version_of_kernel
 
 PACKAGE = "alphaforge-assets"
 # A merge of ClickHouse needs as much again as what it merges; below this the next ones fail.
@@ -53,11 +54,22 @@ def home(folder: Path) -> Iterator[Finding]:
         yield Finding(
             "home", "wrong", f"{folder} can be written to by others (mode {mode:o})", f"`chmod go-w {folder}`"
         )
+    elif mode & (stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH):
+        yield Finding("home", "note", f"{folder} can be read by others (mode {mode:o})", f"`chmod 700 {folder}`")
     else:
         yield Finding("home", "ok", f"{folder}, mode {mode:o}, of {_user(its.st_uid)}")
     password = folder / "warehouse" / "password"
     if password.exists() and stat.S_IMODE(password.stat().st_mode) & 0o077:
         yield Finding("home", "wrong", f"others can read {password}", f"`chmod 600 {password}`")
+
+
+def fence() -> Iterator[Finding]:
+    """Whether the kernel keeps the embedded warehouse to its own folder, should its rules have a hole."""
+    if version := version_of_kernel():
+        yield Finding("fence", "ok", f"the kernel keeps the embedded warehouse to its folder (Landlock {version})")
+    else:
+        what = "this kernel has no Landlock: its own rules alone keep the embedded warehouse to its folder"
+        yield Finding("fence", "note", what, "Linux 5.13 or later has it, unless it was turned off")
 
 
 def _user(uid: int) -> str:

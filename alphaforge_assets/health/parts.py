@@ -39,13 +39,17 @@ class Life:
 
 @dataclass(frozen=True)
 class Lives:
-    """All parts of an `up`. `gave_up` says why it ended itself, and is empty while it has not."""
+    """All parts of an `up`, and the `venues` it asks: live, or where an emulator answers.
+
+    `gave_up` says why it ended itself, and is empty while it has not.
+    """
 
     pid: int
     ui: str
     is_live: bool
     parts: Sequence[Life]
     gave_up: str = ""
+    venues: str = "live"
 
 
 def path(home: Path) -> Path:
@@ -64,7 +68,8 @@ def read(home: Path) -> Lives | None:
     """What the last `up` of a home said; None if it ended well, or nothing readable is there."""
     try:
         said = json.loads(path(home).read_text())
-        return Lives(said["pid"], said["ui"], said["is_live"], [_life(part) for part in said["parts"]], said["gave_up"])
+        its = [_life(part) for part in said["parts"]]
+        return Lives(said["pid"], said["ui"], said["is_live"], its, said["gave_up"], said["venues"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
@@ -122,7 +127,9 @@ def up(home: Path, now: dt.datetime) -> Iterator[Finding]:
     if lives is None:
         yield Finding("up", "note", "is just starting, or on its way out", "look again in a minute")
         return
-    yield Finding("up", "ok", f"runs as process {lives.pid}, its UI at {lives.ui or 'no address yet'}")
+    yield Finding(
+        "up", "ok", f"runs as process {lives.pid}, its UI at {lives.ui or 'no address yet'}, its venues: {lives.venues}"
+    )
     for part in lives.parts:
         yield _of_part(part, now)
 

@@ -17,7 +17,7 @@ import clickhouse_connect
 import urllib3.exceptions
 from clickhouse_connect.driver import exceptions as driver_errors
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.httputil import get_pool_manager
+from clickhouse_connect.driver.httputil import get_pool_manager_options
 
 from alphaforge_assets.errors import AlphaForgeError, BadInput, Permanent, Transient, WarehouseDown, WarehouseRefused
 from alphaforge_assets.warehouse import local
@@ -86,7 +86,8 @@ def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
     """
     with contextlib.ExitStack() as stack:
         address = parse_url(url) if url else stack.enter_context(local.embedded(home))
-        pool = get_pool_manager(maxsize=CONNECTIONS_MAX)  # our own, so that no proxy of the environment comes between
+        # our own, so that no proxy of the environment comes between
+        pool = _StraightPool(**get_pool_manager_options(maxsize=CONNECTIONS_MAX))
         stack.callback(pool.clear)
         logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # it also warns of what it raises
         with _named(address), translated():
@@ -106,6 +107,13 @@ def open_warehouse(home: Path, url: str | None = None) -> Iterator[Client]:
         stack.callback(client.close)
         with translated():
             yield client
+
+
+class _StraightPool(urllib3.PoolManager):
+    """Follows no redirect: what we ask and store goes where CLICKHOUSE_URL says, and to no other."""
+
+    def urlopen(self, method: str, url: str, redirect: bool = False, **more: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
+        return super().urlopen(method, url, redirect=False, **more)
 
 
 def keep_open(home: Path, url: str | None = None) -> Client:

@@ -71,7 +71,8 @@ def embedded(home: Path) -> Iterator[Address]:
 def _make_folders(home: Path) -> tuple[Path, Path]:
     data, logs = home / "warehouse", home / "logs"
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"warehouse directory {data}: {error.strerror}; ALPHAFORGE_HOME must be writable") from error

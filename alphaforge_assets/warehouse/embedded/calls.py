@@ -37,6 +37,7 @@ _NOT_SETTINGS = frozenset(
     )
 )
 _SETTING_NAME = re.compile(r"[A-Za-z_]\w*")
+_FORMAT_NAME = re.compile(r"\w+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ async def read(request: Request, query_id: str, headers: dict[str, str]) -> Call
     params = {k.removeprefix("param_"): v for k, v in url.items() if k.startswith("param_")}
     database = url.get("database") or request.headers.get("x-clickhouse-database")
     default_format = url.get("default_format") or request.headers.get("x-clickhouse-format")
+    if default_format and not _FORMAT_NAME.fullmatch(default_format):  # it becomes a part of the statement
+        raise Fault(73, "UNKNOWN_FORMAT", f"Unknown format {default_format!r}")
     return Call(query_id, url, settings, params, database, default_format, chunks, headers, tables)
 
 

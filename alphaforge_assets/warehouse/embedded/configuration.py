@@ -21,18 +21,43 @@ GRANTS = (
     "SYSTEM VIEWS"
 )
 
-# Settings whose value is SQL, a path or another language: a way around every look at the statement itself.
+# A setting that holds text may hold SQL (`filter`), a path (`input_format_record_errors_file_path`), an address
+# (`format_avro_schema_registry_url`), a format that overrides the one looked at (`input_format`) or another language:
+# ways around every look at the statement itself. So no client may change one of them but these, which were looked at:
+# representations of values, names of columns, indices and codecs, labels. A test asks the engine which it has.
+TEXT_SETTINGS = frozenset(
+    (
+        *("log_comment", QUERY_ID_SETTING, "insert_deduplication_token", "workload", "database", "compatibility"),
+        *("bool_true_representation", "bool_false_representation", "format_csv_null_representation"),
+        *("format_tsv_null_representation", "format_regexp", "format_json_object_each_row_column_for_object_name"),
+        *("format_custom_field_delimiter", "format_custom_result_after_delimiter"),
+        *("format_custom_result_before_delimiter", "format_custom_row_after_delimiter"),
+        *("format_custom_row_before_delimiter", "format_custom_row_between_delimiter"),
+        *("format_template_resultset_format", "format_template_row_format", "format_template_rows_between_delimiter"),
+        *("input_format_mysql_dump_table_name", "output_format_sql_insert_table_name"),
+        *("output_format_avro_codec", "output_format_avro_string_column_pattern", "output_format_pretty_grid_charset"),
+        *("count_distinct_implementation", "exclude_materialize_skip_indexes_on_insert"),
+        *("force_data_skipping_indices", "ignore_data_skipping_indices", "force_optimize_projection_name"),
+        *("preferred_optimize_projection_name", "errors_output_format", "network_compression_method"),
+        *("local_filesystem_read_method", "remote_filesystem_read_method", "temporary_files_codec"),
+        *("send_logs_source_regexp", "trace_profile_events_list", "chdb_client_name", "function_implementation"),
+    )
+)
 CONSTANT_SETTINGS = (
-    "additional_result_filter",
-    "additional_table_filters",
-    "allow_introspection_functions",
-    "dialect",
-    "format_schema",
-    "format_template_resultset",
-    "format_template_row",
-    "output_format_schema",
-    "parallel_replicas_custom_key",
-    "schema_inference_hints",
+    *("additional_result_filter", "additional_table_filters", "select", "filter", "order", "sort"),
+    *("format", "input_format", "output_format", "default_format", "framing_output_format", "compression"),
+    *("format_schema", "format_schema_source", "format_schema_message_name", "output_format_schema"),
+    *("format_template_resultset", "format_template_row", "input_format_record_errors_file_path"),
+    *("rename_files_after_processing", "column_names_for_schema_inference", "schema_inference_hints"),
+    *("format_avro_schema_registry_url", "output_format_avro_confluent_subject", "url_base", "s3_base"),
+    *("s3_upload_checksum_algorithm", "s3queue_default_zookeeper_path", "stream_like_engine_insert_queue"),
+    *("ai_function_embedding_default_credentials", "ai_function_text_default_credentials"),
+    *("cluster_for_parallel_replicas", "parallel_replicas_custom_key", "distributed_plan_force_exchange_kind"),
+    *("distributed_cache_client_id", "distributed_cache_file_cache_name", "filesystem_cache_name"),
+    *("dialect", "polyglot_dialect", "promql_database", "promql_table", "implicit_table_at_top_level"),
+    *("input_format_orc_reader_time_zone_name", "output_format_orc_writer_time_zone_name"),
+    *("output_format_image_terminal_mode", "http_response_headers", "iceberg_metadata_compression_method"),
+    *("metrics_perf_events_list", "default_view_definer", "allow_introspection_functions"),
 )
 
 # chdb makes its first database an overlay over the whole file system, in which `/etc/passwd` is a table. We give that

@@ -130,7 +130,8 @@ class Engine:
             self._column(
                 "SELECT name FROM system.table_functions UNION ALL SELECT name FROM system.table_engines"
                 " UNION ALL SELECT name FROM system.database_engines"
-            )
+            ),
+            configuration.CONSTANT_SETTINGS,
         )
 
     def _prove_configuration(self) -> None:

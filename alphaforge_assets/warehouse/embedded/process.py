@@ -1,8 +1,9 @@
 """The serving process: who owns the directory, the password, the port, and a clean end.
 
 Files in the directory: `engine/` (ClickHouse's own), `engine.xml` and `users.xml` (its configuration), `spool/` (bodies
-on their way in), `owner.lock` (held while a server lives; names it), `users.lock` (held shared by everybody who uses
-it), `password` (mode 0600, made once), `server.json` (pid, port, url, started_at; there while the server answers).
+on their way in), `tmp/` (chdb's), `owner.lock` (held while a server lives; names it), `users.lock` (held shared by
+everybody who uses it), `password` (mode 0600, made once), `server.json` (pid, port, url, started_at; there while the
+server answers).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -25,6 +27,7 @@ from pathlib import Path
 import uvicorn
 
 from alphaforge_assets.errors import BadInput, Occupied
+from alphaforge_assets.warehouse.embedded import confinement
 
 GRACE_S = 20.0  # how long an ephemeral server waits for its first user
 POLL_S = 0.5
@@ -54,6 +57,9 @@ def serve(data: Path, port: int = 0, ephemeral: bool = False, memory_bytes: int 
     with _owned(data), _listening(port or _port_before(data)) as listener:
         os.environ["TZ"] = "UTC"  # chdb reads no <timezone> from its configuration
         time.tzset()
+        os.umask(0o077)  # what the engine keeps is nobody else's to read
+        os.environ["TMPDIR"] = str(_empty(data / "tmp"))  # where chdb makes a folder for itself
+        confinement.confine(data)  # before the engine's first thread
         # imported late: half a second, and only for the one who owns the directory
         from alphaforge_assets.warehouse.embedded import bodies, configuration
         from alphaforge_assets.warehouse.embedded.engine import Engine
@@ -69,6 +75,12 @@ def serve(data: Path, port: int = 0, ephemeral: bool = False, memory_bytes: int 
             _end_by_force_after(CLOSE_S)
             server.close()
             engine.close()
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed server left
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def _end_by_force_after(seconds: float) -> None:

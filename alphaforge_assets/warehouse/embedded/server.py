@@ -37,6 +37,8 @@ STATEMENT_BYTES_MAX = 16 << 20
 RESULT_IN_MEMORY_BYTES = 32 << 20  # a result that is asked for whole goes to the spool folder beyond this
 QUERIES_MAX = 32
 _PIECE = 1 << 20
+# Cells of FORMAT Values may be expressions, which nobody looks through in data. Said last, so that it counts.
+_LITERALS = "input_format_values_interpret_expressions = 0, input_format_values_deduce_templates_of_expressions = 0"
 
 _STREAMED = frozenset(("Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"))
 _CONTENT_TYPES = {
@@ -147,12 +149,11 @@ class Server:
             async for chunk in call.chunks:
                 file.write(chunk)
             file.flush()
-            if insert.format == "Values":  # its cells may be expressions, which nobody looks through here
-                call.settings["input_format_values_interpret_expressions"] = "0"
 
             def run() -> Any:
                 self._engine.check(f"{insert.head}{insert.settings}")
-                sql = f"{insert.head} FROM INFILE {quoted(file.name)} {insert.settings} FORMAT {insert.format}"
+                settings = f"{insert.settings}\n, {_LITERALS}" if insert.settings else f"SETTINGS {_LITERALS}"
+                sql = f"{insert.head}\nFROM INFILE {quoted(file.name)} {settings} FORMAT {insert.format}"
                 with self._connection(call) as connection:
                     return connection.run(sql, params=call.params)
 
@@ -204,7 +205,7 @@ class Server:
             file.write(table.data)
             file.flush()
             into, format = identifier(table.name), identifier(table.format)
-            connection.run(f"INSERT INTO {into} FROM INFILE {quoted(file.name)} FORMAT {format}")
+            connection.run(f"INSERT INTO {into} FROM INFILE {quoted(file.name)} SETTINGS {_LITERALS} FORMAT {format}")
 
     def _pieces(self, call: Call, raw: bytes, format: str) -> Generator[bytes]:
         """The result as it comes. Closing the generator early ends the query."""

@@ -2,8 +2,8 @@
 
 The engine's privileges (`configuration.py`) refuse files, addresses and other servers. What is left for this module is
 what privileges do not cover: two statements in one, INTO OUTFILE and FROM INFILE (done by the client half of the
-engine), ATTACH … FROM, the scalar function `file` and the few table functions that run code or read text as SQL. Text
-and tokens in, records out; the tokens come from the engine's own lexer.
+engine), ATTACH … FROM, the scalar function `file` under whatever name it is reached, and the few table functions and
+engines that run code or read text as SQL. Text and tokens in, records out; the tokens come from the engine's own lexer.
 """
 
 import re
@@ -155,6 +155,8 @@ _OWN_TABLES = frozenset(
     )
 )
 _REFUSED_CALLS = ("file", "disk")  # the ordinary function, and a disk of one's own
+# The one ordinary function that reaches beyond: `* APPLY file` and `arrayMap(file, …)` call it without a bracket.
+_REFUSED_NAMES = frozenset(("file",))
 _STRUCTURED_CALLS = ("values", "generaterandom", "null")  # their first argument may be a structure, with expressions
 # Formats of which the table function format() reads values and nothing else, as an INSERT … FORMAT does.
 _DATA_FORMATS = frozenset(
@@ -165,29 +167,41 @@ _DATA_FORMATS = frozenset(
 )
 _HARMLESS_NAME = re.compile(r"(?:[^\\]|\\[\\`\"'])*")  # escaped quotes and backslashes, which no function's name has
 _EXPRESSION_IN_STRUCTURE = re.compile(r"default|alias|materialized|ephemeral|\\", re.IGNORECASE)
+_SETTINGS = re.compile(r"\bsettings\b", re.IGNORECASE | re.ASCII)
 _INSERT_VALUES = re.compile(r"\s*INSERT\s+INTO\s+[\w.]+\s*(?:\([\w\s,]*\))?\s*VALUES\s*\(", re.IGNORECASE)
 
 
 class Guard:
-    """What a client may send. `names` are those of all table functions and engines that the engine has."""
+    """What a client may send. `names` are those of all table functions and engines that the engine has.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    `constants` are the settings that nobody may change: the engine itself lets a subquery's SETTINGS change them.
+    """
+
+    def __init__(self, names: Iterable[str], constants: Iterable[str] = ()) -> None:
+        self._constants = frozenset(constants)
+        self._constant = re.compile(rf"\b(?:{'|'.join(sorted(self._constants)) or '(?!)'})\b", re.IGNORECASE | re.ASCII)
         self._refused = frozenset(name.lower() for name in names) - _OWN_TABLES | frozenset(_REFUSED_CALLS)
         calls = "|".join(sorted(self._refused | {"format", *_STRUCTURED_CALLS}))
         # ASCII, so that every other character counts as a space between a name and its bracket
         self._suspicious = re.compile(
-            rf""";\s*\S|outfile|infile|attach|\b(?:{calls})\W*(?:\(|/\*|--|\#)|[`"][^`"]*\\""",
+            rf""";\s*\S|outfile|infile|attach|\bengine\b|\b(?:{"|".join(_REFUSED_NAMES)})\b"""
+            rf"""|\b(?:{calls})\W*(?:\(|/\*|--|\#)|[`"][^`"]*\\""",
             re.IGNORECASE | re.ASCII,
         )
 
     def is_plain(self, sql: str) -> bool:
         """True where nothing in the text could need `refuse`, which costs the engine 2 ms."""
         head = _INSERT_VALUES.match(sql)
-        return self._suspicious.search(sql, head.end() if head else 0) is None
+        start = head.end() if head else 0
+        settings = _SETTINGS.search(sql, start)
+        if settings and self._constant.search(sql, settings.end()):
+            return False
+        return self._suspicious.search(sql, start) is None
 
     def refuse(self, tokens: Sequence[Token]) -> None:
         """Raise a Fault if a client may not send this statement. `tokens` are those of the engine's own lexer."""
         data_at = _values_at(tokens)
+        has_settings = False
         for n, token in enumerate(tokens):
             following = tokens[n + 1].kind if n + 1 < len(tokens) else ""
             if token.kind.startswith("Error"):
@@ -196,18 +210,30 @@ class Guard:
                 raise syntax("Multi-statements are not allowed; send them one by one")
             if token.kind == "BareWord" and token.text.upper() in ("OUTFILE", "INFILE"):
                 raise refused(f"{token.text.upper()} reaches files of the server")
-            if following == "OpeningRoundBracket" and token.kind in ("BareWord", "QuotedIdentifier") and n != data_at:
-                self._refuse_call(tokens, n)
+            if token.kind in ("BareWord", "QuotedIdentifier"):
+                if following == "OpeningRoundBracket" and n != data_at:
+                    self._refuse_call(tokens, n)
+                self._refuse_name(tokens, n)
+                has_settings |= token.text.upper() == "SETTINGS"
+                if has_settings and following == "Equals" and _name(token) in self._constants:
+                    raise refused(f"the setting {token.text}")
         if tokens and tokens[0].text.upper() == "ATTACH" and any(t.text.upper() == "FROM" for t in tokens):
             raise refused("ATTACH … FROM reaches files of the server")
 
+    def _refuse_name(self, tokens: Sequence[Token], n: int) -> None:
+        """Refuse a name that could be a function's without being called, and an engine without arguments."""
+        name = _name(tokens[n])
+        before, second = (tokens[n - k] if n >= k else Token("", "") for k in (1, 2))
+        has_owner = before.kind == "Dot" or (n + 1 < len(tokens) and tokens[n + 1].kind == "Dot")
+        is_label = before.text.upper() == "AS"
+        if name in _REFUSED_NAMES and not has_owner and not is_label:
+            raise refused(f"the name {name}, which is a function's; write table.{name} for a column")
+        engine = second if before.kind == "Equals" else before
+        if engine.text.upper() == "ENGINE" and name in self._refused:
+            raise refused(f"the engine {name} reaches beyond this server's tables")
+
     def _refuse_call(self, tokens: Sequence[Token], n: int) -> None:
-        name = tokens[n].text
-        if tokens[n].kind == "QuotedIdentifier":
-            if not _HARMLESS_NAME.fullmatch(name):
-                raise refused(f"calling {name}, a name with escapes")
-            name = name[1:-1]
-        name = name.lower()
+        name = _name(tokens[n])
         if name in self._refused:
             raise refused(f"{name}() reaches beyond this server's tables")
         first, second = (tokens[n + k] if n + k < len(tokens) else Token("EndOfStream", "") for k in (2, 3))
@@ -223,6 +249,15 @@ class Guard:
                 raise refused(f"expressions in the structure of {name}()")
             if not is_literal and first.kind not in ("OpeningRoundBracket", "ClosingRoundBracket", "Number"):
                 raise refused(f"a first argument of {name}() that is neither a literal nor a tuple")
+
+
+def _name(token: Token) -> str:
+    """What a token names, in small letters. Raises Fault for escapes, which could spell anything."""
+    if token.kind != "QuotedIdentifier":
+        return token.text.lower()
+    if not _HARMLESS_NAME.fullmatch(token.text):
+        raise refused(f"{token.text}, a name with escapes")
+    return token.text[1:-1].lower()
 
 
 def _is_data(tokens: Sequence[Token]) -> bool:
