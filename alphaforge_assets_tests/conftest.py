@@ -38,6 +38,17 @@ ENVIRONMENT = (
 RECORDED = Path(__file__).parents[1].parent / "shared"
 
 
+# Files that take minutes, whatever their number of tests: begun last, one of them would keep a single worker busy.
+LONG = ("test_bench.py", "test_cli.py", "test_up.py", "test_readme.py", "test_docs.py", "test_backup.py", "test_ui.py",
+        "test_migrations.py", "test_coverage.py", "test_live_up.py", "test_health.py", "test_crash.py")  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the others in the order they came."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the developer's home, warehouse or universe, nor leaves anything in them."""
