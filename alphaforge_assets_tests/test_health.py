@@ -135,7 +135,7 @@ def test_a_clock_that_is_off_is_found_and_a_silent_venue_is_a_note(exchange: Exc
         assert (found.state, "behind" in found.what) == ("wrong", True)
         assert states(machine.clocks(Exchanges("sandbox", exchange.base_url, tmp_path / "g"), ["okx_spot"])) == ["note"]
     finally:
-        call(f"{exchange.base_url}/_clock", b'{"now": null}')
+        call(f"{exchange.base_url}/_clock", b'{"now": "2025-07-01T00:00:00Z"}')  # as the fixture promises to all
     nobody = Exchanges("sandbox", "http://127.0.0.1:1", tmp_path / "governor")
     assert states(machine.clocks(nobody, ["bybit_spot"])) == ["note"]
 

@@ -46,7 +46,7 @@ def test_who_watches_a_run_is_told_at_once(tmp_path: Path, writes: str, watches:
             time.sleep(0.01)
     reader.dispose()  # stock is seen when its write-ahead log is taken over, which a reader puts off
     writer.store_event(entry("run", "four"))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60  # a loaded machine is not a failure
     while "four" not in heard and time.monotonic() < deadline:
         time.sleep(0.01)
     assert heard == ["one", "two", "three", "four"]
