@@ -28,7 +28,7 @@ up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 check: setup lint  ## style, types, import contracts and the fast tests: before a commit (a minute or two)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(FAST)
 
-test: setup lint  ## every check and test but the slow ones (a quarter of an hour on two cores)
+test: setup lint  ## every check and test but the slow ones (some twenty minutes on two cores)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults"
 
 faults: setup  ## faults on demand and random schedules of them, each held against the truth (half an hour)

@@ -380,7 +380,7 @@ def test_a_server_started_ahead_is_the_one_that_is_opened_and_ends_with_it(tmp_p
     while not running(home / "warehouse"):
         time.sleep(0.05)
     os.close(local._ahead.pop(home / "warehouse").user)  # as a command does that ends without having opened it
-    while running(home / "warehouse") or local._is_owned(home / "warehouse"):
+    while running(home / "warehouse") or local.is_held(home / "warehouse" / "owner.lock"):
         time.sleep(0.05)
     restoring(home).touch()
     start_ahead(home)

@@ -19,7 +19,6 @@ import yaml
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.bars import BARS
-from alphaforge_assets.health.parts import is_held
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
@@ -30,6 +29,7 @@ from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets.warehouse.local import is_held
 from alphaforge_assets.warehouse.migrations import migrator
 from bench.measure import timed
 

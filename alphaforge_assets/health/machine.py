@@ -17,11 +17,12 @@ from packaging.requirements import Requirement
 
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.health.findings import Finding, State
-from alphaforge_assets.health.parts import is_alive, is_held, is_up
+from alphaforge_assets.health.parts import is_alive, is_up
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.governor import held
 from alphaforge_assets.venues.source import Patience
 from alphaforge_assets.warehouse.embedded.confinement import version_of_kernel
+from alphaforge_assets.warehouse.local import is_held
 
 PACKAGE = "alphaforge-assets"
 # A merge of ClickHouse needs as much again as what it merges; below this the next ones fail.

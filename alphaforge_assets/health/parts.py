@@ -4,7 +4,6 @@ It stands in `up.json` of the home, written whole at each change. A clean end ta
 """
 
 import datetime as dt
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alphaforge_assets.health.findings import Finding
+from alphaforge_assets.warehouse.local import is_held
 
 RESTARTS_KEPT = 10
 # A part that was started again so recently is still worth a word.
@@ -83,21 +83,6 @@ def _life(part: Mapping[str, object]) -> Life:
 def is_up(home: Path) -> bool:
     """Whether an `up` or a part of one lives in a home."""
     return is_held(home / "up.lock")
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a process holds a lock. Looks for an instant, and changes nothing."""
-    try:
-        file = os.open(lock, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
 
 
 def is_alive(pid: int | None) -> bool:

@@ -103,7 +103,7 @@ def start_ahead(home: Path, *, is_certain: bool = False) -> None:
     except BlockingIOError:
         os.close(user)
         return
-    if _is_owned(data):
+    if is_held(data / "owner.lock"):
         os.close(user)
         return
     _ahead[data.absolute()] = _spawn(data, home / "logs" / "warehouse.log", user)
@@ -138,7 +138,9 @@ def _flocked(path: Path, kind: int, deadline: float) -> Iterator[None]:
 
 def running(data: Path) -> Address | None:
     """The server that owns `data`, if it answers to the directory's password."""
-    if not _is_owned(data):  # `server.json` may outlive a killed server, and its port may be anybody's by now
+    if not is_held(
+        data / "owner.lock"
+    ):  # `server.json` may outlive a killed server, and its port may be anybody's by now
         return None
     try:
         state = json.loads((data / "server.json").read_text())
@@ -156,9 +158,10 @@ def running(data: Path) -> Address | None:
         connection.close()
 
 
-def _is_owned(data: Path) -> bool:
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock. Looks for an instant, and changes nothing."""
     try:
-        file = os.open(data / "owner.lock", os.O_RDWR)
+        file = os.open(lock, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
