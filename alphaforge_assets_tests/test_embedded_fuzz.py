@@ -97,8 +97,9 @@ def outside(root: Path) -> Iterator[Outside]:
 
 
 def _environment() -> dict[str, str]:
-    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
-    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    # No empty part: it would be the working directory, which imports would look through, and be seen doing so.
+    paths = filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")))
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
 @contextlib.contextmanager
