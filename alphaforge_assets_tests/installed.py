@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+
+from alphaforge_assets.warehouse.local import is_held
+from alphaforge_assets.warehouse.schema import open_current
 
 SCRIPT = Path(sys.executable).with_name("alphaforge")
 CANARY = "canary-6b1f0a9e-never-to-be-seen"
@@ -35,6 +39,11 @@ class Installed:
     @property
     def home(self) -> Path:
         return self.root / "home"
+
+    def furnished(self, template: Path) -> "Installed":
+        """The same with a home that has our schema already: making that takes seconds, and is not the subject."""
+        shutil.copytree(template, self.home, symlinks=True)
+        return self
 
     def environment(self, **more: str | None) -> dict[str, str]:
         """What a process of ours sees: nothing of the developer's, and a key that must never show."""
@@ -220,6 +229,14 @@ def filled(up: Up) -> Filled:
     """Wait for the end of what `launched` launched. The daemon looks every 30 s."""
     until(lambda: up.backfill_state(up.first_backfill)["status"] in ENDS, BACKFILL_S_MAX, every_s=1)
     return Filled(up, FILLED_DAYS, FILLED_INSTRUMENTS, up.backfill_state(up.first_backfill))
+
+
+def home_with_schema(home: Path) -> Path:
+    """Make a home of which nothing but the warehouse with our schema is there, at rest: it may be copied."""
+    with open_current(home):
+        pass
+    until(lambda: not is_held(home / "warehouse" / "owner.lock"), 60)  # it ends with its last user
+    return home
 
 
 def until(true: Callable[[], bool], seconds: float, every_s: float = 0.3) -> None:

@@ -41,9 +41,9 @@ def alphaforge(tmp_path: Path, venues: str) -> Installed:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, venues: str) -> Installed:
+def filled(template: Path, tmp_path_factory: pytest.TempPathFactory, venues: str) -> Installed:
     """The command with a home that holds two days of two instruments; each test that adds takes other instruments."""
-    installed = Installed(tmp_path_factory.mktemp("filled"), venues)
+    installed = Installed(tmp_path_factory.mktemp("filled"), venues).furnished(template)
     installed.well(
         "backfill",
         "--instruments",
@@ -396,8 +396,9 @@ def test_bar_revised_at_the_source_is_one_new_version(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_backfill_leaves_no_process_and_is_completed_by_a_rerun(
-    number: signal.Signals, alphaforge: Installed, venues: str
+    number: signal.Signals, alphaforge: Installed, template: Path, venues: str
 ) -> None:
+    alphaforge.furnished(template)
     words = ("backfill", "--instruments", "okx_spot.BTC-USDT,okx_spot.ETH-USDT", *RANGE)
     path = "/api/v5/market/history-candles"
     fault(venues, path=path, kind="hang", symbol="ETH-USDT", skip=2)

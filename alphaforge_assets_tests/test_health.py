@@ -240,8 +240,8 @@ def test_runs_of_another_daemon_are_no_orphans_while_it_lives(tmp_path: Path, mo
         assert said()[0].startswith("the process of 2 is gone")
 
 
-def test_what_is_killed_while_up_runs_is_told_and_a_run_is_ended(tmp_path: Path) -> None:
-    with started_up(Installed(tmp_path)) as up:
+def test_what_is_killed_while_up_runs_is_told_and_a_run_is_ended(template: Path, tmp_path: Path) -> None:
+    with started_up(Installed(tmp_path).furnished(template)) as up:
         fault(up.venues, path="/api/v3/klines", kind="hang", symbol="SOLUSDT", times=1000)
         words = ("--instruments", "binance_spot.SOL-USDT", "--from", "2025-06-01", "--to", "2025-06-02")
         with up.installed.started("backfill", *words, ALPHAFORGE_VENUES=up.venues) as process:

@@ -22,9 +22,8 @@ from alphaforge_assets.research import IncompleteWarning
 from alphaforge_assets.research.plugin import WarehouseClickhouse, warehouse_clickhouse
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.venues.directory import Exchanges
-from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.migrations import migrator
+from alphaforge_assets_tests.installed import Installed
 
 ROOT = Path(__file__).parents[1]
 UNIVERSE = load_universe()
@@ -57,16 +56,15 @@ def fill(client: Client, exchange: Exchanges, part: Rectangle) -> None:
 
 
 @pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory, exchange: Exchanges) -> list[Path]:
+def homes(template: Path, tmp_path_factory: pytest.TempPathFactory, exchange: Exchanges) -> list[Path]:
     """Two homes with the same eight days: one filled at once, one a day and an instrument at a time, backwards."""
     instruments = UNIVERSE.select(
         ["okx_spot.BTC-USDT", "okx_spot.ETH-USDT", "binance_spot.BTC-USDT", "binance_spot.ETH-USDT"]
     )
     made = []
     for name in ("at_once", "backwards"):
-        home = tmp_path_factory.mktemp(name)
+        home = Installed(tmp_path_factory.mktemp(name)).furnished(template).home
         with open_warehouse(home) as client:
-            migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
             if name == "at_once":
                 fill(client, exchange, Rectangle(instruments, FIRST, FIRST + dt.timedelta(days=DAYS)))
             else:

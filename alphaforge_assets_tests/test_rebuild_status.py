@@ -40,10 +40,11 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, exchange: Exchanges) -> Iterator[Home]:
+def filled(template: Path, tmp_path_factory: pytest.TempPathFactory, exchange: Exchanges) -> Iterator[Home]:
     """Three days of bars and funding of two instruments, in a home whose warehouse runs."""
     assert exchange.base_url
-    home = Home(tmp_path_factory.mktemp("filled") / "home", exchange.base_url)
+    installed = Installed(tmp_path_factory.mktemp("filled")).furnished(template)
+    home = Home(installed.home, exchange.base_url)
     with open_current(home.folder):
         home.well("backfill", *ASKED, *DAYS)
         yield home

@@ -29,11 +29,9 @@ from alphaforge_assets.report.reading import Part, Report, read
 from alphaforge_assets.report.rendering import _cell, render
 from alphaforge_assets.report.writing import Directory, publish, target
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.conftest import LIFTED, lifted
-from alphaforge_assets_tests.installed import OPENER
+from alphaforge_assets_tests.installed import OPENER, Installed
 from alphaforge_assets_tests.test_pipeline import NOW, UNIVERSE, covered, post, refresh
 
 DAY, NEXT = dt.date(2025, 6, 1), dt.date(2025, 6, 2)
@@ -43,11 +41,10 @@ CODE = ("0.1.0", "c0de")
 
 
 @pytest.fixture(scope="module")
-def flawed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def flawed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A day with a revised bar, two rejected rows, an instrument that could not be fetched, and an evil symbol."""
-    home = tmp_path_factory.mktemp("flawed")
+    home = Installed(tmp_path_factory.mktemp("flawed")).furnished(template).home
     with open_warehouse(home) as client, sandbox.start(now=NOW, budget_scale=LIFTED) as url:
-        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
         exchanges = lifted(url, home / "governor.sqlite3")
         refusal = {"path": "/api/v3/klines", "symbol": "ETHUSDT", "kind": "status", "status": 403, "times": 99}
         post(url, "/_faults", refusal)

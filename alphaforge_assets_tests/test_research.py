@@ -34,11 +34,10 @@ from alphaforge_assets.research import IncompleteWarning, Research, to_parquet
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import Exchanges
-from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.local import running
-from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.conftest import LIFTED, lifted
+from alphaforge_assets_tests.installed import Installed
 from alphaforge_assets_tests.test_pipeline import post
 
 KEY, OTHER = "okx_perp.BTC-USDT", "binance_spot.BTC-USDT"
@@ -56,11 +55,10 @@ def fill(client: Client, exchange: Exchanges, part: Rectangle, *, refetch: bool 
 
 
 @pytest.fixture(scope="module")
-def research(exchange: Exchanges, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Research]:
+def research(exchange: Exchanges, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Research]:
     """Two days of two instruments, with an hour of an outage: read it, do not change it."""
-    home = tmp_path_factory.mktemp("research")
+    home = Installed(tmp_path_factory.mktemp("research")).furnished(template).home
     with open_warehouse(home) as client:
-        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
         fill(client, exchange, PART)
         perpetual = Rectangle(UNIVERSE.select([KEY]), PART.start, PART.end)
         land(client, exchange, perpetual, FUNDING_RATES, [""], run_id="test")

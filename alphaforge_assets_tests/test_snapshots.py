@@ -31,7 +31,6 @@ from alphaforge_assets.universe import FEAR_GREED, load_universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
-from alphaforge_assets.warehouse.migrations import migrator
 from alphaforge_assets_tests.installed import Installed
 from alphaforge_assets_tests.test_snapshots_machine import HOURS, INSTRUMENTS, START, WHOLE, Warehouse, both
 
@@ -42,11 +41,10 @@ WHERE = "instrument_id = CRC32('binance_spot.BTC-USDT') AND timestamp = '2025-05
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """One server for the module: a migration costs more than any of these tests."""
-    home = tmp_path_factory.mktemp("snapshots")
+def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """One server for the module."""
+    home = Installed(tmp_path_factory.mktemp("snapshots")).furnished(template).home
     with open_warehouse(home) as client, open_warehouse(home) as other:
-        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=home)
         yield Warehouse(client, other, home)
 
 
@@ -122,10 +120,12 @@ def test_a_pin_holds_all_that_can_be_read_though_the_clock_was_set_back(at: Ware
     assert snapshots.verify(at.client, "study") == []
 
 
-def test_two_machines_agree_whatever_the_order_the_batches_and_the_kills(at: Warehouse, tmp_path: Path) -> None:
-    with open_warehouse(tmp_path / "second") as client, open_warehouse(tmp_path / "second") as other:
-        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=tmp_path / "second")
-        second = Warehouse(client, other, tmp_path / "second")
+def test_two_machines_agree_whatever_the_order_the_batches_and_the_kills(
+    at: Warehouse, template: Path, tmp_path: Path
+) -> None:
+    home = Installed(tmp_path / "second").furnished(template).home
+    with open_warehouse(home) as client, open_warehouse(home) as other:
+        second = Warehouse(client, other, home)
         second.clear()
         revise(at, 7, 2)
         revise(at, 7, 1)
@@ -371,14 +371,13 @@ def test_no_statement_of_ours_changes_history_in_place() -> None:
             ), path
 
 
-def test_the_command_line_pins_verifies_and_tells_what_changed(tmp_path: Path) -> None:
+def test_the_command_line_pins_verifies_and_tells_what_changed(template: Path, tmp_path: Path) -> None:
     alphaforge = Installed(tmp_path / "installed")
     asked = ("--interval", "1h", "--from", "2025-05-30", "--to", "2025-06-02")
     wrong = alphaforge.run("pin", "study", "--instruments", "binance_spot.BTC-USD", *asked)
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
     assert not alphaforge.home.exists()
-    with open_warehouse(alphaforge.home) as client:
-        migrator.migrate(client, statements.MIGRATIONS, database="analytics", lock_dir=alphaforge.home / "locks")
+    with open_warehouse(alphaforge.furnished(template).home) as client:
         at = Warehouse(client, client, tmp_path)
         at.clear()
         at.refresh(0, HOURS, 100)

@@ -68,8 +68,8 @@ def test_second_up_is_refused_and_the_first_goes_on(up: Up) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Path) -> None:
-    with started_up(Installed(tmp_path)) as up:
+def test_a_signal_ends_everything_in_order(number: signal.Signals, template: Path, tmp_path: Path) -> None:
+    with started_up(Installed(tmp_path).furnished(template)) as up:
         assert len(parts(up.installed)) == 4
         up.process.send_signal(number)
         assert up.process.wait(120) == 0
@@ -78,8 +78,8 @@ def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Pat
         assert sorted(file.name for file in up.installed.home.glob("up.*")) == ["up.lock"]
 
 
-def test_a_part_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
-    with started_up(Installed(tmp_path)) as up:
+def test_a_part_that_dies_is_started_again_and_the_others_go_on(template: Path, tmp_path: Path) -> None:
+    with started_up(Installed(tmp_path).furnished(template)) as up:
         for module in list(parts(up.installed)):
             before = parts(up.installed)
             os.kill(before[module], signal.SIGKILL)
@@ -137,8 +137,8 @@ def test_a_log_is_turned_over_at_its_size_and_few_old_ones_stay(
     assert kept == [f"line {n}" for n in range(20_000 - len(kept), 20_000)]  # none lost between two files
 
 
-def test_after_kill_9_nothing_stays_and_the_next_up_works(tmp_path: Path) -> None:
-    installed = Installed(tmp_path)
+def test_after_kill_9_nothing_stays_and_the_next_up_works(template: Path, tmp_path: Path) -> None:
+    installed = Installed(tmp_path).furnished(template)
     with started_up(installed) as first:
         before = parts(installed)
         os.kill(first.process.pid, signal.SIGKILL)
@@ -151,8 +151,8 @@ def test_after_kill_9_nothing_stays_and_the_next_up_works(tmp_path: Path) -> Non
             until(lambda: installed.processes() == {}, 60)
 
 
-def test_up_uses_a_warehouse_that_runs_already(tmp_path: Path) -> None:
-    installed = Installed(tmp_path)
+def test_up_uses_a_warehouse_that_runs_already(template: Path, tmp_path: Path) -> None:
+    installed = Installed(tmp_path).furnished(template)
     with open_warehouse(installed.home) as client, started_up(installed) as up:
         assert "alphaforge_assets.warehouse.embedded" not in parts(installed)
         assert up.warehouse.endswith(f":{client.url.rpartition(':')[2]}")

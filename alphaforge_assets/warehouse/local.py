@@ -138,9 +138,7 @@ def _flocked(path: Path, kind: int, deadline: float) -> Iterator[None]:
 
 def running(data: Path) -> Address | None:
     """The server that owns `data`, if it answers to the directory's password."""
-    if not is_held(
-        data / "owner.lock"
-    ):  # `server.json` may outlive a killed server, and its port may be anybody's by now
+    if not is_held(data / "owner.lock"):  # `server.json` outlives a killed server, whose port may be anybody's by now
         return None
     try:
         state = json.loads((data / "server.json").read_text())
