@@ -41,6 +41,12 @@ LONG = ("test_bench.py", "test_cli.py", "test_up.py", "test_readme.py", "test_do
         "test_migrations.py", "test_coverage.py", "test_live_up.py", "test_health.py", "test_crash.py")  # fmt: skip
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A file's tests run in one process, and so do all that ask for `up`: a second one costs two minutes."""
+    is_of_up = isinstance(item, pytest.Function) and "up" in item.fixturenames
+    item.add_marker(pytest.mark.xdist_group("up" if is_of_up else item.nodeid.partition("::")[0]))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, the others in the order they came."""
