@@ -45,7 +45,8 @@ def freqtrade(url: str, start: dt.date, days: int, folder: Path, *, limited: boo
     """BTC/USDT by `freqtrade download-data`; returns its file."""
     home = folder / f"freqtrade-{uuid.uuid4()}"
     (home / "user").mkdir(parents=True)
-    exchange = {"urls": {"api": urls(url)}, "enableRateLimit": limited}
+    only_spot = {"fetchMarkets": {"types": ["spot"]}}  # else also coin-margined futures, which the sandbox has none of
+    exchange = {"urls": {"api": urls(url)}, "enableRateLimit": limited, "options": only_spot}
     price = {"price_side": "same", "use_order_book": True, "order_book_top": 1}
     settings = {
         "dry_run": True,
