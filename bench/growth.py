@@ -1,7 +1,9 @@
 """(g) Growth: what a row costs as a backfill gets longer and wider, what a read costs as the table gets larger."""
 
 import datetime as dt
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from alphaforge_assets.research import Research
@@ -42,24 +44,30 @@ def of_writing(sizes: Sizes, folder: Path) -> Iterator[Row]:
 
 
 def of_reading(sizes: Sizes, folder: Path) -> Iterator[Row]:
-    """The same reads of a table of so many rows, instruments of a year each, made straight into it."""
-    samples = []
-    for size in sizes.rows:
-        rows_each = min(size, sizes.spans["year"] * 1440)
-        ground = Ground(folder / f"rows-{size}", [f"X{n:03}/USDT" for n in range(max(1, round(size / rows_each)))])
-        first = ground.universe.instruments[0]
-        with ground.warehouse() as client:
-            ground.make_rows(client, rows_each)
-            research = Research(client, ground.universe)
-            one = {"id": first.instrument_id}
-            work = {
-                "day of one instrument": lambda: research.bars(first.key, "1m", START, START + dt.timedelta(days=1)),  # noqa: B023
-                "latest bar of one": lambda: client.query(LATEST_OF_ONE, parameters=one),  # noqa: B023
-                "latest bar of all": lambda: client.query(LATEST),
-            }
-            in_turns(1, work)
-            samples.append(in_turns(sizes.rounds * 3, work))
-    small, large = samples
-    few, many = (f"{size:,} rows" for size in sizes.rows)
-    for what in small:
-        yield Row(f"{what}, {many}", "ms", scaled(large[what], 1000), few, scaled(small[what], 1000))
+    """The same reads of a table of so many rows, instruments of a year each, made straight into it; both in turns."""
+    with ExitStack() as stack:
+        works = [stack.enter_context(_reads_of(sizes, folder, size)) for size in sizes.rows]
+        few, many = (f"{size:,} rows" for size in sizes.rows)
+        for what in works[0]:
+            contenders = {"small": works[0][what], "large": works[1][what]}
+            in_turns(1, contenders)
+            samples = in_turns(sizes.rounds * 3, contenders)
+            yield Row(f"{what}, {many}", "ms", scaled(samples["large"], 1000), few, scaled(samples["small"], 1000))
+
+
+@contextmanager
+def _reads_of(sizes: Sizes, folder: Path, size: int) -> Iterator[dict[str, Callable[[], object]]]:
+    """What is read of a warehouse with so many rows, once it has come to rest."""
+    rows_each = min(size, sizes.spans["year"] * 1440)
+    ground = Ground(folder / f"rows-{size}", [f"X{n:03}/USDT" for n in range(max(1, round(size / rows_each)))])
+    first = ground.universe.instruments[0]
+    with ground.warehouse() as client:
+        ground.make_rows(client, rows_each)
+        while client.command("SELECT count() FROM system.merges"):
+            time.sleep(0.2)
+        research = Research(client, ground.universe)
+        yield {
+            "day of one instrument": lambda: research.bars(first.key, "1m", START, START + dt.timedelta(days=1)),
+            "latest bar of one": lambda: client.query(LATEST_OF_ONE, parameters={"id": first.instrument_id}),
+            "latest bar of all": lambda: client.query(LATEST),
+        }
