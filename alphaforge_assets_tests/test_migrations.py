@@ -11,7 +11,8 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput, MigrationRefused, Occupied, WarehouseRefused
 from alphaforge_assets.warehouse.client import translated
-from alphaforge_assets.warehouse.migrations import history, lock
+from alphaforge_assets.warehouse.migrations import history, lock, sql_rules
+from alphaforge_assets.warehouse.migrations.files import read_migrations
 from alphaforge_assets.warehouse.migrations.migrator import Event, info, migrate, repair, validate
 
 REAL = Path(__file__).parents[1] / "sql" / "migrations"
@@ -559,18 +560,45 @@ def test_the_projects_migrations(fresh_warehouse: Client, tmp_path: Path) -> Non
     assert uncommented.result_rows == []
 
 
-@pytest.mark.skipif(not any(REAL.glob("*.sql")), reason="no migrations in sql/migrations")
-def test_the_projects_migrations_survive_an_end_after_any_statement(fresh_warehouse: Client) -> None:
+def test_statements_that_go_together_do_what_each_alone_does(fresh_warehouse: Client, migrated: Client) -> None:
+    fresh_warehouse.command("CREATE DATABASE analytics")
+    count = 0
+    for migration in read_migrations(REAL):
+        groups = sql_rules.together(migration.statements)
+        assert [statement for group in groups for statement in group] == list(migration.statements)
+        count += len(groups)
+        for statement in migration.statements:
+            fresh_warehouse.command(statement.text, settings={"database": "analytics", "mutations_sync": 1})
+    assert count < sum(len(migration.statements) for migration in read_migrations(REAL)) * 0.7
+    assert schema(fresh_warehouse, "analytics") == schema(migrated, "analytics")
+
+
+def test_one_of_a_group_that_is_refused_is_named(warehouse: Client, folder: Path, database: str) -> None:
+    names = ("a", "b", "c")
+    lines = [f"ALTER TABLE bars ADD COLUMN IF NOT EXISTS {n} {'Nope' if n == 'b' else 'UInt8'};" for n in names]
+    (folder / "V003__three.sql").write_text("\n".join(lines))
+    with pytest.raises(MigrationRefused, match=r"V003__three\.sql:2: statement 2 of 3 failed: .*Nope"):
+        migrate(warehouse, folder, database=database, lock_dir=None)
+    assert [row[-1] for row in dump(warehouse, database)] == [1, 1, 0]
+    (folder / "V003__three.sql").write_text("\n".join(lines).replace("Nope", "UInt16"))
+    repair(warehouse, folder, database=database)
+    migrate(warehouse, folder, database=database, lock_dir=None)
+    kept = warehouse.query(f"SELECT name FROM system.columns WHERE database = '{database}' AND table = 'bars'")
+    assert set(names) <= set(kept.result_columns[0])
+
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_projects_migrations_survive_an_end_after_any_statement(fresh_warehouse: Client, every: int) -> None:
     """Ended after the first statement, again after the second, and so on: each rerun repeats what its file had done.
 
-    Of a long file, which says the same of many columns, every sixth.
+    Statements that go to the server as one end as one.
     """
     events: list[Event] = []
     migrate(fresh_warehouse, REAL, database="analytics", lock_dir=None, on_event=events.append)
     expected = schema(fresh_warehouse, "analytics")
     fresh_warehouse.command("DROP DATABASE analytics SYNC")
     ran = [event for event in events if event.kind == "ran"]
-    for end in [e for e in ran if e.of <= 8 or e.statement % 6 == 1 or e.statement == e.of]:
+    for end in ran[::every]:
 
         def stop(event: Event, end: Event = end) -> None:
             if event == end:

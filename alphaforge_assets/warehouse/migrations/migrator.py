@@ -6,7 +6,7 @@ a row with success = 0, as with Flyway, and nothing runs until `repair` has remo
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput, MigrationRefused, Transient, WarehouseRefused
 from alphaforge_assets.warehouse.client import READ_TIMEOUT_S, translated
-from alphaforge_assets.warehouse.migrations import history, lock, states
+from alphaforge_assets.warehouse.migrations import history, lock, sql_rules, states
 from alphaforge_assets.warehouse.migrations.files import Migration, read_migrations
 from alphaforge_assets.warehouse.migrations.lock import Lock
 from alphaforge_assets.warehouse.migrations.sql_rules import Statement
@@ -202,28 +202,51 @@ def _apply(client: Client, database: str, migration: Migration, held: Lock, repo
     count = len(migration.statements)
     began = time.monotonic()
     report(Event("running", migration.script, 0, count))
-    for n, statement in enumerate(migration.statements, 1):
+    n = 0
+    for group in sql_rules.together(migration.statements):
         held.check()
         try:
-            with translated():
-                # Names without a database are of this one, and a mutation that fails must fail the migration.
-                client.command(statement.text, settings={"database": database, "mutations_sync": 1})
+            _run(client, database, group)
         except Transient as error:
             # Whether it was done is unknown, so nothing is written down, as after a kill.
-            where = f"{migration.path}:{statement.line}: statement {n} of {count}"
+            where = f"{migration.path}:{group[0].line}: statement {n + 1} of {count}"
             raise type(error)(f"{where}: {error}; run `alphaforge migrate` again") from error
-        except WarehouseRefused as error:
+        except _Refused as refused:
             history.append(client, database, migration, rank, _ms_since(began), success=False)
+            n += group.index(refused.statement) + 1
             raise MigrationRefused(
-                f"{migration.path}:{statement.line}: statement {n} of {count} failed: {error}\n{statement.text}\n"
+                f"{migration.path}:{refused.statement.line}: statement {n} of {count} failed: {refused.__cause__}\n"
+                f"{refused.statement.text}\n"
                 "Mend the file, then run `alphaforge migrate --repair` and `alphaforge migrate`"
-            ) from error
+            ) from refused.__cause__
+        n += len(group)
         report(Event("ran", migration.script, n, count))
     execution_ms = _ms_since(began)
     held.check()
     history.append(client, database, migration, rank, execution_ms, success=True)
     report(Event("recorded", migration.script, count, count))
     return Applied(migration.script, migration.version, migration.description, rank, execution_ms)
+
+
+class _Refused(Exception):
+    """One statement of a group that the server refused; the cause says why."""
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+
+
+def _run(client: Client, database: str, group: Sequence[Statement]) -> None:
+    """Run statements that may go together as one; where that is refused, one by one. Raises _Refused, Transient."""
+    # Names without a database are of this one, and a mutation that fails must fail the migration.
+    settings = {"database": database, "mutations_sync": 1}
+    try:
+        with translated():
+            client.command(sql_rules.joined(group), settings=settings)
+    except WarehouseRefused as error:
+        if len(group) == 1:
+            raise _Refused(group[0]) from error
+        for statement in group:
+            _run(client, database, [statement])
 
 
 def _ms_since(began: float) -> int:

@@ -8,7 +8,7 @@ statement.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -245,3 +245,28 @@ def _alter_fault(outline: str) -> str | None:
         if command.startswith("RENAME ") and len(commands) > 1:
             return "a RENAME beside other commands, which a rerun would meet half done; give it a file of its own"
     return None
+
+
+# Commands of several statements that one may hold, and costs as much as each of them: the server goes over all columns
+# of the table every time. A new warehouse takes half as long.
+_SAME_ALTER = re.compile(r"ALTER TABLE (\S+) (ADD COLUMN IF NOT EXISTS|MODIFY COLUMN) ")
+
+
+def together(statements: Sequence[Statement]) -> list[list[Statement]]:
+    """Statements in their order; neighbours that all add, or all modify, columns of one table are one group."""
+    groups: list[list[Statement]] = []
+    before = None
+    for statement in statements:
+        kind = _SAME_ALTER.match(statement.text)
+        if kind and before and kind.groups() == before.groups():
+            groups[-1].append(statement)
+        else:
+            groups.append([statement])
+        before = kind
+    return groups
+
+
+def joined(group: Sequence[Statement]) -> str:
+    """A group as one statement."""
+    first, *rest = (statement.text for statement in group)
+    return ", ".join([first, *(text.split(" ", 3)[3] for text in rest)])
