@@ -52,16 +52,17 @@ def ohlcv(parsed: pa.Table) -> list[list[Any]]:
 @pytest.mark.parametrize(
     ("exchange", "description", "layout", "read"),
     [
-        ("binance", "Spot OHLCV with since and limit", binance.KLINE, binance.rows),
-        ("binance", "swap ohlcv", binance.KLINE, binance.rows),
-        ("okx", "spot ohlcv with limit and since", okx.SPOT_CANDLE, okx.rows),
-        ("bybit", "swap ohlcv with since and limit", bybit.KLINE, bybit.rows),
+        ("binance", "Spot OHLCV with since and limit", binance.KLINE, binance.bar_rows),
+        ("binance", "swap ohlcv", binance.KLINE, binance.bar_rows),
+        ("okx", "spot ohlcv with limit and since", okx.SPOT_CANDLE, okx.bar_rows),
+        ("bybit", "swap ohlcv with since and limit", bybit.KLINE, bybit.bar_rows),
+        ("binanceus", "public spot ohlcv", binance.KLINE, binance.bar_rows),
     ],
 )
 def test_ccxts_own_fixtures(exchange: str, description: str, layout: Layout, read: Any, recorded: Path) -> None:
     fixtures = json.loads((recorded / f"wire/ccxt-static/response/{exchange}.json").read_text())
     fixture = next(f for f in fixtures["methods"]["fetchOHLCV"] if f["description"] == description)
-    parsed = table(layout, read(fixture["httpResponse"]), 2 * T0)
+    parsed = table(layout, read(fixture["httpResponse"], ""), 2 * T0)
     assert ohlcv(parsed) == fixture["parsedResponse"]
     assert parsed["is_closed"].to_pylist() == [True] * parsed.num_rows
     assert set(parsed["metadata"].to_pylist()) == {""}

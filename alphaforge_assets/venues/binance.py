@@ -69,7 +69,11 @@ def _params(page: BarPage) -> dict[str, Any]:
     }
 
 
-def rows(answer: Any) -> Any:
+def bar_rows(answer: Any, symbol: str) -> Any:
+    return answer
+
+
+def funding_rows(answer: Any) -> Any:
     return answer
 
 
@@ -103,7 +107,7 @@ FUNDING = FundingFeed(
     ascending=True,
     rows_max=1000,
     ask=ask_funding,
-    rows=rows,
+    rows=funding_rows,
     fields={
         "symbol": "symbol",
         "timestamp": "fundingTime",
@@ -117,7 +121,7 @@ SPOT = Venue(
     name="binance_spot",
     exchange="binance",
     concurrency=12,
-    bars=BarFeed(paging="ascending", rows_max=1000, ask=ask_spot_bars, rows=rows, layout=KLINE),
+    bars=BarFeed(paging="ascending", rows_max=1000, ask=ask_spot_bars, rows=bar_rows, layout=KLINE),
     ask_time=Call("publicGetTime", {}, SPOT_WEIGHT, 1),
     time_ms=time_ms,
     market_types=("spot",),
@@ -131,7 +135,7 @@ PERP = Venue(
     name="binance_perp",
     exchange="binance",
     concurrency=8,
-    bars=BarFeed(paging="ascending", rows_max=499, ask=ask_futures_bars, rows=rows, layout=KLINE),
+    bars=BarFeed(paging="ascending", rows_max=499, ask=ask_futures_bars, rows=bar_rows, layout=KLINE),
     ask_time=Call("fapiPublicGetTime", {}, FUTURES_WEIGHT, 1),
     time_ms=time_ms,
     market_types=("linear",),
@@ -140,5 +144,5 @@ PERP = Venue(
     marks=marks,
     refusals=REFUSALS,
     funding=FUNDING,
-    nautilus_mark="-PERP",
+    nautilus_symbol="{id}-PERP",
 )

@@ -28,6 +28,11 @@ def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
     return sorted(serving, key=lambda source: -source.rank)
 
 
+def served(venue: str, dataset: str, intervals: Sequence[str]) -> list[str]:
+    """Those of the intervals that somebody serves."""
+    return [i for i in intervals if ranked(venue, dataset, [i])]
+
+
 def kept(venue: str, dataset: str, interval: str) -> dt.timedelta | None:
     """How far back somebody still serves a series; None if all of it is served, or nobody ever had it."""
     spans = [s.kept(dataset, interval) for s in ranked(venue, dataset, [interval])]
