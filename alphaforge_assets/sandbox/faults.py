@@ -169,8 +169,8 @@ def _without_rows(body: bytes) -> bytes:
     if isinstance(value, list):
         return b"[]"
     inner = value.get("result", value)
-    for name in ("data", "list", "symbols"):
-        if isinstance(inner.get(name), list):
+    for name, told in inner.items():
+        if isinstance(told, list) and (name in ("data", "list", "symbols") or (told and isinstance(told[0], list))):
             inner[name] = []
     return dump(value)
 
