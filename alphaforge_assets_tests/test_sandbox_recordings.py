@@ -136,6 +136,9 @@ def test_only_recorded_symbols_are_listed(root):
         query = {"category": "linear", "symbol": "XYZUSDT", "interval": "1", "end": START + HOUR}
         rows = requests.get(url + "/v5/market/kline", query, timeout=5).json()["result"]["list"]
         assert [row[:2] for row in rows] == [[str(START + MINUTE), "101.01"], [str(START), "100"]]
+        assert [one["id"] for one in requests.get(url + "/products", timeout=5).json()] == ["BTC-USD"]
+        rows = requests.get(url + "/products/BTC-USD/candles", {"granularity": 60}, timeout=5).json()
+        assert rows == [[(START + MINUTE) // 1000, 101.01, 101.01, 101.01, 101.01, 0.1]]  # the first has no trades
 
 
 def test_the_bar_open_at_the_clock_still_runs(root):
@@ -273,7 +276,7 @@ def test_the_recorded_folder_lists_its_venues(played):
     url, _ = played
     assert requests.get(url + "/_about", timeout=5).json()["venues"] == [
         "binance_perp", "binance_spot", "bybit_perp", "bybit_spot",
-        "okx_perp"]  # fmt: skip
+        "coinbase_spot", "okx_perp"]  # fmt: skip
     futures = requests.get(url + "/fapi/v1/exchangeInfo", timeout=5).json()["symbols"]
     assert {"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"} <= {one["symbol"] for one in futures}
 

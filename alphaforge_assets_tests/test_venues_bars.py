@@ -15,6 +15,7 @@ from alphaforge_assets.venues.bars import (
     SILENCES,
     Walked,
     Window,
+    ask_whole,
     check_bounded,
     check_page,
     check_reach,
@@ -167,6 +168,32 @@ def test_every_venues_own_words_for_a_page(
     assert opened(walks) == [t for t in bars if start <= t < end]
     assert all(table.schema == BAR_SCHEMA for w in walks for table in w.tables)
     check_silence(walks, now, ascending=ascending)
+
+
+@given(quarters=QUARTERS, begin=st.integers(-50, 50), length=st.integers(1, 1500), before=st.integers(0, 3))
+def test_bounded_windows_tile_a_span_whatever_precedes_an_answer(
+    quarters: list[int], begin: int, length: int, before: int
+) -> None:
+    """Coinbase's words: both ends inclusive, seconds, at most 300 buckets, and bars from before the window with it."""
+    feed, step = VENUES["coinbase_spot"].bars, MINUTE_MS
+    bars = times(quarters, step, T0 + begin * step // 4)
+    start, end = T0, T0 + length * step
+
+    def part(window: Window) -> Walked:
+        call = feed.ask(BarPage("X", "1m", window.start_ms, 300, 0, window.end_ms))
+        first, last = (
+            int(dt.datetime.fromisoformat(call.params[name]).timestamp()) * 1000 for name in ("start", "end")
+        )
+        assert (last - first) // step < 300
+        at = bisect_left(bars, first)
+        found = bars[max(0, at - before) : bisect_left(bars, last + step)]
+        found = [t for t in found if t >= first - 300 * step]
+        answer = [[t // 1000, 1.0, 4.0, 2.0, 3.0, 5] for t in found][::-1]
+        table = parse_rows(feed.layout, feed.rows(answer, "X"), step, end)
+        return ask_whole(window, lambda: check_bounded(table, window, step, 300))
+
+    walks = [part(w) for w in windows(start, end, step, feed.rows_max, ascending=False)]
+    assert opened(walks) == [t for t in bars if start <= t < end]
 
 
 @pytest.mark.parametrize(("first", "last"), [(-301, -1), (0, 301), (-400, 2)])

@@ -221,6 +221,19 @@ def test_the_listing(name: str, opened: Opener) -> None:
     assert bitcoin.delisted_at is None
 
 
+def test_coinbase_leaves_out_what_nobody_traded(opened: Opener, exchange: str) -> None:
+    """And an answer may begin before what was asked for."""
+    connection = opened("coinbase_spot")
+    fetched = connection.submit_bars("LTC-BTC", "1m", TODAY - DAY, TODAY, NOW).result(60)
+    assert 700 < fetched.table.num_rows < 1100
+    assert fetched.table["timestamp"][0].as_py() >= TODAY - DAY
+    log = bars_asked(exchange)
+    assert len(log) == fetched.cost.requests == 5
+    assert fetched.table.num_rows <= sum(r["rows"] for r in log) <= fetched.table.num_rows + 5
+    hours = connection.submit_bars("LTC-BTC", "1h", TODAY - DAY, TODAY, NOW).result(60).table
+    assert pc.sum(fetched.table["volume"]).as_py() == pytest.approx(pc.sum(hours["volume"]).as_py())
+
+
 def test_the_whole_universe_is_listed(opened: Opener) -> None:
     universe = load_universe()
     for name in universe.venues:

@@ -8,14 +8,20 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from alphaforge_assets.venues import binance, bybit, okx
+from alphaforge_assets.venues import binance, bybit, coinbase, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source
 from alphaforge_assets.venues.venue import Venue
 
 VENUES: Mapping[str, Venue] = MappingProxyType(
-    {v.name: v for v in (binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP)}
+    {
+        v.name: v
+        for v in (
+            *(binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP),
+            coinbase.SPOT,
+        )
+    }
 )
 # The door to each venue itself: its clock and its instruments are asked for there.
 REST: Mapping[str, RestSource] = MappingProxyType({name: RestSource(venue) for name, venue in VENUES.items()})
