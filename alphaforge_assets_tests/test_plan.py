@@ -52,6 +52,18 @@ def test_requests_and_rows_foretold_are_those_of_the_walk(name: str, bars: int, 
     assert [int(call.params["limit"]) for call in calls] == asked
 
 
+def test_pages_that_are_not_walked() -> None:
+    times = [(c.params["start"], c.params["end"]) for c in calls_of(BARS, window("coinbase_spot", 700), NOW)]
+    assert times == [
+        ("2025-05-01T00:00:00Z", "2025-05-01T03:52:00Z"),
+        ("2025-05-01T03:53:00Z", "2025-05-01T07:45:00Z"),
+        ("2025-05-01T07:46:00Z", "2025-05-01T11:39:00Z"),
+    ]
+    (newest,) = calls_of(BARS, window("kraken_spot", 700, start=NOW - dt.timedelta(minutes=701)), NOW)
+    assert newest.params["since"] == int((NOW - dt.timedelta(minutes=701)).timestamp()) - 1
+    assert newest.budget.name == "kraken.public"
+
+
 def test_weights_are_those_of_the_venues_own_records() -> None:
     month = 31 * 1440
     assert [c.weight for c in calls_of(BARS, window("binance_spot", month), NOW)] == [2] * 45

@@ -139,6 +139,11 @@ def test_only_recorded_symbols_are_listed(root):
         assert [one["id"] for one in requests.get(url + "/products", timeout=5).json()] == ["BTC-USD"]
         rows = requests.get(url + "/products/BTC-USD/candles", {"granularity": 60}, timeout=5).json()
         assert rows == [[(START + MINUTE) // 1000, 101.01, 101.01, 101.01, 101.01, 0.1]]  # the first has no trades
+        pairs = requests.get(url + "/0/public/AssetPairs", timeout=5).json()["result"]
+        assert {name: pair["base"] for name, pair in pairs.items()} == {"XBTUSDC": "XXBT"}
+        told = requests.get(url + "/0/public/OHLC", {"pair": "XBT/USDC"}, timeout=5).json()["result"]
+        assert told["XBTUSDC"][0] == [START // 1000, *["100.00"] * 4, "0.00", "0.00000000", 0]
+        assert told["XBTUSDC"][1] == [(START + MINUTE) // 1000, *["101.01"] * 5, "0.10000000", 2]
 
 
 def test_the_bar_open_at_the_clock_still_runs(root):
@@ -276,7 +281,7 @@ def test_the_recorded_folder_lists_its_venues(played):
     url, _ = played
     assert requests.get(url + "/_about", timeout=5).json()["venues"] == [
         "binance_perp", "binance_spot", "bybit_perp", "bybit_spot",
-        "coinbase_spot", "okx_perp"]  # fmt: skip
+        "coinbase_spot", "kraken_spot", "okx_perp"]  # fmt: skip
     futures = requests.get(url + "/fapi/v1/exchangeInfo", timeout=5).json()["symbols"]
     assert {"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"} <= {one["symbol"] for one in futures}
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.errors import VenueUnavailable
-from alphaforge_assets.venues import binance, bybit, coinbase, okx
+from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.columns import BAR_SCHEMA, NUMBERS, TIME_MS_MAX, TIME_MS_MIN, Layout, parse_rows
 
 MINUTE_MS = 60_000
 T0 = 1_735_689_600_000  # 2025-01-01
 LATER = T0 + 10**9
 LAYOUTS = (binance.KLINE, okx.SPOT_CANDLE, okx.SWAP_CANDLE, bybit.KLINE)
-IN_SECONDS = (coinbase.CANDLE,)
+IN_SECONDS = (coinbase.CANDLE, kraken.OHLC)
 
 
 def row(layout: Layout, n: int, **changed: Any) -> list[Any]:
@@ -30,6 +30,8 @@ def row(layout: Layout, n: int, **changed: Any) -> list[Any]:
         sound: dict[str, Any] = texts | {"timestamp": open_ms, "close_time": open_ms + MINUTE_MS - 1, "trade_count": 7}
     elif layout is coinbase.CANDLE:
         sound = {name: float(text) for name, text in texts.items()} | {"timestamp": open_ms // 1000}
+    elif layout is kraken.OHLC:
+        sound = texts | {"timestamp": open_ms // 1000, "trade_count": 7}
     else:
         sound = texts | {"timestamp": str(open_ms)}
     sound |= {"ignore": "0", "confirm": "1"}
@@ -71,6 +73,19 @@ def test_ccxts_own_fixtures(exchange: str, description: str, layout: Layout, rea
     assert parsed["is_closed"].to_pylist() == [True] * parsed.num_rows
     assert set(parsed["metadata"].to_pylist()) == {""}
     assert parsed["quote_volume"].null_count == (parsed.num_rows if layout is coinbase.CANDLE else 0)
+
+
+@pytest.mark.recorded
+def test_krakens_rows_lie_under_the_pair_and_the_last_is_open(recorded: Path) -> None:
+    fixtures = json.loads((recorded / "wire/ccxt-static/response/kraken.json").read_text())
+    (fixture,) = fixtures["methods"]["fetchOHLCV"]
+    rows = kraken.bar_rows(fixture["httpResponse"], "XBTUSDT")
+    last_s = int(fixture["httpResponse"]["result"]["last"])
+    parsed = parse_rows(kraken.OHLC, rows, 3_600_000, (last_s + 3600) * 1000)
+    assert ohlcv(parsed)[1:4] == fixture["parsedResponse"]  # ccxt cuts by itself
+    assert parsed["is_closed"].to_pylist() == [True] * 5 + [False]
+    assert parsed["trade_count"].to_pylist() == [162, 126, 127, 434, 137, 612]
+    assert [json.loads(m) for m in parsed["metadata"].to_pylist()] == [{"vwap": row[5]} for row in rows]
 
 
 @pytest.mark.recorded

@@ -24,7 +24,7 @@ from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.sandbox import process
 from alphaforge_assets.universe import Instrument, load_universe
 from alphaforge_assets.venues.columns import BAR_SCHEMA
-from alphaforge_assets.venues.directory import VENUES, kept
+from alphaforge_assets.venues.directory import REST, VENUES, kept
 from alphaforge_assets.venues.rest import _gathered
 from alphaforge_assets.venues.source import Connection, Patience
 from alphaforge_assets_tests.conftest import open_venue
@@ -32,11 +32,14 @@ from alphaforge_assets_tests.conftest import open_venue
 NOW = dt.datetime(2026, 1, 15, 12, 0, 30, tzinfo=dt.UTC)
 TODAY = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+QUEUED = dt.timedelta(minutes=11)
 SCALE = 1000.0  # the sandbox's rate limits and ours, so that no test waits for a budget
 BRIEF = Patience(request_s=5, total_s=20, attempts=4, wait_first_s=0.01, wait_max_s=0.05, jitter_s=0.01)
 Opener = Callable[..., Connection]
 # Those whose history is asked for page after page; another one tells its newest bars only.
 PAGED = [name for name, venue in VENUES.items() if venue.bars.paging != "newest"]
+# Nobody needs to say it: a field without a column that differs from row to row.
+METADATA = {"kraken_spot": {"vwap"}}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ def test_every_bar_of_a_span_and_no_other(name: str, interval: str, opened: Open
     for column in {"open", "high", "low", "close", "volume", "quote_volume"} & set(feed.layout.fields):
         assert fetched.table[column].null_count == 0
     for said in fetched.table["metadata"].to_pylist():
-        assert said == ""
+        assert set(json.loads(said or "{}")) == METADATA.get(name, set())
     assert fetched.cost.retries == 0
     assert fetched.cost.requests > 0
 
@@ -209,7 +212,8 @@ def test_the_listing(name: str, opened: Opener) -> None:
     for listing in listings:
         assert listing.venue == name
         assert listing.symbol == f"{listing.base}/{listing.quote}"
-        assert listing.venue_symbol in json.loads(listing.info).values()
+        told = json.loads(listing.info)
+        assert listing.venue_symbol in told.values() or "altname" in told  # Kraken lists by name, and names no row
         assert listing.status
         assert listing.settle == (listing.quote if venue.is_perpetual else None)
         assert listing.listed_at is None or listing.listed_at.tzinfo is dt.UTC
@@ -219,6 +223,31 @@ def test_the_listing(name: str, opened: Opener) -> None:
     assert 0 < (bitcoin.lot_size or 0) <= 1
     assert (bitcoin.contract_size is None) == (not venue.is_perpetual)
     assert bitcoin.delisted_at is None
+
+
+def test_kraken_tells_its_newest_bars_in_one_page(opened: Opener, exchange: str) -> None:
+    connection, hour = opened("kraken_spot"), NOW.replace(minute=0, second=0)
+    start = hour - dt.timedelta(hours=11)
+    fetched = connection.submit_bars("XXBTZUSD", "1m", start, hour, NOW).result(60)
+    assert (fetched.table.num_rows, fetched.cost.requests) == (660, 1)
+    (asked,) = bars_asked(exchange)
+    assert asked["rows"] == 661  # the open one among them
+    assert asked["query"] == {"pair": "XXBTZUSD", "interval": "1", "since": str(int(start.timestamp()) - 1)}
+    ahead = connection.submit_bars("XXBTZUSD", "1m", hour, hour + DAY, NOW).result(60)
+    assert ahead.table["is_closed"].to_pylist() == [False]
+
+
+def test_what_kraken_has_let_go_of_is_no_silence(opened: Opener, exchange: str) -> None:
+    """From a minute on that slid out while the request waited for its turn."""
+    connection, minute = opened("kraken_spot"), NOW.replace(second=0)
+    oldest = minute - 719 * dt.timedelta(minutes=1)
+    whole = connection.submit_bars("XXBTZUSD", "1m", oldest, minute, NOW).result(60)
+    assert whole.table.num_rows == 719
+    older = oldest - dt.timedelta(minutes=1)
+    with pytest.raises(VenueUnavailable, match="keeps its newest 720, has none before"):
+        connection.submit_bars("XXBTZUSD", "1m", older, minute, NOW).result(60)
+    assert len(bars_asked(exchange)) == 2  # asking again would not help
+    assert NOW - oldest - QUEUED < REST["kraken_spot"].kept("bars", "1m") < NOW - oldest
 
 
 def test_coinbase_leaves_out_what_nobody_traded(opened: Opener, exchange: str) -> None:

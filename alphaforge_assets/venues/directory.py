@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from alphaforge_assets.venues import binance, bybit, coinbase, okx
+from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source
@@ -20,6 +20,7 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
         for v in (
             *(binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP),
             coinbase.SPOT,
+            kraken.SPOT,
         )
     }
 )
