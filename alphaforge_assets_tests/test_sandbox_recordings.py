@@ -280,8 +280,8 @@ def test_every_recorded_binance_bar_comes_back_value_for_value(played, folder, p
 def test_the_recorded_folder_lists_its_venues(played):
     url, _ = played
     assert requests.get(url + "/_about", timeout=5).json()["venues"] == [
-        "binance_perp", "binance_spot", "bybit_perp", "bybit_spot",
-        "coinbase_spot", "kraken_spot", "okx_perp"]  # fmt: skip
+        "binance_perp", "binance_spot", "binanceus_spot", "bybit_perp", "bybit_spot", "coinbase_spot", "kraken_spot",
+        "okx_perp"]  # fmt: skip
     futures = requests.get(url + "/fapi/v1/exchangeInfo", timeout=5).json()["symbols"]
     assert {"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"} <= {one["symbol"] for one in futures}
 

@@ -124,7 +124,7 @@ def speak(venue: Venue, interval_ms: int, bars: list[int], limit: int, params: d
     """The venue's answer as its documentation has it: which bars a request's parameters mean, in its own order."""
     text = [str(float(n)) for n in range(1, 12)]
     most = min(int(params["limit"]), limit)
-    if venue.exchange in ("binance",):
+    if venue.exchange in ("binance", "binanceus"):
         found = bars[bisect_left(bars, params["startTime"]) :][:most]
         return [[t, *text[:5], t + interval_ms - 1, text[5], 3, *text[6:8], "0"] for t in found]
     if venue.exchange == "okx":

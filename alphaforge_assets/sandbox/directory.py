@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from alphaforge_assets.sandbox import alternative_me, binance, budgets, bybit, coinbase, kraken, okx
+from alphaforge_assets.sandbox import alternative_me, binance, binanceus, budgets, bybit, coinbase, kraken, okx
 from alphaforge_assets.sandbox.budgets import Rule
 from alphaforge_assets.sandbox.exchange import Clock, Exchange, milliseconds
 from alphaforge_assets.sandbox.listings import PLACES as DEFAULT
@@ -14,7 +14,7 @@ from alphaforge_assets.sandbox.recordings import Recordings
 from alphaforge_assets.sandbox.wire import Endpoint
 
 PLACES: Mapping[str, Place] = MappingProxyType(
-    {place.name: place for place in (*DEFAULT, coinbase.PLACE, kraken.PLACE)}
+    {place.name: place for place in (*DEFAULT, coinbase.PLACE, kraken.PLACE, binanceus.PLACE)}
 )
 ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     binance.endpoints,
@@ -22,6 +22,7 @@ ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     bybit.endpoints,
     coinbase.endpoints,
     kraken.endpoints,
+    binanceus.endpoints,
     alternative_me.endpoints,
 )
 RULES: Mapping[str, Rule] = MappingProxyType(

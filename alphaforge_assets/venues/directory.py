@@ -21,6 +21,7 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
             *(binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP),
             coinbase.SPOT,
             kraken.SPOT,
+            binance.US,
         )
     }
 )
