@@ -14,14 +14,14 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.backfill.cost import predict
 from alphaforge_assets.backfill.run import plan
 from alphaforge_assets.datasets.bars import BARS
-from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueRefused, VenueUnavailable
+from alphaforge_assets.errors import BadInput, UnknownSymbol, VenueLimited, VenueRefused, VenueUnavailable
 from alphaforge_assets.exports.nautilus import instrument_id
 from alphaforge_assets.exports.series import Series
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import served
 from alphaforge_assets.quality import coverage
 from alphaforge_assets.refresh import refresh
-from alphaforge_assets.research import Research
+from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe
 from alphaforge_assets.upkeep.tail import tail
@@ -30,6 +30,7 @@ from alphaforge_assets.venues.listings import read_listings
 from alphaforge_assets.venues.refusals import Reply, refuse
 from alphaforge_assets.venues.source import Patience
 from alphaforge_assets_tests.conftest import LIFTED, lifted, open_venue
+from alphaforge_assets_tests.installed import Installed
 from alphaforge_assets_tests.test_coverage import found
 
 NOW = dt.datetime(2025, 7, 2, 12, 0, 30, tzinfo=dt.UTC)
@@ -323,3 +324,44 @@ def test_tools_find_them_by_their_own_names() -> None:
         "BTC/USD.KRAKEN": "kraken",
         "BTCUSDT.BINANCEUS": "binanceus",
     }
+
+
+def test_an_interval_that_a_venue_lacks_is_not_silently_empty(emptied: Client) -> None:
+    research = Research(emptied, UNIVERSE)
+    with pytest.raises(BadInput, match="'4h': coinbase_spot has none; use one of 1m, 1h, and resample"):
+        research.bars("coinbase_spot.*", "4h", TODAY - DAY, TODAY)
+    with pytest.warns(IncompleteWarning):
+        assert research.bars("*.BTC-*", "4h", TODAY - DAY, TODAY).empty
+
+
+def test_from_outside(template: Path, tmp_path: Path) -> None:
+    """The command, the emulator by the machine's clock, and a universe of its own."""
+    file = tmp_path / "universe.yaml"
+    file.write_text(
+        "history_start: 2026-01-01\nintervals: [1m, 4h]\nvenues:\n  coinbase_spot: {instruments: [BTC/USD]}\n"
+        "  kraken_spot: {instruments: [BTC/USD]}\n  binanceus_spot: {instruments: [BTC/USDT]}\n"
+    )
+    today = dt.datetime.now(dt.UTC).date()
+    days = ("--from", str(today - 2 * DAY), "--to", str(today - DAY))
+    with sandbox.start(budget_scale=LIFTED) as address:
+        alphaforge = Installed(tmp_path / "out", address).furnished(template)
+
+        def well(*words: str) -> str:
+            return alphaforge.well(*words, ALPHAFORGE_UNIVERSE=str(file), COLUMNS="200")
+
+        shown = well("universe")
+        assert "coinbase_spot has no 4h" in shown
+        assert "kraken_spot serves the newest bars only: 1m of 11.8 hours, 4h of 120 days" in shown
+        well("backfill", "--instruments", "*", *days)
+        series = json.loads(well("coverage", "--json"))
+        assert {(s["venue"], s["interval"]): (s["expected"], s["present"]) for s in series} == {
+            ("coinbase_spot", "1m"): (1440, 1440),
+            ("kraken_spot", "1m"): (1440, 0),
+            ("kraken_spot", "4h"): (6, 6),
+            ("binanceus_spot", "1m"): (1440, 1440),
+            ("binanceus_spot", "4h"): (6, 6),
+        }
+        assert "no bars, 1,440 missing (1,440 retention_lost)" in well("bars", "kraken_spot.BTC-USD", "1m", *days)
+        refused = alphaforge.run("bars", "coinbase_spot.BTC-USD", "4h", *days, ALPHAFORGE_UNIVERSE=str(file))
+        assert (refused.returncode, "coinbase_spot has none" in refused.stderr) == (2, True)
+        assert "nothing to do" in well("backfill", "--instruments", "*", *days)
