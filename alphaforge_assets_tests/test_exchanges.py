@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from clickhouse_connect.driver.client import Client
 
+import alphaforge_assets
 from alphaforge_assets.backfill.cost import predict
 from alphaforge_assets.backfill.run import plan
 from alphaforge_assets.datasets.bars import BARS
@@ -332,6 +335,18 @@ def test_an_interval_that_a_venue_lacks_is_not_silently_empty(emptied: Client) -
         research.bars("coinbase_spot.*", "4h", TODAY - DAY, TODAY)
     with pytest.warns(IncompleteWarning):
         assert research.bars("*.BTC-*", "4h", TODAY - DAY, TODAY).empty
+
+
+def test_the_example_of_the_page_is_the_code() -> None:
+    package = Path(alphaforge_assets.__file__).parent
+    page = (package.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+    code = "".join((package / folder / "coinbase.py").read_text(encoding="utf-8") for folder in ("venues", "sandbox"))
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [block for block in blocks if block not in code] == []
+    assert len(blocks) == 6
+    assert all(f"`{name}`" in page for name in VENUES)
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(Universe.model_validate(yaml.safe_load(example)).instruments) == 5
 
 
 def test_from_outside(template: Path, tmp_path: Path) -> None:
