@@ -248,13 +248,18 @@ def test_before_the_first_bar_a_short_silence_is_no_proof(emptied: Client) -> No
 
 def test_what_the_venue_no_longer_serves_is_lost(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coverage, "kept", lambda venue, *_: dt.timedelta(days=20) if venue == "okx_spot" else None)
-    ask(emptied, OKX, "06-01 00:00", "06-20 00:00")
-    serve(emptied, OKX, "06-15 00:00", "06-20 00:00")
+    ask(emptied, OKX, "06-01 00:00", "06-11 00:00", "unserved")
+    ask(emptied, OKX, "06-11 00:00", "06-20 00:00")
+    serve(emptied, OKX, "06-11 00:00", "06-15 00:00")
+    serve(emptied, OKX, "06-15 00:10", "06-20 00:00")
     judge(emptied, covered(OKX, days=20), BARS, UNIVERSE, now=NOW)
-    assert verdicts(emptied, OKX) == [("01 00:00", "15 00:00", "not_listed")]
-    judge(emptied, covered(OKX, days=20), BARS, UNIVERSE, now=NOW + dt.timedelta(days=10))
-    assert verdicts(emptied, OKX) == [("01 00:00", "15 00:00", "retention_lost")]
+    lost = ("01 00:00", "11 00:00", "retention_lost")
+    assert verdicts(emptied, OKX) == [lost, ("15 00:00", "15 00:10", "venue_outage")]
     assert "last 20 days" in found(emptied, OKX)[0]["evidence"]
+    assert scores(emptied, OKX)[DAY]["score"] == 0
+    # What it answered while it served it stays what it was.
+    judge(emptied, covered(OKX, days=20), BARS, UNIVERSE, now=NOW + dt.timedelta(days=10))
+    assert verdicts(emptied, OKX) == [lost, ("15 00:00", "15 00:10", "venue_outage")]
 
 
 def test_a_gap_over_midnight_is_one_however_the_days_are_cut(emptied: Client) -> None:

@@ -12,7 +12,7 @@ from alphaforge_assets.backfill.cost import Spent, calls_of, reached, side_by_si
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.intervals import INTERVAL_MS
-from alphaforge_assets.universe import load_universe
+from alphaforge_assets.universe import instrument_of
 from alphaforge_assets.venues.bars import walk, windows
 from alphaforge_assets.venues.columns import TIME
 from alphaforge_assets.venues.directory import VENUES
@@ -20,17 +20,19 @@ from alphaforge_assets.venues.governor import Budget, State, grant
 from alphaforge_assets.venues.okx import HISTORY_CANDLES
 from alphaforge_assets.warehouse.batches import Window
 
-UNIVERSE = load_universe()
 START = dt.datetime(2025, 5, 1, tzinfo=dt.UTC)
 NOW = dt.datetime(2025, 8, 1, tzinfo=dt.UTC)
 
 
 def window(venue: str, bars: int, interval: str = "1m", start: dt.datetime = START) -> Window:
     end = start + dt.timedelta(milliseconds=bars * INTERVAL_MS[interval])
-    return Window(UNIVERSE.instrument(f"{venue}.BTC-USDT"), interval, start, end)
+    return Window(instrument_of(f"{venue}.BTC-USDT"), interval, start, end)
 
 
-@given(st.sampled_from(sorted(VENUES)), st.integers(1, 5000), st.sampled_from(["1m", "1h"]))
+WALKED = sorted(name for name, venue in VENUES.items() if venue.bars.paging in ("ascending", "descending"))
+
+
+@given(st.sampled_from(WALKED), st.integers(1, 5000), st.sampled_from(["1m", "1h"]))
 def test_requests_and_rows_foretold_are_those_of_the_walk(name: str, bars: int, interval: str) -> None:
     feed, step = VENUES[name].bars, INTERVAL_MS[interval]
     ascending = feed.paging == "ascending"
@@ -48,6 +50,18 @@ def test_requests_and_rows_foretold_are_those_of_the_walk(name: str, bars: int, 
         walk(part, step, feed.rows_max, page, ascending=ascending)
     calls = calls_of(BARS, wanted, NOW)
     assert [int(call.params["limit"]) for call in calls] == asked
+
+
+def test_pages_that_are_not_walked() -> None:
+    times = [(c.params["start"], c.params["end"]) for c in calls_of(BARS, window("coinbase_spot", 700), NOW)]
+    assert times == [
+        ("2025-05-01T00:00:00Z", "2025-05-01T03:52:00Z"),
+        ("2025-05-01T03:53:00Z", "2025-05-01T07:45:00Z"),
+        ("2025-05-01T07:46:00Z", "2025-05-01T11:39:00Z"),
+    ]
+    (newest,) = calls_of(BARS, window("kraken_spot", 700, start=NOW - dt.timedelta(minutes=701)), NOW)
+    assert newest.params["since"] == int((NOW - dt.timedelta(minutes=701)).timestamp()) - 1
+    assert newest.budget.name == "kraken.public"
 
 
 def test_weights_are_those_of_the_venues_own_records() -> None:
@@ -117,7 +131,7 @@ def test_what_was_reached_counts_what_others_had_of_the_same_limit_meanwhile() -
 
 @pytest.mark.parametrize(("venue", "requests"), [("binance_perp", 1), ("okx_perp", 1), ("bybit_perp", 1)])
 def test_a_month_of_funding_is_one_request(venue: str, requests: int) -> None:
-    month = Window(UNIVERSE.instrument(f"{venue}.BTC-USDT"), "", START, START + dt.timedelta(days=31))
+    month = Window(instrument_of(f"{venue}.BTC-USDT"), "", START, START + dt.timedelta(days=31))
     assert len(calls_of(FUNDING_RATES, month, START + dt.timedelta(days=60))) == requests
 
 

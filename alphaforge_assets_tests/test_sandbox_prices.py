@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alphaforge_assets.sandbox import binance, okx
 from alphaforge_assets.sandbox.bars import COLUMNS, SUMMED, Bars, Interval, group, partial
-from alphaforge_assets.sandbox.listings import OPEN_STATES, default_listings, venue_symbol
+from alphaforge_assets.sandbox.directory import OPEN_STATES, default_listings, venue_symbol
 from alphaforge_assets.sandbox.prices import BLOCK, Generated, Market
 from alphaforge_assets.sandbox.text import Column, render
 from alphaforge_assets.universe import load_universe

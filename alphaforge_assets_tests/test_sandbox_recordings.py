@@ -12,6 +12,7 @@ import requests
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import Interval
+from alphaforge_assets.sandbox.directory import PLACES
 from alphaforge_assets.sandbox.process import start
 from alphaforge_assets.sandbox.recordings import Recordings
 
@@ -45,7 +46,7 @@ def minutes(*indices: int) -> list[int]:
 
 
 def series(root: Path, venue: str, symbol: str, interval_ms: int = MINUTE):
-    found = Recordings(root).series(venue, symbol, Interval(interval_ms))
+    found = Recordings(root, PLACES).series(venue, symbol, Interval(interval_ms))
     assert found is not None
     return found
 
@@ -98,7 +99,7 @@ def test_coarser_bars_are_made_of_what_is_there_and_finer_ones_do_not_exist(root
     assert hours.open.tolist() == [10000, 10303, 10404]
     assert hours.close.tolist() == [10202, 10303, 10404]
     assert hours.volume.tolist() == [0 + 1 + 2, 3, 4]
-    assert Recordings(root).series("okx_spot", "ABC-USDT", Interval(MINUTE)) is None
+    assert Recordings(root, PLACES).series("okx_spot", "ABC-USDT", Interval(MINUTE)) is None
 
 
 def test_a_recorded_coarse_interval_is_played_as_it_is(root):
@@ -120,8 +121,9 @@ def test_okx_volume_is_contracts_on_the_wire(root):
 def test_only_recorded_symbols_are_listed(root):
     write(root, "binance_spot/ABCUSDT/1m/a", minutes(0))
     write(root, "bybit_linear/XYZUSDT/1m/a", minutes(0, 1))
-    write(root, "coinbase_spot/BTCUSD/1m/a", minutes(0))
-    write(root, "kraken_spot/XBTUSDC/1m/a", minutes(0))
+    write(root, "gemini_spot/BTCUSD/1m/a", minutes(0))
+    write(root, "coinbase_spot/BTCUSD/1m/a", minutes(0, 1))
+    write(root, "kraken_spot/XBTUSDC/1m/a", minutes(0, 1))
     write(root, "binance_spot/ABCUSDT/fortnight/a", minutes(0))
     (root / "klines" / "notes").mkdir()
     with start(root) as url:
@@ -134,6 +136,14 @@ def test_only_recorded_symbols_are_listed(root):
         query = {"category": "linear", "symbol": "XYZUSDT", "interval": "1", "end": START + HOUR}
         rows = requests.get(url + "/v5/market/kline", query, timeout=5).json()["result"]["list"]
         assert [row[:2] for row in rows] == [[str(START + MINUTE), "101.01"], [str(START), "100"]]
+        assert [one["id"] for one in requests.get(url + "/products", timeout=5).json()] == ["BTC-USD"]
+        rows = requests.get(url + "/products/BTC-USD/candles", {"granularity": 60}, timeout=5).json()
+        assert rows == [[(START + MINUTE) // 1000, 101.01, 101.01, 101.01, 101.01, 0.1]]  # the first has no trades
+        pairs = requests.get(url + "/0/public/AssetPairs", timeout=5).json()["result"]
+        assert {name: pair["base"] for name, pair in pairs.items()} == {"XBTUSDC": "XXBT"}
+        told = requests.get(url + "/0/public/OHLC", {"pair": "XBT/USDC"}, timeout=5).json()["result"]
+        assert told["XBTUSDC"][0] == [START // 1000, *["100.00"] * 4, "0.00", "0.00000000", 0]
+        assert told["XBTUSDC"][1] == [(START + MINUTE) // 1000, *["101.01"] * 5, "0.10000000", 2]
 
 
 def test_the_bar_open_at_the_clock_still_runs(root):
@@ -208,7 +218,7 @@ def test_a_bad_recording_is_named(root, make, words):
     make(root)
 
     def play() -> None:
-        recordings = Recordings(root)
+        recordings = Recordings(root, PLACES)
         assert recordings.listings
         recordings.series("binance_spot", "ABCUSDT", Interval(MINUTE))
 
@@ -270,7 +280,8 @@ def test_every_recorded_binance_bar_comes_back_value_for_value(played, folder, p
 def test_the_recorded_folder_lists_its_venues(played):
     url, _ = played
     assert requests.get(url + "/_about", timeout=5).json()["venues"] == [
-        "binance_perp", "binance_spot", "bybit_perp", "bybit_spot", "okx_perp"]  # fmt: skip
+        "binance_perp", "binance_spot", "binanceus_spot", "bybit_perp", "bybit_spot", "coinbase_spot", "kraken_spot",
+        "okx_perp"]  # fmt: skip
     futures = requests.get(url + "/fapi/v1/exchangeInfo", timeout=5).json()["symbols"]
     assert {"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"} <= {one["symbol"] for one in futures}
 

@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphaforge_assets.errors import VenueUnavailable
-from alphaforge_assets.venues.bars import SILENCES, Walked, Window, check_page, check_silence, walk, windows
+from alphaforge_assets.venues.bars import (
+    SILENCES,
+    Walked,
+    Window,
+    ask_whole,
+    check_bounded,
+    check_page,
+    check_reach,
+    check_silence,
+    walk,
+    windows,
+)
 from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME, parse_rows
 from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.venues.rest import HORIZON_MS
@@ -106,11 +117,14 @@ def test_a_venue_that_never_ends_is_given_up() -> None:
         walk(Window(T0, T0 + 10**9), MINUTE_MS, 1000, page, ascending=True)
 
 
+WALKED = sorted(name for name, venue in VENUES.items() if venue.bars.paging in ("ascending", "descending"))
+
+
 def speak(venue: Venue, interval_ms: int, bars: list[int], limit: int, params: dict[str, Any], method: str) -> Any:
     """The venue's answer as its documentation has it: which bars a request's parameters mean, in its own order."""
     text = [str(float(n)) for n in range(1, 12)]
     most = min(int(params["limit"]), limit)
-    if venue.exchange == "binance":
+    if venue.exchange in ("binance", "binanceus"):
         found = bars[bisect_left(bars, params["startTime"]) :][:most]
         return [[t, *text[:5], t + interval_ms - 1, text[5], 3, *text[6:8], "0"] for t in found]
     if venue.exchange == "okx":
@@ -125,7 +139,7 @@ def speak(venue: Venue, interval_ms: int, bars: list[int], limit: int, params: d
 
 @settings(max_examples=120)
 @given(
-    name=st.sampled_from(sorted(VENUES)),
+    name=st.sampled_from(WALKED),
     quarters=QUARTERS.filter(bool),
     limit=st.integers(1, 300),
     begin=st.integers(-50, 50),
@@ -146,7 +160,7 @@ def test_every_venues_own_words_for_a_page(
         call = feed.ask(BarPage("X", "1m", cursor_ms, rows, (now - cursor_ms) // step))
         assert int(call.params["limit"]) <= feed.rows_max
         answer = speak(venue, step, bars, limit, dict(call.params), call.method)
-        table = parse_rows(feed.layout, feed.rows(answer), step, now)
+        table = parse_rows(feed.layout, feed.rows(answer, "X"), step, now)
         return check_page(table, cursor_ms, max(end, now) + HORIZON_MS, ascending=ascending)
 
     span = windows(start, end, step, feed.rows_max, ascending=ascending)
@@ -154,6 +168,59 @@ def test_every_venues_own_words_for_a_page(
     assert opened(walks) == [t for t in bars if start <= t < end]
     assert all(table.schema == BAR_SCHEMA for w in walks for table in w.tables)
     check_silence(walks, now, ascending=ascending)
+
+
+@given(quarters=QUARTERS, begin=st.integers(-50, 50), length=st.integers(1, 1500), before=st.integers(0, 3))
+def test_bounded_windows_tile_a_span_whatever_precedes_an_answer(
+    quarters: list[int], begin: int, length: int, before: int
+) -> None:
+    """Coinbase's words: both ends inclusive, seconds, at most 300 buckets, and bars from before the window with it."""
+    feed, step = VENUES["coinbase_spot"].bars, MINUTE_MS
+    bars = times(quarters, step, T0 + begin * step // 4)
+    start, end = T0, T0 + length * step
+
+    def part(window: Window) -> Walked:
+        call = feed.ask(BarPage("X", "1m", window.start_ms, 300, 0, window.end_ms))
+        first, last = (
+            int(dt.datetime.fromisoformat(call.params[name]).timestamp()) * 1000 for name in ("start", "end")
+        )
+        assert (last - first) // step < 300
+        at = bisect_left(bars, first)
+        found = bars[max(0, at - before) : bisect_left(bars, last + step)]
+        found = [t for t in found if t >= first - 300 * step]
+        answer = [[t // 1000, 1.0, 4.0, 2.0, 3.0, 5] for t in found][::-1]
+        table = parse_rows(feed.layout, feed.rows(answer, "X"), step, end)
+        return ask_whole(window, lambda: check_bounded(table, window, step, 300))
+
+    walks = [part(w) for w in windows(start, end, step, feed.rows_max, ascending=False)]
+    assert opened(walks) == [t for t in bars if start <= t < end]
+
+
+@pytest.mark.parametrize(("first", "last"), [(-301, -1), (0, 301), (-400, 2)])
+def test_an_answer_far_from_the_window_is_not_believed(first: int, last: int) -> None:
+    table = table_of(first, last)
+    with pytest.raises(VenueUnavailable, match="the page is not trusted"):
+        check_bounded(table, Window(T0, T0 + 300 * MINUTE_MS), MINUTE_MS, 300)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "believed"),
+    [
+        ((0, 719), True),
+        ((1, 719), True),  # the first is missing, and would be there
+        ((1, 720), False),
+        ((-3, 720), True),  # it has more than it promises
+        ((500, 2000), False),
+        ((), True),
+    ],
+)
+def test_a_page_of_newest_bars_must_reach_back_to_what_was_asked(minutes: tuple[int, ...], believed: bool) -> None:
+    table = table_of(*minutes)
+    if believed:
+        assert check_reach(table, T0, 720, MINUTE_MS) is table
+    else:
+        with pytest.raises(VenueUnavailable, match="keeps its newest 720"):
+            check_reach(table, T0, 720, MINUTE_MS)
 
 
 def table_of(*minutes: float) -> pa.Table:

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.errors import VenueUnavailable
-from alphaforge_assets.venues import binance, bybit, okx
+from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.columns import BAR_SCHEMA, NUMBERS, TIME_MS_MAX, TIME_MS_MIN, Layout, parse_rows
 
 MINUTE_MS = 60_000
 T0 = 1_735_689_600_000  # 2025-01-01
 LATER = T0 + 10**9
 LAYOUTS = (binance.KLINE, okx.SPOT_CANDLE, okx.SWAP_CANDLE, bybit.KLINE)
+IN_SECONDS = (coinbase.CANDLE, kraken.OHLC)
 
 
 def row(layout: Layout, n: int, **changed: Any) -> list[Any]:
@@ -27,6 +28,10 @@ def row(layout: Layout, n: int, **changed: Any) -> list[Any]:
     open_ms = T0 + n * MINUTE_MS
     if layout is binance.KLINE:
         sound: dict[str, Any] = texts | {"timestamp": open_ms, "close_time": open_ms + MINUTE_MS - 1, "trade_count": 7}
+    elif layout is coinbase.CANDLE:
+        sound = {name: float(text) for name, text in texts.items()} | {"timestamp": open_ms // 1000}
+    elif layout is kraken.OHLC:
+        sound = texts | {"timestamp": open_ms // 1000, "trade_count": 7}
     else:
         sound = texts | {"timestamp": str(open_ms)}
     sound |= {"ignore": "0", "confirm": "1"}
@@ -52,20 +57,35 @@ def ohlcv(parsed: pa.Table) -> list[list[Any]]:
 @pytest.mark.parametrize(
     ("exchange", "description", "layout", "read"),
     [
-        ("binance", "Spot OHLCV with since and limit", binance.KLINE, binance.rows),
-        ("binance", "swap ohlcv", binance.KLINE, binance.rows),
-        ("okx", "spot ohlcv with limit and since", okx.SPOT_CANDLE, okx.rows),
-        ("bybit", "swap ohlcv with since and limit", bybit.KLINE, bybit.rows),
+        ("binance", "Spot OHLCV with since and limit", binance.KLINE, binance.bar_rows),
+        ("binance", "swap ohlcv", binance.KLINE, binance.bar_rows),
+        ("okx", "spot ohlcv with limit and since", okx.SPOT_CANDLE, okx.bar_rows),
+        ("bybit", "swap ohlcv with since and limit", bybit.KLINE, bybit.bar_rows),
+        ("binanceus", "public spot ohlcv", binance.KLINE, binance.bar_rows),
+        ("coinbaseexchange", "public spot ohlcv", coinbase.CANDLE, coinbase.bar_rows),
     ],
 )
 def test_ccxts_own_fixtures(exchange: str, description: str, layout: Layout, read: Any, recorded: Path) -> None:
     fixtures = json.loads((recorded / f"wire/ccxt-static/response/{exchange}.json").read_text())
     fixture = next(f for f in fixtures["methods"]["fetchOHLCV"] if f["description"] == description)
-    parsed = table(layout, read(fixture["httpResponse"]), 2 * T0)
+    parsed = table(layout, read(fixture["httpResponse"], ""), 2 * T0)
     assert ohlcv(parsed) == fixture["parsedResponse"]
     assert parsed["is_closed"].to_pylist() == [True] * parsed.num_rows
     assert set(parsed["metadata"].to_pylist()) == {""}
-    assert parsed["quote_volume"].null_count == 0
+    assert parsed["quote_volume"].null_count == (parsed.num_rows if layout is coinbase.CANDLE else 0)
+
+
+@pytest.mark.recorded
+def test_krakens_rows_lie_under_the_pair_and_the_last_is_open(recorded: Path) -> None:
+    fixtures = json.loads((recorded / "wire/ccxt-static/response/kraken.json").read_text())
+    (fixture,) = fixtures["methods"]["fetchOHLCV"]
+    rows = kraken.bar_rows(fixture["httpResponse"], "XBTUSDT")
+    last_s = int(fixture["httpResponse"]["result"]["last"])
+    parsed = parse_rows(kraken.OHLC, rows, 3_600_000, (last_s + 3600) * 1000)
+    assert ohlcv(parsed)[1:4] == fixture["parsedResponse"]  # ccxt cuts by itself
+    assert parsed["is_closed"].to_pylist() == [True] * 5 + [False]
+    assert parsed["trade_count"].to_pylist() == [162, 126, 127, 434, 137, 612]
+    assert [json.loads(m) for m in parsed["metadata"].to_pylist()] == [{"vwap": row[5]} for row in rows]
 
 
 @pytest.mark.recorded
@@ -237,7 +257,7 @@ ANYTHING = st.recursive(
 )
 
 
-@given(st.sampled_from(LAYOUTS), st.data())
+@given(st.sampled_from(LAYOUTS + IN_SECONDS), st.data())
 def test_no_mutation_of_a_row_loses_anything(layout: Layout, data: st.DataObject) -> None:
     """Whatever JSON stands where: each value is the number it says, or null with the raw row beside it."""
     rows = [row(layout, n) for n in range(4)]

@@ -20,7 +20,8 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.pipeline.landing import NO_END, closed
+from alphaforge_assets.pipeline import served
+from alphaforge_assets.pipeline.landing import NO_END
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import ranked
 from alphaforge_assets.venues.governor import Budget
@@ -114,10 +115,11 @@ def predict(client: Client, universe: Universe, dataset: Dataset, runs: Sequence
         calls: dict[str, list[tuple[Call, float]]] = {}
         for venue in dict.fromkeys(i.venue for i in run.instruments):
             part = Rectangle(tuple(i for i in run.instruments if i.venue == venue), run.start, run.end)
-            whole = unanswered(client, dataset.name, part.windows(intervals, NO_END), chunk=dataset.chunk)
+            wanted = served.windows(dataset, part, intervals, NO_END)
+            whole = served.still(dataset, unanswered(client, dataset.name, wanted, chunk=dataset.chunk), now)
             if not whole:
                 continue  # the venue is not even asked for its clock
-            left = list(closed(whole, now - dataset.settle))
+            left = list(served.closed(whole, now - dataset.settle))
             asked[venue] += left
             extra[venue] += _around(dataset, intervals, venue, names, part, listed)
             calls[venue] = [(call, factors[venue]) for window in left for call in calls_of(dataset, window, now)]

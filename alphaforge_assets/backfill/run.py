@@ -23,6 +23,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.definitions import of_one_dataset
 from alphaforge_assets.instance import executor_tag
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
+from alphaforge_assets.pipeline import served
 from alphaforge_assets.resources import exchanges_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
@@ -81,12 +82,16 @@ def plan(
 
     Raises WarehouseDown, WarehouseRefused.
     """
-    whole = Rectangle(tuple(instruments), start, end)
-    wanted = whole.windows(dataset.intervals(universe), dt.datetime.now(dt.UTC))
+    whole, now = Rectangle(tuple(instruments), start, end), dt.datetime.now(dt.UTC)
+    wanted = served.windows(dataset, whole, dataset.intervals(universe), now)
     keys_max, instruments = dataset.keys_per_run_max, _ordered(instruments, dataset.instruments(universe))
     if refetch:
-        return Plan(dataset, tuple(rectangles(instruments, start, end, instruments, keys_max)), tuple(wanted))
-    left = unanswered(client, dataset.name, wanted)
+        return Plan(
+            dataset,
+            tuple(rectangles(instruments, start, end, instruments, keys_max)),
+            tuple(served.still(dataset, wanted, now)),
+        )
+    left = served.still(dataset, unanswered(client, dataset.name, wanted), now)
     done = instance.get_materialized_partitions(dg.AssetKey(dataset.name))
     days: dict[Instrument, set[dt.date]] = defaultdict(set)
     for window in left:

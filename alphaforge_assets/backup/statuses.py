@@ -18,9 +18,9 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.instance import record_without_a_run
 from alphaforge_assets.partitions import Rectangle, partition_key, partitions_of
+from alphaforge_assets.pipeline import served
 from alphaforge_assets.pipeline.landing import NO_END
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.venues.directory import ranked
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 
@@ -105,10 +105,8 @@ def _of_dataset(client: Client, dataset: Dataset, universe: Universe) -> Iterato
 def _answered(client: Client, dataset: Dataset, universe: Universe) -> dict[Instrument, set[dt.date]]:
     """Days that complete batches answer whole, by the same reckoning as landing: what it would not ask for any more."""
     start, end = dataset.starts(universe), dt.datetime.now(dt.UTC).date() + DAY
-    wanted = []
-    for instrument in dataset.instruments(universe):
-        served = [i for i in dataset.intervals(universe) if ranked(instrument.venue, dataset.name, [i])]
-        wanted += Rectangle((instrument,), start, end).windows(served, NO_END)
+    every = Rectangle(dataset.instruments(universe), start, end)
+    wanted = served.windows(dataset, every, dataset.intervals(universe), NO_END)
     found = {w.instrument: _days(w) for w in wanted}
     for window in unanswered(client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after):
         found[window.instrument] -= _days(window)

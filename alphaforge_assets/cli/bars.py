@@ -180,7 +180,11 @@ def _print_one(research: "Research", asked: _Asked) -> None:
     frame = asked.frame(research, instrument.key, asked.columns or COLUMNS)
     say(f"[bold]{instrument.key}[/bold]  {asked.interval}  {_range(asked)}")
     if frame.empty:
-        say("no bars here: `alphaforge status` shows what there is, `alphaforge backfill` fetches more")
+        known = _gaps(research, asked, instrument)
+        if any(min(gap["gap_end"], asked.end) > max(gap["gap_start"], asked.start) for gap in known):
+            say(f"[dim]no bars,[/dim] {_completeness(research, asked, instrument, _missing(frame, asked))}")
+        else:
+            say("no bars here: `alphaforge status` shows what there is, `alphaforge backfill` fetches more")
         return
     shown = table("Open time (UTC)")
     for name in frame.columns:

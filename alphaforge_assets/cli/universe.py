@@ -1,5 +1,7 @@
 """`alphaforge universe`: what is kept."""
 
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from alphaforge_assets.cli.opened import environment
 from alphaforge_assets.cli.screen import print_json, say
 
 if TYPE_CHECKING:
+    from alphaforge_assets.intervals import Interval
     from alphaforge_assets.universe import Instrument
 
 
@@ -32,10 +35,30 @@ def universe(as_json: bool) -> None:
     for venue in kept.venues:
         table.add_row(venue, ", ".join(i.symbol for i in kept.instruments if i.venue == venue))
     say(table)
+    for venue in kept.venues:
+        if reach := _reach(venue, kept.intervals):
+            say(f"{venue} {reach}", soft_wrap=True)
     for one in kept.instruments:
         if told := [f"{name} {_words(value)}" for name, value in _identity(one).items() if value]:
             say(f"{one.key}: {', '.join(told)}", soft_wrap=True)
     say(f"[dim]{settings.universe_file}[/dim]")
+
+
+def _reach(venue: str, intervals: "Sequence[Interval]") -> str:
+    """Which of the intervals a venue lacks, and how far back it serves those it forgets; "" if it has all of all."""
+    from alphaforge_assets.venues.directory import kept, served
+
+    has = served(venue, "bars", intervals)
+    lacks = [i for i in intervals if i not in has]
+    spans = {i: span for i in has if (span := kept(venue, "bars", i))}
+    newest = [f"{i} of {_span(span)}" for i, span in spans.items()]
+    said = [f"has no {' and no '.join(lacks)}"] if lacks else []
+    return "; ".join(said + ([f"serves the newest bars only: {', '.join(newest)}"] if newest else []))
+
+
+def _span(span: dt.timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def _identity(one: "Instrument") -> dict[str, Any]:

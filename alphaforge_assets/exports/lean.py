@@ -32,7 +32,7 @@ def files(series: Series) -> list[File]:
     kind = "cryptofuture" if series.instrument.is_perpetual else "crypto"
     resolution = RESOLUTIONS[series.interval]
     symbol = series.instrument.symbol.replace("/", "").lower()
-    folder = PurePosixPath(kind, series.exchange, resolution)
+    folder = PurePosixPath(kind, series.known_as, resolution)
     times = milliseconds(series.bars)
     numbers = [decimals.texts(series.bars[name].to_numpy("float64")) for name in COLUMNS]
     if resolution != "minute":

@@ -27,14 +27,16 @@ PRICES = ("open", "high", "low", "close")
 
 
 def instrument_id(series: Series) -> str:
-    """`BTCUSDT-PERP.BINANCE`: the venue's own name, marked as the adapter does, and the exchange.
+    """`BTCUSDT-PERP.BINANCE`: the symbol as the adapter makes it of the venue's own name, and the exchange.
 
     Raises BadInput while that name is not known.
     """
     name = series.listing.get("venue_symbol")
     if not name:
         raise BadInput(f"{series.instrument.key}: its venue's own name is not known; `alphaforge refresh` asks for it")
-    return f"{name}{VENUES[series.instrument.venue].nautilus_mark}.{series.exchange.upper()}"
+    one = series.instrument
+    symbol = VENUES[one.venue].nautilus_symbol.format(id=name, base=one.base, quote=one.quote)
+    return f"{symbol}.{series.known_as.upper()}"
 
 
 def files(series: Series) -> list[File]:
@@ -48,7 +50,8 @@ def files(series: Series) -> list[File]:
     def write(to: Path) -> None:
         pq.write_table(_table(series, bar_type, closes * 1_000_000), to)
 
-    return [File(PurePosixPath("data", "bar", bar_type, name), len(series.bars), write, is_alone=True)]
+    folder = bar_type.replace("/", "")  # as nautilus_trader makes a path of an identifier
+    return [File(PurePosixPath("data", "bar", folder, name), len(series.bars), write, is_alone=True)]
 
 
 def _table(series: Series, bar_type: str, closes_ns: "np.typing.NDArray[np.int64]") -> pa.Table:

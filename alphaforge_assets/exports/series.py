@@ -28,8 +28,13 @@ class Series:
 
     @property
     def exchange(self) -> str:
-        """ccxt's name of the exchange, which tools share: binance, okx, bybit."""
+        """ccxt's name of the exchange: binance, okx, bybit."""
         return VENUES[self.instrument.venue].exchange
+
+    @property
+    def known_as(self) -> str:
+        """What tools without ccxt call it."""
+        return VENUES[self.instrument.venue].known_as or self.exchange
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
-from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes
+from alphaforge_assets.pipeline.served import closed, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -29,6 +29,7 @@ from alphaforge_assets.warehouse.batches import (
     cut,
     following,
     record_failures,
+    record_unserved,
     refuse_mixing,
     unanswered,
 )
@@ -38,7 +39,6 @@ from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
 NO_END = dt.datetime.max.replace(tzinfo=dt.UTC)
-EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 Written = Callable[[Sequence[Window]], None]
 
 
@@ -50,6 +50,7 @@ class Landed:
     cost: Cost = field(default_factory=Cost)
     listings_changed: int | None = None  # None: no venue's listings were read
     failures: list[Failure] = field(default_factory=list)
+    gone: list[Window] = field(default_factory=list)  # what no source serves any more
 
     def __add__(self, other: "Landed") -> "Landed":
         changed = [n for n in (self.listings_changed, other.listings_changed) if n is not None]
@@ -58,6 +59,7 @@ class Landed:
             self.cost + other.cost,
             sum(changed) if changed else None,
             self.failures + other.failures,
+            self.gone + other.gone,
         )
 
 
@@ -146,7 +148,7 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     """One venue's share of a rectangle: of each source in turn, what those before it could not answer."""
     dataset, venue = order.dataset, part.instruments[0].venue
     sources = ranked(venue, dataset.name, order.intervals)
-    wanted = part.windows([i for i in order.intervals if any(s.serves(dataset.name, i) for s in sources)], NO_END)
+    wanted = windows(dataset, part, order.intervals, NO_END)
     left = wanted
     if not order.refetch:
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
@@ -159,10 +161,11 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
             landed = _land_from(order, reached, its)
         else:
             landed = _land_source(order, source, part, its)
-        left = [w for w in left if w not in its] + [f.window for f in landed.failures]
-        failures, landed.failures = landed.failures, []
-        total = total + landed
-        total.failures = [f for f in total.failures if f.window in left] + failures
+        left = [w for w in left if w not in its] + [f.window for f in landed.failures] + landed.gone
+        before = [f for f in total.failures if f.window in left]
+        total = replace(total, failures=before, gone=[w for w in total.gone if w in left]) + landed
+    if total.gone:
+        _note_gone(order, sources[-1], total.gone)
     return total
 
 
@@ -182,15 +185,17 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     """Ask an open source for windows, as far as they have closed, and land what it says."""
     client, dataset, source = order.client, order.dataset, reached.source
     closed_before = reached.clock - dataset.settle
-    windows = list(closed(its, min(closed_before, order.until)))
-    kept = {w.interval: source.kept(dataset.name, w.interval) for w in windows}
-    if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
-        windows = [_younger(w, reached.clock, kept[w.interval]) for w in windows]
-        windows = [w for w in windows if w.start < w.end]
-    ask_again = order.refetch
-    plan = following(client, dataset.name, windows, chunk=dataset.chunk) if ask_again else cut(windows, dataset.chunk)
-    origin, run_id = order.exchanges.origin, order.run_id
+    asked = list(closed(its, min(closed_before, order.until)))
+    kept = {w.interval: source.kept(dataset.name, w.interval) for w in asked}
     landed = Landed()
+    if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
+        still = [younger(w, reached.clock, kept[w.interval]) for w in asked]
+        older = [replace(w, end=min(w.end, young.start)) for w, young in zip(asked, still, strict=True)]
+        landed.gone = [w for w in older if w.start < w.end]
+        asked = [w for w in still if w.start < w.end]
+    ask_again = order.refetch
+    plan = following(client, dataset.name, asked, chunk=dataset.chunk) if ask_again else cut(asked, dataset.chunk)
+    origin, run_id = order.exchanges.origin, order.run_id
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
@@ -202,22 +207,11 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     return landed
 
 
-def closed(windows: Iterable[Window], before: dt.datetime) -> Iterator[Window]:
-    """Windows as far as their grid had closed before a moment; to the minute where there is no grid."""
-    for w in windows:
-        step = INTERVAL_MS.get(w.interval, 60_000)
-        floor = dt.datetime.fromtimestamp(int(before.timestamp() * 1000) // step * step / 1000, dt.UTC)
-        if w.start < min(w.end, floor):
-            yield Window(w.instrument, w.interval, w.start, min(w.end, floor))
-
-
-def _younger(window: Window, clock: dt.datetime, kept: dt.timedelta | None) -> Window:
-    """What of a window a source still serves; it may be nothing."""
-    if kept is None:
-        return window
-    everything = Window(window.instrument, window.interval, EVER, window.end)
-    gone = next(closed([everything], clock - kept), None)
-    return replace(window, start=max(window.start, gone.end)) if gone else window
+def _note_gone(order: Order, last: Source, gone: Sequence[Window]) -> None:
+    """Put into the ledger what nobody serves any more, once: it was wanted, and there is nobody to ask."""
+    name, origin = order.dataset.name, order.exchanges.origin
+    never = unanswered(order.client, name, gone, chunk=order.dataset.chunk)
+    record_unserved(order.client, name, never, origin=origin, source=last.name, run_id=order.run_id)
 
 
 def _note_lost(order: Order, reached: Reached, plan: Sequence[Window], kept: dt.timedelta | None) -> None:

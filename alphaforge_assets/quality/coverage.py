@@ -3,8 +3,9 @@
 The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason. Bars have a grid of their
 own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
 
-Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost, we_missed (no answer), rejected,
-no_trades, venue_outage, unknown. Outages that form a pattern no venue makes are suspicious.
+Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost (no answer, and none to be had),
+we_missed (no answer), rejected, no_trades, venue_outage, unknown. Outages that form a pattern no venue makes are
+suspicious. A venue that leaves out intervals without trades, by its own word, has no_trades where it is no outage.
 """
 
 import datetime as dt
@@ -19,7 +20,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.venues.directory import kept
+from alphaforge_assets.venues.directory import VENUES, kept
 from alphaforge_assets.verdicts import (
     ALONE_ATTEMPTS_MAX,
     MISSED_ATTEMPTS_MAX,
@@ -177,7 +178,8 @@ def _with_concerned(client: Client, covered: Rectangle, dataset: Dataset, univer
 
 
 def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Universe) -> dict[str, Any]:
-    venues = {i.venue for i in instruments}
+    venues = sorted({i.venue for i in instruments})
+    kept_by = {(v, i): kept(v, dataset.name, i) for v in venues for i in dataset.intervals(universe)}
     far = dt.date(2100, 1, 1)
     return {
         **dataset.tables,
@@ -186,6 +188,9 @@ def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Unive
         "instruments": [i.instrument_id for i in instruments],
         "wanted_from_ms": [_midnight_ms(i.listed_from) for i in instruments],
         "wanted_until_ms": [_midnight_ms(i.listed_until or far) for i in instruments],
+        "kept_series": [f"{venue} {interval}" for (venue, interval), span in kept_by.items() if span],
+        "kept_s": [_seconds(span) for span in kept_by.values() if span],
+        "quiet_venues": [v for v in venues if v in VENUES and VENUES[v].bars.leaves_out_quiet],
         "retention_s": [_seconds(_kept(i.venue, dataset, universe)) for i in instruments],
         "final_after_s": _seconds(dataset.final_after),
         "peers": [i.instrument_id for i in dataset.instruments(universe) if i.venue in venues],

@@ -13,6 +13,7 @@ from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.research.identity import Edge
+from alphaforge_assets.venues import directory
 
 Moment = str | dt.date | dt.datetime
 Instruments = str | Iterable[str]
@@ -90,6 +91,15 @@ def interval(asked: str, kept: Sequence[str]) -> str:
     if asked not in kept:
         raise BadInput(f"interval {asked!r} is not kept here: use one of {', '.join(kept)}, and resample")
     return asked
+
+
+def served(chosen: Iterable[str], dataset: str, interval: str, kept: Sequence[str]) -> None:
+    """Raises BadInput if none of the instruments' venues has an interval, though it has others."""
+    having = {venue: directory.served(venue, dataset, kept) for venue in {key.split(".")[0] for key in chosen}}
+    if having and all(has and interval not in has for has in having.values()):
+        common = [i for i in kept if all(i in has for has in having.values())]
+        who = " and ".join(sorted(having))
+        raise BadInput(f"interval {interval!r}: {who} has none; use one of {', '.join(common)}, and resample")
 
 
 def span(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:

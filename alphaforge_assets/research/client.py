@@ -326,6 +326,8 @@ class Research:
             other = next(key for key in chosen if key not in having)
             raise BadInput(f"instrument {other!r} is not a perpetual and has no funding: use one of a _perp venue")
         chosen = having
+        if its.grid == "interval" and snapshot is None:
+            arguments.served(chosen, dataset, interval, self.universe.intervals)
         named = [self.universe.by_key[key] for key in chosen if key in self.universe.by_key]
         edges = identity.edges_of(named, first, last, adjust)
         return Request(

@@ -29,11 +29,13 @@ GRIDLESS_MS = 60_000  # without a grid, what was not asked for is counted in min
 
 _OWN = (
     ("never_asked", "no batch of the ledger asked the venue for it"),
+    ("retention_lost", "nobody served it any more when it was wanted"),
     ("we_missed", "the venue was asked and did not answer"),
     ("unknown", "the venue answered without it, and coverage has not judged that yet"),
     ("not_closed", "it had not closed at the moment of the read"),
 )
-_NEVER_ASKED, _WE_MISSED, _UNKNOWN, _NOT_CLOSED = range(len(_OWN))  # their places in _OWN, the more certain later
+# Their places in _OWN, the more certain later.
+_NEVER_ASKED, _LOST, _WE_MISSED, _UNKNOWN, _NOT_CLOSED = range(len(_OWN))
 _TYPES = {
     "instrument": "str",
     "gap_start": "datetime64[ms, UTC]",
@@ -144,7 +146,8 @@ def _gaps(key: str, present: Any, grid: _Grid, read_at: dt.datetime, ledger: Led
         for instrument_id, status, start_ms, end_ms in ledger.asked():
             place = grid.cut(start_ms, end_ms)
             if instrument_id == own and status != "complete":
-                paint[place] = np.where(paint[place] == _NEVER_ASKED, _WE_MISSED, paint[place])
+                reason = _LOST if status == "unserved" else _WE_MISSED
+                paint[place] = np.where(paint[place] < reason, reason, paint[place])
             elif instrument_id == own and grid.is_real:
                 paint[place] = np.where(paint[place] <= _WE_MISSED, _UNKNOWN, paint[place])
             elif instrument_id == own:

@@ -54,11 +54,11 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/api/v3/ping": spot(ping, 1),
         "/api/v3/time": spot(time, 1),
         "/api/v3/exchangeInfo": spot(lambda query: _spot_info(exchange, query), 20),
-        "/api/v3/klines": spot(lambda query: _klines(exchange, "binance_spot", query), 2),
+        "/api/v3/klines": spot(lambda query: klines(exchange, "binance_spot", query), 2),
         "/fapi/v1/ping": futures(ping),
         "/fapi/v1/time": futures(time),
         "/fapi/v1/exchangeInfo": futures(lambda query: _futures_info(exchange)),
-        "/fapi/v1/klines": futures(lambda query: _klines(exchange, "binance_perp", query), kline_weight),
+        "/fapi/v1/klines": futures(lambda query: klines(exchange, "binance_perp", query), kline_weight),
         "/fapi/v1/fundingRate": rates(lambda query: _funding_rates(exchange, query)),
         "/fapi/v1/fundingInfo": rates(lambda query: _funding_info(exchange)),
         "/fapi/v1/premiumIndex": futures(
@@ -80,12 +80,13 @@ def refuse(code: int, message: str, status: int = 400) -> Refused:
     return Refused(Reply(dump({"code": code, "msg": message}), status))
 
 
-def _klines(exchange: Exchange, venue: str, query: Query) -> Reply:
+def klines(exchange: Exchange, venue: str, query: Query) -> Reply:
+    """Bars of spot, which Binance US speaks too, or of futures."""
     listing = _listing(exchange, venue, query)
     interval = INTERVALS.get(_mandatory(query, "interval"))
     if interval is None:
         raise refuse(-1120, "Invalid interval.")
-    is_spot = venue == "binance_spot"
+    is_spot = venue != "binance_perp"
     if is_spot and (unread := set(query) - _KLINE_PARAMETERS):
         read, sent = len(query) - len(unread), len(query)
         raise refuse(-1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'.")

@@ -2,16 +2,15 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.sandbox.bars import REVISABLE, Interval, Series
 from alphaforge_assets.sandbox.funding import Funding
-from alphaforge_assets.sandbox.listings import VENUES, Listing, default_listings, venue_symbol
+from alphaforge_assets.sandbox.listings import Listing, Place
 from alphaforge_assets.sandbox.pages import Layout, Pages, Span
 from alphaforge_assets.sandbox.prices import Generated, Market
 from alphaforge_assets.sandbox.recordings import Recordings
@@ -50,6 +49,7 @@ class Exchange:
 
     clock: Clock
     seed: int
+    places: Mapping[str, Place]
     recordings: Recordings | None
     listings: dict[tuple[str, str], Listing]
     okx_history_limit: int = 300
@@ -60,7 +60,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self.market = Market(self.seed)
-        self.funding = Funding(self.market, self.recordings.root if self.recordings else None)
+        self.funding = Funding(self.market, self.recordings)
 
     def of_venue(self, *venues: str) -> Iterable[Listing]:
         return (listing for listing in self.listings.values() if listing.venue in venues)
@@ -81,10 +81,10 @@ class Exchange:
 
         Raises BadInput if there is no such bar, or a column or number that is none.
         """
-        if venue not in VENUES:
-            raise BadInput(f"venue {venue!r}: not one of {', '.join(VENUES)}")
+        if venue not in self.places:
+            raise BadInput(f"venue {venue!r}: not one of {', '.join(self.places)}")
         if "/" in symbol:
-            symbol = venue_symbol(venue, *symbol.split("/", 1))
+            symbol = self.places[venue].symbol(*symbol.split("/", 1))
         listing = self.listings.get((venue, symbol))
         if listing is None:
             raise BadInput(f"symbol {symbol!r}: {venue} does not list it; see its instrument list")
@@ -114,13 +114,3 @@ def _units(name: str, text: str, decimals: int) -> int:
     if scaled != scaled.to_integral_value() or abs(scaled) >= 2**62:
         raise BadInput(f"{name} {text!r}: this series has {decimals} decimals; use no more")
     return int(scaled)
-
-
-def open_exchange(
-    recordings: Path | None, now: dt.datetime | None, seed: int, okx_history_limit: int = 300
-) -> Exchange:
-    """An exchange ready to answer. Raises BadInput if `recordings` holds nothing to play."""
-    played = Recordings(recordings) if recordings else None
-    listed = played.listings if played else default_listings()
-    clock = Clock(None if now is None else milliseconds(now))
-    return Exchange(clock, seed, played, {one.key: one for one in listed}, okx_history_limit)

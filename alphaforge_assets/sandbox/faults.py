@@ -2,7 +2,8 @@
 
 POST /_faults takes one JSON object; the fields, and what each `kind` sends instead of (or made out of) the real answer:
 
-    path          the path to hit, or "*"; mandatory          symbol   only for this symbol or instId
+    path          the path to hit as its venue's file has it, such as /products/{id}/candles, or "*"; mandatory
+    symbol        only for this symbol, instId, pair or id
     times         how many requests it hits (default 1)       skip     how many matching requests pass first (default 0)
 
     status        HTTP `status` (default 503), with `body` if given, `retry_after` seconds as a header
@@ -169,8 +170,8 @@ def _without_rows(body: bytes) -> bytes:
     if isinstance(value, list):
         return b"[]"
     inner = value.get("result", value)
-    for name in ("data", "list", "symbols"):
-        if isinstance(inner.get(name), list):
+    for name, told in inner.items():
+        if isinstance(told, list) and (name in ("data", "list", "symbols") or (told and isinstance(told[0], list))):
             inner[name] = []
     return dump(value)
 

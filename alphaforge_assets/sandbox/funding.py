@@ -19,7 +19,7 @@ from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import Interval, Ints
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.prices import Generated, Market, hashed_normal
-from alphaforge_assets.sandbox.recordings import funding_files
+from alphaforge_assets.sandbox.recordings import Recordings
 
 HOUR_MS = 3_600_000
 SERIES_KEPT = 64
@@ -65,14 +65,14 @@ class Funding:
     """Settlements of every perpetual, from a folder or from the market of generated prices."""
 
     market: Market
-    root: Path | None = None
+    recordings: Recordings | None = None
     _kept: "OrderedDict[tuple[str, str, int], Settlements]" = field(default_factory=OrderedDict)
 
     def of(self, listing: Listing, now_ms: int) -> Settlements:
         """Settlements up to `now_ms`. Raises BadInput for a recording that is no recording of funding."""
-        key = (*listing.key, 0 if self.root else now_ms // HOUR_MS)
+        key = (*listing.key, 0 if self.recordings else now_ms // HOUR_MS)
         if key not in self._kept:
-            self._kept[key] = self._recorded(listing) if self.root else self._generated(listing, now_ms)
+            self._kept[key] = self._recorded(listing) if self.recordings else self._generated(listing, now_ms)
             while len(self._kept) > SERIES_KEPT:
                 self._kept.popitem(last=False)
         whole = self._kept[key]
@@ -80,7 +80,7 @@ class Funding:
         return Settlements(whole.times[:stop], whole.rates, whole.marks)
 
     def _recorded(self, listing: Listing) -> Settlements:
-        found = funding_files(self.root or Path()).get(listing.key, [])
+        found = self.recordings.funding_files().get(listing.key, []) if self.recordings else []
         parts = [_read(path) for path in found]
         if not parts:
             return Settlements(np.empty(0, np.int64), [], [])

@@ -1,19 +1,20 @@
 """What the sandbox's venues list: symbols, their grids of prices and quantities, their states and first days.
 
 The numbers are the venues' own (tick and lot sizes of 2025-2026, from their instrument lists); the choice of symbols is
-ours: what the default universe asks for, a few more, and one of each state a venue lists but does not trade.
-How a venue words an instrument is in `binance.py`, `okx.py` and `bybit.py`.
+ours: what the default universe asks for, a few more, and one of each state a venue lists but does not trade. Here are
+the venues of the default universe; another one's `Place` is in its own file. How a venue words an instrument is in
+`binance.py`, `okx.py`, `bybit.py`, …
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from alphaforge_assets.sandbox.bars import DAY_MS, Scales
+from alphaforge_assets.sandbox.budgets import Rule
 
-VENUES = ("binance_spot", "binance_perp", "okx_spot", "okx_perp", "bybit_spot", "bybit_perp")
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USD", "EUR", "BTC", "ETH", "BNB")
-OPEN_STATES = {"TRADING", "live", "Trading"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Listing:
 
     `tick` and `lot` are in units of 10^-`price_decimals` and 10^-`volume_decimals`, the units of its bars; on okx_perp
     the lot counts contracts of `contract_value` base each. `status` is the venue's own word. Bars exist on
-    [`listed_ms`, `delisted_ms`), so none at all when the two are equal.
+    [`listed_ms`, `delisted_ms`), so none at all when the two are equal. `quote_decimals` and `turnover`: see `Place`.
     """
 
     venue: str
@@ -38,6 +39,8 @@ class Listing:
     delisted_ms: int | None = None
     contract: str = ""
     contract_value: Decimal = Decimal(1)
+    quote_decimals: int | None = 6
+    turnover: float = 1.0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,11 +66,93 @@ class Listing:
     def scales(self) -> Scales:
         """Decimals of this listing's generated bars; quote volume is cut where the venue cuts it."""
         full = self.price_decimals + self.base_per_volume[1]
-        most = {"binance_spot": 8, "binance_perp": full}.get(self.venue, 6)
+        most = full if self.quote_decimals is None else self.quote_decimals
         return Scales(self.price_decimals, self.volume_decimals, min(full, most))
 
 
-# pair: (price decimals, tick, volume decimals, lot, first day); ticks and lots as in Listing
+def joined(base: str, quote: str) -> str:
+    """BTCUSDT"""
+    return base + quote
+
+
+def hyphened(base: str, quote: str) -> str:
+    """BTC-USDT"""
+    return f"{base}-{quote}"
+
+
+def split(symbol: str) -> tuple[str, str]:
+    """('BTC', 'USDT') of BTCUSDT, BTC-USDT or BTC-USDT-SWAP; the longest known quote wins."""
+    if "-" in symbol:
+        base, quote = symbol.split("-")[:2]
+        return base, quote
+    for quote in sorted(QUOTES, key=len, reverse=True):
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            return symbol[: -len(quote)], quote
+    return symbol, "USDT"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One market place: what it lists where prices are generated, and its words.
+
+    `grids` is, by pair, (price decimals, tick, volume decimals, lot, first day), ticks and lots as in Listing; `others`
+    is what it lists in another state. `folder` is where its recordings lie below klines/. `turnover` is what is traded
+    there where Binance spot trades 1. Quote volumes are cut to `quote_decimals`; None: not cut. `symbol` makes its name
+    of a pair, and `pair` a pair of what a recording is called, which is the venue's own name unless it is
+    `recorded_by_pair`. `rules` are its rate limits.
+    """
+
+    name: str
+    folder: str
+    grids: Mapping[str, tuple[int, int, int, int, str]]
+    open_state: str
+    turnover: float
+    quote_decimals: int | None = 6
+    symbol: Callable[[str, str], str] = joined
+    pair: Callable[[str], tuple[str, str]] = split
+    recorded_by_pair: bool = False
+    contract: str = ""
+    contract_values: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Listing, ...] = ()
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    def listings(self) -> list[Listing]:
+        """Everything it lists when prices are generated."""
+        listed = []
+        for pair, grid in self.grids.items():
+            base, quote = pair.split("/")
+            listed.append(self._listing(base, quote, *grid[:4], ms_of(grid[4])))
+        return listed + [self._its(other) for other in self.others]
+
+    def recorded(self, name: str, scales: Scales, listed_ms: int) -> Listing:
+        """A listing for a recorded series: our own grid for a pair we know, else one unit of what was recorded."""
+        base, quote = self.pair(name)
+        known = self.grids.get(f"{base}/{quote}")
+        price_decimals, tick, volume_decimals, lot = known[:4] if known else (scales.price, 1, scales.volume, 1)
+        listing = self._listing(base, quote, price_decimals, tick, volume_decimals, lot, listed_ms)
+        return replace(listing, symbol=self.own_name(name))
+
+    def own_name(self, name: str) -> str:
+        """The venue's own name of what a recording is called."""
+        return self.symbol(*self.pair(name)) if self.recorded_by_pair else name
+
+    def _listing(
+        self, base: str, quote: str, price_decimals: int, tick: int, volume_decimals: int, lot: int, ms: int
+    ) -> Listing:
+        value = Decimal(self.contract_values.get(base, "1"))
+        symbol, state = self.symbol(base, quote), self.open_state
+        grid = (price_decimals, tick, volume_decimals, lot)
+        return self._its(Listing(self.name, symbol, base, quote, *grid, state, ms, None, self.contract, value))
+
+    def _its(self, listing: Listing) -> Listing:
+        return replace(listing, quote_decimals=self.quote_decimals, turnover=self.turnover)
+
+
+def ms_of(day: str) -> int:
+    """Milliseconds of its midnight."""
+    return (dt.date.fromisoformat(day) - dt.date(1970, 1, 1)).days * DAY_MS
+
+
 _GRIDS: dict[str, dict[str, tuple[int, int, int, int, str]]] = {
     "binance_spot": {
         "BTC/USDT": (2, 1, 5, 1, "2017-08-17"),
@@ -134,55 +219,19 @@ _GRIDS: dict[str, dict[str, tuple[int, int, int, int, str]]] = {
     },
 }
 _CONTRACT_VALUE = {"BTC": "0.01", "ETH": "0.1", "SOL": "1", "XRP": "100", "BNB": "0.01", "DOGE": "1000", "ADA": "100"}
-_STATUS = {"binance": "TRADING", "okx": "live", "bybit": "Trading"}
-
-
-def default_listings() -> tuple[Listing, ...]:
-    """Everything the sandbox lists when it generates prices."""
-    listed = [
-        _listing(venue, pair, *grid[:4], _ms(grid[4]))
-        for venue, grids in _GRIDS.items()
-        for pair, grid in grids.items()
-    ]
-    return (*listed, *_other_states())
-
-
-def venue_symbol(venue: str, base: str, quote: str) -> str:
-    """The venue's name for a pair: BTCUSDT, BTC-USDT, BTC-USDT-SWAP."""
-    if venue.startswith("okx"):
-        return f"{base}-{quote}-SWAP" if venue == "okx_perp" else f"{base}-{quote}"
-    return base + quote
-
-
-def recorded_listing(venue: str, symbol: str, scales: Scales, listed_ms: int) -> Listing:
-    """A listing for a recorded series: our own grid for a pair we know, else one unit of what was recorded."""
-    base, quote = _split(symbol)
-    known = _GRIDS[venue].get(f"{base}/{quote}")
-    price_decimals, tick, volume_decimals, lot = known[:4] if known else (scales.price, 1, scales.volume, 1)
-    listing = _listing(venue, f"{base}/{quote}", price_decimals, tick, volume_decimals, lot, listed_ms)
-    return Listing(**{**listing.__dict__, "symbol": symbol})
-
-
-def _listing(venue: str, pair: str, price_decimals: int, tick: int, volume_decimals: int, lot: int, ms: int) -> Listing:
-    base, quote = pair.split("/")
-    contract = {"binance_perp": "PERPETUAL", "bybit_perp": "LinearPerpetual", "okx_perp": "linear"}.get(venue, "")
-    value = Decimal(_CONTRACT_VALUE.get(base, "1")) if venue == "okx_perp" else Decimal(1)
-    status = _STATUS[venue.split("_")[0]]
-    symbol = venue_symbol(venue, base, quote)
-    return Listing(
-        venue, symbol, base, quote, price_decimals, tick, volume_decimals, lot, status, ms, None, contract, value
-    )
 
 
 def _other_states() -> tuple[Listing, ...]:
     """Delisted, suspended and not yet trading: what a client must tell apart by status."""
-    xmr, omg = _ms("2024-02-20"), _ms("2025-01-31")
-    soon = _ms("2030-01-01")
+    xmr, omg = ms_of("2024-02-20"), ms_of("2025-01-31")
+    soon = ms_of("2030-01-01")
     return (
-        Listing("binance_spot", "XMRUSDT", "XMR", "USDT", 1, 1, 3, 1, "BREAK", _ms("2019-03-15"), xmr),
-        Listing("binance_perp", "OMGUSDT", "OMG", "USDT", 4, 1, 1, 1, "SETTLING", _ms("2020-07-02"), omg, "PERPETUAL"),
+        Listing("binance_spot", "XMRUSDT", "XMR", "USDT", 1, 1, 3, 1, "BREAK", ms_of("2019-03-15"), xmr),
+        Listing(
+            "binance_perp", "OMGUSDT", "OMG", "USDT", 4, 1, 1, 1, "SETTLING", ms_of("2020-07-02"), omg, "PERPETUAL"
+        ),
         Listing("binance_perp", "BTCSTUSDT", "BTCST", "USDT", 3, 1, 1, 1, "PENDING_TRADING", soon, soon, "PERPETUAL"),
-        Listing("okx_spot", "XMR-USDT", "XMR", "USDT", 2, 1, 6, 1, "suspend", _ms("2018-06-01"), _ms("2024-01-05")),
+        Listing("okx_spot", "XMR-USDT", "XMR", "USDT", 2, 1, 6, 1, "suspend", ms_of("2018-06-01"), ms_of("2024-01-05")),
         Listing("okx_spot", "MON-USDT", "MON", "USDT", 5, 1, 1, 1, "preopen", soon, soon),
         Listing("okx_perp", "ETH-USD_UM-SWAP", "", "", 2, 1, 2, 1, "preopen", soon, soon),
         Listing("bybit_spot", "BIOUSDT", "BIO", "USDT", 4, 1, 1, 1, "PreLaunch", soon, soon),
@@ -190,16 +239,22 @@ def _other_states() -> tuple[Listing, ...]:
     )
 
 
-def _split(symbol: str) -> tuple[str, str]:
-    """('BTC', 'USDT') of BTCUSDT, BTC-USDT or BTC-USDT-SWAP; the longest known quote wins."""
-    if "-" in symbol:
-        base, quote = symbol.split("-")[:2]
-        return base, quote
-    for quote in sorted(QUOTES, key=len, reverse=True):
-        if symbol.endswith(quote) and len(symbol) > len(quote):
-            return symbol[: -len(quote)], quote
-    return symbol, "USDT"
+def _of(venue: str) -> tuple[Listing, ...]:
+    return tuple(one for one in _other_states() if one.venue == venue)
 
 
-def _ms(day: str) -> int:
-    return (dt.date.fromisoformat(day) - dt.date(1970, 1, 1)).days * DAY_MS
+def _swap(base: str, quote: str) -> str:
+    return f"{base}-{quote}-SWAP"
+
+
+PLACES = (
+    Place("binance_spot", "binance_spot", _GRIDS["binance_spot"], "TRADING", 1.0, 8, others=_of("binance_spot")),
+    Place("binance_perp", "binance_um", _GRIDS["binance_perp"], "TRADING", 7.0, None, contract="PERPETUAL",
+          others=_of("binance_perp")),
+    Place("okx_spot", "okx_spot", _GRIDS["okx_spot"], "live", 0.3, symbol=hyphened, others=_of("okx_spot")),
+    Place("okx_perp", "okx_swap", _GRIDS["okx_perp"], "live", 2.5, symbol=_swap, contract="linear",
+          contract_values=_CONTRACT_VALUE, others=_of("okx_perp")),
+    Place("bybit_spot", "bybit_spot", _GRIDS["bybit_spot"], "Trading", 0.35, others=_of("bybit_spot")),
+    Place("bybit_perp", "bybit_linear", _GRIDS["bybit_perp"], "Trading", 4.0, contract="LinearPerpetual",
+          others=_of("bybit_perp")),
+)  # fmt: skip

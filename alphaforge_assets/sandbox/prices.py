@@ -65,8 +65,6 @@ ANCHORS: dict[str, tuple[tuple[float, ...], float, float]] = {
              0.2, 0.2, 0.2), 0.9, 1.5e4),
 }  # fmt: skip
 _DOLLARS = {"USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USD"}
-_TURNOVER = {"binance_spot": 1.0, "binance_perp": 7.0, "okx_spot": 0.3, "okx_perp": 2.5, "bybit_spot": 0.35,
-             "bybit_perp": 4.0}  # fmt: skip
 _PAIR_SHARE = 0.06  # of a pair against another coin, in what its base trades against dollars
 _CORRELATION = 0.75  # of every asset with the market
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -277,7 +275,7 @@ class Generated:
         volatility = market.volatility(start, stop)
         sigma = volatility * (yearly / 525_960**0.5)
         u = _words(_key(market.seed, listing.venue, listing.symbol), minute)[:, None].view(np.uint16).T / 65_536.0
-        usd = turnover * _TURNOVER[listing.venue] * (1.0 if listing.quote in _DOLLARS else _PAIR_SHARE)
+        usd = turnover * listing.turnover * (1.0 if listing.quote in _DOLLARS else _PAIR_SHARE)
         mean_trades = 1 + usd / 1500
         quiet = u[3] < np.exp(-mean_trades / 2)
 

@@ -17,7 +17,7 @@ import uvicorn
 
 from alphaforge_assets.errors import BadInput, Occupied
 from alphaforge_assets.sandbox.budgets import Budgets
-from alphaforge_assets.sandbox.exchange import open_exchange
+from alphaforge_assets.sandbox.directory import RULES, open_exchange
 from alphaforge_assets.sandbox.server import Server
 
 HOST = "127.0.0.1"
@@ -50,7 +50,7 @@ def serve(
     listener = _listen(port)
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        Server(exchange, Budgets(budget_scale)),
+        Server(exchange, Budgets(budget_scale, RULES)),
         lifespan="off",
         ws="none",
         log_config=None,

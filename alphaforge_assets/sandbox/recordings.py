@@ -16,7 +16,7 @@ not recorded is aggregated from the finest that is and divides it. Folders of ve
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,16 +28,8 @@ import pyarrow.parquet as pq
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import COLUMNS, Bars, Interval, Ints, Scales, concatenate, group, partial, running
-from alphaforge_assets.sandbox.listings import Listing, recorded_listing
+from alphaforge_assets.sandbox.listings import Listing, Place
 
-FOLDERS = {
-    "binance_spot": "binance_spot",
-    "binance_um": "binance_perp",
-    "okx_spot": "okx_spot",
-    "okx_swap": "okx_perp",
-    "bybit_spot": "bybit_spot",
-    "bybit_linear": "bybit_perp",
-}
 ROWS_KEPT = 6_000_000  # in memory at once, 88 bytes a row
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _NAMES = {
@@ -91,7 +83,9 @@ class Recordings:
     """All recorded series of a folder. `revised` maps (venue, symbol, interval ms, open time) to column values."""
 
     root: Path
+    places: Mapping[str, Place]
     revised: dict[tuple[str, str, int, int], dict[str, int]] = field(default_factory=dict)
+    _called: dict[tuple[str, str], str] = field(default_factory=dict)
     _loaded: "OrderedDict[tuple[str, str, Interval], Recorded]" = field(default_factory=OrderedDict)
 
     @cached_property
@@ -103,14 +97,17 @@ class Recordings:
         if not self.root.is_dir():
             raise BadInput(f"recordings {self.root}: no such folder; name one that holds klines/<venue>_<market>/…")
         found: dict[tuple[str, str], dict[int, list[Path]]] = {}
+        folders = {place.folder: place for place in self.places.values()}
         for path in sorted(self.root.glob("klines/*/*/*/*.parquet")):
-            folder, symbol, interval = path.parts[-4:-1]
+            folder, name, interval = path.parts[-4:-1]
             match = re.fullmatch(r"(\d+)([mhd])", interval)
-            if folder in FOLDERS and match:
-                ms = int(match[1]) * _UNIT_MS[match[2]]
-                found.setdefault((FOLDERS[folder], symbol), {}).setdefault(ms, []).append(path)
+            if folder in folders and match:
+                place, ms = folders[folder], int(match[1]) * _UNIT_MS[match[2]]
+                key = place.name, place.own_name(name)
+                self._called[key] = name
+                found.setdefault(key, {}).setdefault(ms, []).append(path)
         if not found:
-            known = ", ".join(FOLDERS)
+            known = ", ".join(folders)
             raise BadInput(
                 f"recordings {self.root}: no klines/<venue>_<market>/<symbol>/<interval>/*.parquet of {known}"
             )
@@ -122,11 +119,23 @@ class Recordings:
         listed = {}
         for key, by_interval in self.files.items():
             paths = [path for files in by_interval.values() for path in files]
-            listed[key] = recorded_listing(*key, _schema_scales(paths), min(map(_first_time, paths)))
-        for key, paths in funding_files(self.root).items():
+            listed[key] = self._listing(*key, _schema_scales(paths), min(map(_first_time, paths)))
+        for key, paths in self.funding_files().items():
             first = min(_first_time(path, "funding_time") for path in paths)
-            listed.setdefault(key, recorded_listing(*key, Scales(8, 8, 8), first))
+            listed.setdefault(key, self._listing(*key, Scales(8, 8, 8), first))
         return tuple(listed.values())
+
+    def _listing(self, venue: str, symbol: str, scales: Scales, listed_ms: int) -> Listing:
+        return self.places[venue].recorded(self._called.get((venue, symbol), symbol), scales, listed_ms)
+
+    def funding_files(self) -> dict[tuple[str, str], list[Path]]:
+        """(venue, symbol) -> files of `funding/<venue>_<market>/<symbol>[_anything].parquet`, in name order."""
+        folders = {place.folder: place.name for place in self.places.values() if place.contract}
+        found: dict[tuple[str, str], list[Path]] = {}
+        for path in sorted(self.root.glob("funding/*/*.parquet")):
+            if path.parent.name in folders:
+                found.setdefault((folders[path.parent.name], path.stem.split("_")[0]), []).append(path)
+        return found
 
     def series(self, venue: str, symbol: str, interval: Interval) -> Recorded | None:
         """The series, or None if it is neither recorded nor a multiple of what is."""
@@ -301,16 +310,6 @@ def _schema_scales(paths: list[Path]) -> Scales:
         price = max([price, *(_decimals(kinds[n]) for n in ("open", "high", "low", "close") if n in kinds)])
         volume = max(volume, _decimals(kinds["volume"]) if "volume" in kinds else 0)
     return Scales(price, volume, price + volume)
-
-
-def funding_files(root: Path) -> dict[tuple[str, str], list[Path]]:
-    """(venue, symbol) -> files of `funding/<venue>_<market>/<symbol>[_anything].parquet`, in name order."""
-    found: dict[tuple[str, str], list[Path]] = {}
-    for path in sorted(root.glob("funding/*/*.parquet")):
-        venue = FOLDERS.get(path.parent.name, "")
-        if venue.endswith("_perp"):
-            found.setdefault((venue, path.stem.split("_")[0]), []).append(path)
-    return found
 
 
 def _first_time(path: Path, column: str = "open_time") -> int:

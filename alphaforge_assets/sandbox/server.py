@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import alternative_me, binance, bybit, okx
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
+from alphaforge_assets.sandbox.directory import ENDPOINTS
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.faults import Fault, Faults, misbehave, respond
 from alphaforge_assets.sandbox.wire import Endpoint, Receive, Refused, Reply, Send, dump, number
@@ -44,12 +44,7 @@ class Server:
     endpoints: dict[str, Endpoint] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.endpoints = {
-            **binance.endpoints(self.exchange),
-            **okx.endpoints(self.exchange),
-            **bybit.endpoints(self.exchange),
-            **alternative_me.endpoints(self.exchange),
-        }
+        self.endpoints = {path: it for its in ENDPOINTS for path, it in its(self.exchange).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -60,20 +55,35 @@ class Server:
             await self._venue(scope["method"], path, dict(pairs), receive, send)
 
     async def _venue(self, method: str, path: str, query: dict[str, str], receive: Receive, send: Send) -> None:
-        endpoint = self.endpoints.get(path)
-        fault = self.faults.next(path, query.get("symbol") or query.get("instId", ""))
+        form, named = self._form(path)
+        endpoint, sent = self.endpoints.get(form), query
+        query = {**query, **named}
+        fault = self.faults.next(form, _symbol(query))
         if endpoint is None or method != "GET":
             reply, weight = _unknown(path), 0
         else:
             weight = endpoint.weight(query)
             charge = self.budgets.charge(endpoint.budget, weight, self._budget_key(endpoint, path, query))
             reply = self._answer(endpoint, query, charge, fault)
-        entry = self._entry(method, path, query, reply, weight)
+        entry = self._entry(method, path, sent, reply, weight)
         if fault is None:
             await respond(send, reply)
         else:
             entry["fault"] = fault.kind
             await misbehave(fault, reply, receive, send, entry)
+
+    def _form(self, path: str) -> tuple[str, dict[str, str]]:
+        """The path as an endpoint has it, and the values of the names in it."""
+        if path in self.endpoints:
+            return path, {}
+        parts = path.split("/")
+        for form in self.endpoints:
+            its = form.split("/")
+            if "{" in form and len(its) == len(parts):
+                named = {a[1:-1]: b for a, b in zip(its, parts, strict=True) if a.startswith("{")}
+                if all(a == b or a.startswith("{") for a, b in zip(its, parts, strict=True)) and all(named.values()):
+                    return form, named
+        return path, {}
 
     def _budget_key(self, endpoint: Endpoint, path: str, query: dict[str, str]) -> str:
         if endpoint.venue != "okx":
@@ -82,7 +92,7 @@ class Server:
 
     def _answer(self, endpoint: Endpoint, query: dict[str, str], charge: Charge, fault: Fault | None) -> Reply:
         if charge.verdict != "ok":
-            reply = _over_limit(endpoint.venue, charge)
+            reply = endpoint.limited(charge) if endpoint.limited else _over_limit(endpoint.venue, charge)
         else:
             try:
                 reply = endpoint.answer(_shortened(query, fault))
@@ -92,7 +102,8 @@ class Server:
                 reply = Reply(dump({"error": str(error)}), 500)
             except Exception:  # a fault of the sandbox itself: its caller is the one to tell
                 reply = Reply(dump({"error": traceback.format_exc()}), 500)
-        return Reply(reply.body, reply.status, reply.rows, (*reply.headers, *_limit_headers(endpoint.venue, charge)))
+        told = endpoint.told(charge) if endpoint.told else _limit_headers(endpoint.venue, charge)
+        return Reply(reply.body, reply.status, reply.rows, (*reply.headers, *told))
 
     def _entry(self, method: str, path: str, query: dict[str, str], reply: Reply, weight: int) -> dict[str, Any]:
         self.requests += 1
@@ -161,6 +172,10 @@ class Server:
         self.exchange.revise(**where, columns=order)
 
 
+def _symbol(query: dict[str, str]) -> str:
+    return next((query[name] for name in ("symbol", "instId", "pair", "id") if query.get(name)), "")
+
+
 def _shortened(query: dict[str, str], fault: Fault | None) -> dict[str, str]:
     if fault is None or fault.kind != "short":
         return query
@@ -178,7 +193,7 @@ def _filter(query: dict[str, str]) -> Callable[[dict[str, Any]], bool]:
         raise BadInput(f"log filter since: {error}") from error
 
     def wanted(entry: dict[str, Any]) -> bool:
-        symbol = entry["query"].get("symbol") or entry["query"].get("instId")
+        symbol = _symbol(entry["query"]) or None
         return (
             entry["n"] > since
             and query.get("path", entry["path"]) == entry["path"]

@@ -35,7 +35,7 @@ def _prices(row: Row, change: Callable[[Any], Any]) -> Row:
 
 
 def _times(factor: float) -> Callable[[Any], Any]:
-    return lambda price: format(float(price) * factor, ".12g")
+    return lambda price: _as(price, format(float(price) * factor, ".12g"))
 
 
 def _holes(rows: list[Row], m: Measure) -> list[Row]:
@@ -43,7 +43,7 @@ def _holes(rows: list[Row], m: Measure) -> list[Row]:
 
 
 def _without(rows: list[Row], m: Measure) -> list[Row]:
-    return [row for row in rows if not m.since <= int(row[0]) < m.since + m.rows * MINUTE_MS]
+    return [row for row in rows if not m.since <= int(row[0]) * _unit_ms(row) < m.since + m.rows * MINUTE_MS]
 
 
 def _interval(rows: list[Row], m: Measure) -> list[Row]:
@@ -62,16 +62,21 @@ def _into(value: Any) -> Callable[[list[Row], Measure], list[Row]]:
 
 
 def _moved(rows: list[Row], m: Measure) -> list[Row]:
-    return [[_as(row[0], int(row[0]) + int(m.value * MINUTE_MS)), *row[1:]] for row in rows]
+    return [[_as(row[0], int(row[0]) + int(m.value * MINUTE_MS) // _unit_ms(row)), *row[1:]] for row in rows]
 
 
 def _unit(rows: list[Row], m: Measure) -> list[Row]:
     return [[_as(row[0], int(int(row[0]) * m.value)), *row[1:]] for row in rows]
 
 
-def _as(told: Any, time: int) -> Any:
-    """A time in the form that the venue tells it in."""
-    return type(told)(time)
+def _as(told: Any, value: Any) -> Any:
+    """A value in the form that the venue tells it in."""
+    return type(told)(value)
+
+
+def _unit_ms(row: Row) -> int:
+    """Milliseconds in a unit of its time: of this century, what has ten digits is seconds."""
+    return 1000 if int(row[0]) < 10**11 else 1
 
 
 def _turned(rows: list[Row], m: Measure) -> list[Row]:
@@ -111,7 +116,7 @@ def spoiled(kind: str, body: bytes, measure: Measure) -> tuple[bytes, int]:
 
 
 def _rows(answer: Any) -> list[Row]:
-    """The list of rows in it, as Binance, OKX and Bybit put it."""
+    """The list of rows in it, under whatever name."""
     inner = answer.get("result", answer) if isinstance(answer, dict) else answer
-    found = next((inner[k] for k in ("data", "list") if k in inner), []) if isinstance(inner, dict) else inner
-    return found if isinstance(found, list) and found and isinstance(found[0], list) else []
+    lists = inner.values() if isinstance(inner, dict) else [inner]
+    return next((one for one in lists if isinstance(one, list) and one and isinstance(one[0], list)), [])

@@ -40,8 +40,8 @@ class Text:
         return self.data[self.offsets[start] : self.offsets[stop]]
 
 
-def render(columns: Sequence[Column], separators: Sequence[bytes]) -> Text:
-    """Rows `sep[0] col[0] sep[1] col[1] … sep[-1]`; needs len(columns) + 1 separators."""
+def render(columns: Sequence[Column], separators: Sequence[bytes], told: npt.NDArray[np.bool_] | None = None) -> Text:
+    """Rows `sep[0] col[0] sep[1] col[1] … sep[-1]`; needs len(columns) + 1 separators. Those not `told` are empty."""
     n = len(columns[0].values)
     pieces: list[npt.NDArray[np.uint8]] = [_literal(separators[0])]
     masks: list[npt.NDArray[np.bool_] | None] = [None]
@@ -58,6 +58,8 @@ def render(columns: Sequence[Column], separators: Sequence[bytes]) -> Text:
         if mask is not None:
             keep[:, at : at + piece.shape[-1]] = mask
         at += piece.shape[-1]
+    if told is not None:
+        keep &= told[:, None]
     offsets = np.zeros(n + 1, np.int64)
     np.cumsum(keep.sum(axis=1), out=offsets[1:])
     return Text(memoryview(matrix[keep].tobytes()), offsets)

@@ -5,7 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alphaforge_assets.sandbox.budgets import Charge
+
 Query = Mapping[str, str]
+Header = tuple[str, str]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _TIME_MAX = 1 << 50
@@ -35,13 +38,19 @@ def _free(query: Query) -> int:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One path of one venue. `weight` is charged to the budget named `budget` before `answer` runs."""
+    """One path of one venue. `weight` is charged to the budget named `budget` before `answer` runs.
+
+    A path may hold `{names}`, whose values are in the query. `limited` is what it says to one request too many, where
+    that is not as Binance does; `told` are the headers by which it tells what is spent.
+    """
 
     venue: str
     budget: str
     answer: Callable[[Query], Reply]
     weight: Callable[[Query], int] = _free
     per_symbol: str = field(default="")  # the query field that has a budget of its own
+    limited: Callable[[Charge], Reply] | None = None
+    told: Callable[[Charge], tuple[Header, ...]] | None = None
 
 
 def dump(value: Any) -> bytes:

@@ -22,6 +22,7 @@ from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline import served
 from alphaforge_assets.pipeline.landing import Landed, not_reached, reach
 from alphaforge_assets.pipeline.mart import Lock, publishing
 from alphaforge_assets.refresh import refresh
@@ -120,7 +121,8 @@ def _parts(universe: Universe, venue: str, now: dt.datetime) -> Iterator[tuple[D
 def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe) -> list[Window]:
     """What should have been asked of a venue by now."""
     now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
-    return unanswered(client, dataset.name, part.windows(dataset.intervals(universe), now))
+    wanted = served.windows(dataset, part, dataset.intervals(universe), now)
+    return served.still(dataset, unanswered(client, dataset.name, wanted), now)
 
 
 @dg.op(

@@ -1,7 +1,8 @@
 """Paging: how a span of time is asked for page by page so that nothing is lost and nothing comes twice.
 
 Pure but for the page function it is given. What it relies on, and all it relies on: a page is a run of consecutive bars
-that begins at the cursor (ascending venues), ends before it (descending ones), or lies between two ends (bounded ones).
+that begins at the cursor (ascending venues), ends before it (descending ones), lies between two ends (bounded ones), or
+ends now (those that tell their newest bars).
 How many bars a page holds is the venue's affair: a limit is a wish, a short page is no end, and bars may be missing,
 off the grid or several in a minute. So a window ends only by proof: a bar at or beyond its far edge, or an empty page.
 An empty page ends that window and no other; the windows of a span are independent and may be walked at once.
@@ -88,29 +89,47 @@ def walk(window: Window, interval_ms: int, rows_max: int, page: Page, *, ascendi
 
 
 def ask_whole(window: Window, page: Callable[[], pa.Table]) -> Walked:
-    """The bars of a window of a venue that is told both ends, which one page covers. Raises what `page` raises.
+    """The bars of a window that one page covers. Raises what `page` raises.
 
     An empty page says that there is none in the window, and nothing of what lies beyond it.
     """
     for _ in range(SILENCES):
-        table = page()
+        table = inside(page(), window)
         if table.num_rows:
-            return Walked([inside(table, window)])
+            return Walked([table])
     return Walked([])
 
 
-def check_bounded(table: pa.Table, window: Window, interval_ms: int) -> pa.Table:
-    """`table`, if its times are those of the window that was asked for, or of the bar before or after it.
+def check_bounded(table: pa.Table, window: Window, interval_ms: int, rows_max: int) -> pa.Table:
+    """`table`, if its times are those of the window that was asked for, the bar after it, or as much before as a page.
 
-    Raises VenueUnavailable otherwise: such a page is another answer than ours.
+    Coinbase says that some bars of an answer may precede what was asked for. Raises VenueUnavailable otherwise: such a
+    page is another answer than ours.
     """
     if table.num_rows:
         first, last = extent_ms(table)
-        if first < window.start_ms - interval_ms or last > window.end_ms:
+        if first < window.start_ms - rows_max * interval_ms or last > window.end_ms:
             raise VenueUnavailable(
                 f"rows timed [{window.start_ms}, {window.end_ms}) ms were asked for and rows of [{first}, {last}] came:"
                 " the page is not trusted",
                 str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
+            )
+    return table
+
+
+def check_reach(table: pa.Table, start_ms: int, kept_bars: int, interval_ms: int) -> pa.Table:
+    """`table`, a page from `start_ms` to now, unless the venue has let go of bars that should be at its beginning.
+
+    It keeps `kept_bars`, so its last bar tells which is the oldest. Raises VenueUnavailable if that is later than
+    `start_ms` and the page does not begin there: what is missing is not a silence.
+    """
+    if table.num_rows:
+        first, last = extent_ms(table)
+        oldest = last - (kept_bars - 1) * interval_ms
+        if start_ms < min(first, oldest):
+            raise VenueUnavailable(
+                f"bars from {start_ms} ms on were asked for and the venue, which keeps its newest {kept_bars}, has"
+                f" none before {oldest} any more: what is left of them is asked for anew"
             )
     return table
 
@@ -141,6 +160,8 @@ def extent_ms(table: pa.Table) -> tuple[int, int]:
 
 def inside(table: pa.Table, window: Window) -> pa.Table:
     """The rows of a table in time order that open within the window."""
+    if not table.num_rows:
+        return table
     first, last = extent_ms(table)
     if first >= window.start_ms and last < window.end_ms:
         return table

@@ -1,4 +1,4 @@
-"""Binance: spot (api/v3) and USDⓈ-M perpetuals (fapi/v1).
+"""Binance: spot (api/v3), USDⓈ-M perpetuals (fapi/v1), and Binance US, which is its spot on another host.
 
 Rows of twelve, ascending, prices as texts, `closeTime` the bar's last millisecond, a twelfth field called "ignore" that
 is "0" but was not always. Weights and limits: Binance's rest-api docs, "Limits" and "Kline/Candlestick data"; per IP
@@ -17,6 +17,8 @@ from alphaforge_assets.venues.source import Call
 from alphaforge_assets.venues.venue import BarFeed, BarPage, FundingFeed, Marks, Venue, optional_ms
 
 SPOT_WEIGHT = Budget("binance.spot", limit=6000, window_s=60, burst=300)
+# As its exchangeInfo says (recorded 2021), with the weights that ccxt 4.5.90 has; its docs are Binance's of then.
+US_WEIGHT = Budget("binanceus.spot", limit=1200, window_s=60, burst=60)
 FUTURES_WEIGHT = Budget("binance.fapi", limit=2400, window_s=60, burst=120)
 
 # Requests, not weight; fapi/v1/fundingRate and fundingInfo share it, per IP.
@@ -48,6 +50,10 @@ def ask_spot_bars(page: BarPage) -> Call:
     return Call("publicGetKlines", _params(page), SPOT_WEIGHT, 2)
 
 
+def ask_us_bars(page: BarPage) -> Call:
+    return Call("publicGetKlines", _params(page), US_WEIGHT, 1)
+
+
 def ask_futures_bars(page: BarPage) -> Call:
     """Weight by limit: [1,100) 1, [100,500) 2, [500,1000] 5; 499 rows for 2 is the most a unit of weight buys."""
     weight = 1 if page.rows < 100 else 2 if page.rows < 500 else 5
@@ -69,7 +75,11 @@ def _params(page: BarPage) -> dict[str, Any]:
     }
 
 
-def rows(answer: Any) -> Any:
+def bar_rows(answer: Any, symbol: str) -> Any:
+    return answer
+
+
+def funding_rows(answer: Any) -> Any:
     return answer
 
 
@@ -103,7 +113,7 @@ FUNDING = FundingFeed(
     ascending=True,
     rows_max=1000,
     ask=ask_funding,
-    rows=rows,
+    rows=funding_rows,
     fields={
         "symbol": "symbol",
         "timestamp": "fundingTime",
@@ -117,7 +127,7 @@ SPOT = Venue(
     name="binance_spot",
     exchange="binance",
     concurrency=12,
-    bars=BarFeed(paging="ascending", rows_max=1000, ask=ask_spot_bars, rows=rows, layout=KLINE),
+    bars=BarFeed(paging="ascending", rows_max=1000, ask=ask_spot_bars, rows=bar_rows, layout=KLINE),
     ask_time=Call("publicGetTime", {}, SPOT_WEIGHT, 1),
     time_ms=time_ms,
     market_types=("spot",),
@@ -127,11 +137,26 @@ SPOT = Venue(
     refusals=REFUSALS,
 )
 
+US = Venue(
+    name="binanceus_spot",
+    exchange="binanceus",
+    concurrency=6,
+    bars=BarFeed(paging="ascending", rows_max=1000, ask=ask_us_bars, rows=bar_rows, layout=KLINE),
+    ask_time=Call("publicGetTime", {}, US_WEIGHT, 1),
+    time_ms=time_ms,
+    market_types=("spot",),
+    markets_budget=US_WEIGHT,
+    markets_weight=10,
+    marks=marks,
+    refusals=REFUSALS,
+    mount="/binanceus",
+)
+
 PERP = Venue(
     name="binance_perp",
     exchange="binance",
     concurrency=8,
-    bars=BarFeed(paging="ascending", rows_max=499, ask=ask_futures_bars, rows=rows, layout=KLINE),
+    bars=BarFeed(paging="ascending", rows_max=499, ask=ask_futures_bars, rows=bar_rows, layout=KLINE),
     ask_time=Call("fapiPublicGetTime", {}, FUTURES_WEIGHT, 1),
     time_ms=time_ms,
     market_types=("linear",),
@@ -140,5 +165,5 @@ PERP = Venue(
     marks=marks,
     refusals=REFUSALS,
     funding=FUNDING,
-    nautilus_mark="-PERP",
+    nautilus_symbol="{id}-PERP",
 )

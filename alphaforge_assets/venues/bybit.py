@@ -57,7 +57,11 @@ def _ask_bars(category: str, page: BarPage) -> Call:
     return Call("publicGetV5MarketKline", params, REQUESTS, 1)
 
 
-def rows(answer: Any) -> Any:
+def bar_rows(answer: Any, symbol: str) -> Any:
+    return answer["result"]["list"]
+
+
+def funding_rows(answer: Any) -> Any:
     return answer["result"]["list"]
 
 
@@ -95,7 +99,7 @@ FUNDING = FundingFeed(
     ascending=False,
     rows_max=200,
     ask=ask_funding,
-    rows=rows,
+    rows=funding_rows,
     fields={"symbol": "symbol", "timestamp": "fundingRateTimestamp", "rate": "fundingRate"},
 )
 
@@ -103,7 +107,7 @@ SPOT = Venue(
     name="bybit_spot",
     exchange="bybit",
     concurrency=16,
-    bars=BarFeed(paging="descending", rows_max=1000, ask=ask_spot_bars, rows=rows, layout=KLINE),
+    bars=BarFeed(paging="descending", rows_max=1000, ask=ask_spot_bars, rows=bar_rows, layout=KLINE),
     ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
     time_ms=time_ms,
     market_types=("spot",),
@@ -111,14 +115,14 @@ SPOT = Venue(
     markets_weight=1,
     marks=marks,
     refusals=REFUSALS,
-    nautilus_mark="-SPOT",
+    nautilus_symbol="{id}-SPOT",
 )
 
 PERP = Venue(
     name="bybit_perp",
     exchange="bybit",
     concurrency=16,
-    bars=BarFeed(paging="descending", rows_max=1000, ask=ask_linear_bars, rows=rows, layout=KLINE),
+    bars=BarFeed(paging="descending", rows_max=1000, ask=ask_linear_bars, rows=bar_rows, layout=KLINE),
     ask_time=Call("publicGetV5MarketTime", {}, REQUESTS, 1),
     time_ms=time_ms,
     market_types=("linear",),
@@ -127,5 +131,5 @@ PERP = Venue(
     marks=marks,
     refusals=REFUSALS,
     funding=FUNDING,
-    nautilus_mark="-LINEAR",
+    nautilus_symbol="{id}-LINEAR",
 )

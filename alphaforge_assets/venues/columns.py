@@ -54,7 +54,8 @@ class Layout:
 
     `fields` names each position by its column of BAR_SCHEMA. Rows are lists, or records if `keys` names the venue's
     field of each of `fields`; times come in units of `time_unit_ms`, which is 1000 for seconds. A name that is no
-    column goes to `metadata`, unless it holds what `usual` says: a text, or `=column` for the text of another field.
+    column goes to `metadata`, unless it holds what `usual` says: a text, or `=column` for the text of another field;
+    what `usual` does not name goes there always.
     `confirm` (OKX: "1" is closed) joins in `is_closed` and goes to `metadata` where it says another thing.
     """
 
@@ -210,13 +211,13 @@ def _metadata(
 ) -> pa.Array:
     extra: dict[int, dict[str, Any]] = {}
     for name in (f for f in layout.fields if f not in BAR_SCHEMA.names):
-        values = raw[name]
+        values, usual_one = raw[name], layout.usual.get(name)
         if name == "confirm":
             expected: Sequence[Any] = ["1" if is_closed else "0" for is_closed in closed.to_pylist()]
-        elif layout.usual[name].startswith("="):
-            expected = raw[layout.usual[name][1:]]
+        elif usual_one is not None and usual_one.startswith("="):
+            expected = raw[usual_one[1:]]
         else:
-            expected = (layout.usual[name],) * len(values)
+            expected = (usual_one,) * len(values)
         if tuple(values) != tuple(expected):
             for n, (value, usual) in enumerate(zip(values, expected, strict=True)):
                 if value != usual:

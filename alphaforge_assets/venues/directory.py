@@ -8,14 +8,22 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from alphaforge_assets.venues import binance, bybit, okx
+from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source
 from alphaforge_assets.venues.venue import Venue
 
 VENUES: Mapping[str, Venue] = MappingProxyType(
-    {v.name: v for v in (binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP)}
+    {
+        v.name: v
+        for v in (
+            *(binance.SPOT, okx.SPOT, bybit.SPOT, binance.PERP, okx.PERP, bybit.PERP),
+            coinbase.SPOT,
+            kraken.SPOT,
+            binance.US,
+        )
+    }
 )
 # The door to each venue itself: its clock and its instruments are asked for there.
 REST: Mapping[str, RestSource] = MappingProxyType({name: RestSource(venue) for name, venue in VENUES.items()})
@@ -26,6 +34,11 @@ def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
     """The sources that serve some of the intervals, the one of the highest rank first."""
     serving = [s for s in SOURCES if s.venue == venue and any(s.serves(dataset, i) for i in intervals)]
     return sorted(serving, key=lambda source: -source.rank)
+
+
+def served(venue: str, dataset: str, intervals: Sequence[str]) -> list[str]:
+    """Those of the intervals that somebody serves."""
+    return [i for i in intervals if ranked(venue, dataset, [i])]
 
 
 def kept(venue: str, dataset: str, interval: str) -> dt.timedelta | None:

@@ -13,15 +13,20 @@ from alphaforge_assets.venues.venue import Venue
 def read_listings(venue: Venue, markets: Any) -> list[Listing]:
     """The instruments of this market place among ccxt's `markets`, in the venue's order.
 
-    Of derivatives only perpetuals that settle in their quote currency: another kind counts volume in another unit.
+    Of derivatives only perpetuals that settle in their quote currency: another kind counts volume in another unit. What
+    goes by another symbol than its coins (auctions, synthetic pairs) is left out, for it is not their market.
     Raises VenueUnavailable if there are no markets at all: a venue that lists nothing is one that did not answer.
     """
     if not isinstance(markets, list) or not markets:
         raise VenueUnavailable(f"{venue.name} lists no instrument at all: that is not believed", str(markets))
-    wanted = [m for m in markets if (m["swap"] and m["linear"] if venue.is_perpetual else m["spot"])]
+    wanted = [m for m in markets if (m["swap"] and m["linear"] if venue.is_perpetual else _is_spot(m))]
     if not wanted:
         raise VenueUnavailable(f"{venue.name}: none of the {len(markets)} markets it lists is of its kind")
     return [_listing(venue, m) for m in wanted]
+
+
+def _is_spot(market: Mapping[str, Any]) -> bool:
+    return bool(market["spot"]) and market["symbol"] == f"{market['base']}/{market['quote']}"
 
 
 def _listing(venue: Venue, market: Mapping[str, Any]) -> Listing:

@@ -58,7 +58,11 @@ def ask_funding(page: FundingPage) -> Call:
     return Call("publicGetPublicFundingRateHistory", params, FUNDING_HISTORY, 1)
 
 
-def rows(answer: Any) -> Any:
+def bar_rows(answer: Any, symbol: str) -> Any:
+    return answer["data"]
+
+
+def funding_rows(answer: Any) -> Any:
     return answer["data"]
 
 
@@ -91,7 +95,7 @@ FUNDING = FundingFeed(
     ascending=False,
     rows_max=100,
     ask=ask_funding,
-    rows=rows,
+    rows=funding_rows,
     fields={
         "symbol": "instId",
         "timestamp": "fundingTime",
@@ -106,7 +110,7 @@ SPOT = Venue(
     exchange="okx",
     concurrency=6,
     bars=BarFeed(
-        paging="descending", rows_max=300, ask=ask_bars, rows=rows, layout=SPOT_CANDLE, recent_bars=RECENT_BARS_MAX
+        paging="descending", rows_max=300, ask=ask_bars, rows=bar_rows, layout=SPOT_CANDLE, recent_bars=RECENT_BARS_MAX
     ),
     ask_time=Call("publicGetPublicTime", {}, PUBLIC, 1),
     time_ms=time_ms,
@@ -122,7 +126,7 @@ PERP = Venue(
     exchange="okx",
     concurrency=6,
     bars=BarFeed(
-        paging="descending", rows_max=300, ask=ask_bars, rows=rows, layout=SWAP_CANDLE, recent_bars=RECENT_BARS_MAX
+        paging="descending", rows_max=300, ask=ask_bars, rows=bar_rows, layout=SWAP_CANDLE, recent_bars=RECENT_BARS_MAX
     ),
     ask_time=Call("publicGetPublicTime", {}, PUBLIC, 1),
     time_ms=time_ms,

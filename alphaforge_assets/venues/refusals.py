@@ -104,12 +104,16 @@ def refuse(
 
 
 def venue_code(body: bytes) -> str:
-    """The venue's own error code: `code` of Binance and OKX, `retCode` of Bybit; "" without one."""
+    """The venue's own error code: `code`, `retCode`, or the first of a list of words in `error`; "" without one."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    code = document.get("code", document.get("retCode")) if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return ""
+    code, words = document.get("code", document.get("retCode")), document.get("error")
+    if code is None and isinstance(words, list) and words:
+        code = words[0]
     return "" if code is None else str(code)
 
 

@@ -27,6 +27,7 @@ from alphaforge_assets.venues.bars import (
     ask_whole,
     check_bounded,
     check_page,
+    check_reach,
     check_silence,
     check_step,
     walk,
@@ -47,6 +48,10 @@ MARKETS_BYTES_MAX = 64_000_000  # Binance's exchangeInfo of every spot pair is p
 # How far beyond the venue's clock, as the caller read it, a bar may open before its page is not believed: the age of a
 # request that waited in a queue.
 HORIZON_MS = 86_400_000
+# What a venue of newest bars is about to let go of is not asked for: a request may wait that long for its turn.
+QUEUED_MS = 600_000
+# Of these one page answers a window.
+WHOLE = ("bounded", "newest")
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -81,10 +86,10 @@ class RestSource:
         return dataset == FUNDING_RATES and self.of.funding is not None
 
     def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
-        """How far back the venue serves it; None if for ever."""
+        """How far back the venue serves it, as far as can be relied on; None if for ever."""
         if dataset == BARS:
             bars = self.of.bars.kept_bars
-            return dt.timedelta(milliseconds=bars * INTERVAL_MS[interval]) if bars else None
+            return dt.timedelta(milliseconds=(bars - 1) * INTERVAL_MS[interval] - QUEUED_MS) if bars else None
         days = self.of.funding.kept_days if self.of.funding else None
         return dt.timedelta(days=days) if days else None
 
@@ -210,7 +215,7 @@ class RestConnection:
         walks = [self._threads.submit(self._walk, w, symbol, interval, now_ms) for w in span]
 
         def join(parts: list[tuple[Walked, Cost]]) -> Fetched:
-            if feed.paging != "bounded":
+            if feed.paging not in WHOLE:
                 check_silence([walked for walked, _ in parts], now_ms, ascending=feed.paging == "ascending")
             return _fetched(BAR_SCHEMA, [(walked.tables, cost) for walked, cost in parts])
 
@@ -255,24 +260,26 @@ class RestConnection:
         first = bar_page(self.venue, window, symbol, interval, now_ms)
         ascending = feed.paging == "ascending"
 
-        def ask(page: BarPage) -> pa.Table:
-            def read(answer: Any) -> pa.Table:
-                table = check_step(parse_rows(feed.layout, _found(feed.rows, answer), step, now_ms), step)
-                if feed.paging == "bounded":
-                    return check_bounded(table, window, step)
-                return check_page(table, page.cursor_ms, horizon_ms, ascending=ascending)
+        def read(answer: Any, cursor_ms: int) -> pa.Table:
+            rows = _found(lambda its: feed.rows(its, symbol), answer)
+            table = check_step(parse_rows(feed.layout, rows, step, now_ms), step)
+            if feed.paging == "bounded":
+                return check_bounded(table, window, step, feed.rows_max)
+            if feed.paging == "newest":  # what is older than was asked for is cut, so it does no harm
+                return check_page(table, 0, horizon_ms, ascending=True)
+            return check_page(table, cursor_ms, horizon_ms, ascending=ascending)
 
-            return self._ask(feed.ask(page), read, cost)
+        def page(cursor_ms: int, rows: int) -> pa.Table:
+            call = feed.ask(replace(first, cursor_ms=cursor_ms, rows=rows))
+            return self._ask(call, lambda answer: read(answer, cursor_ms), cost)
 
-        if feed.paging == "bounded":
-            return ask_whole(window, lambda: ask(first)), cost
-        walked = walk(
-            window,
-            step,
-            feed.rows_max,
-            lambda cursor_ms, rows: ask(replace(first, cursor_ms=cursor_ms, rows=rows)),
-            ascending=ascending,
-        )
+        def whole() -> pa.Table:
+            table = page(first.cursor_ms, first.rows)
+            return check_reach(table, window.start_ms, feed.kept_bars, step) if feed.kept_bars else table
+
+        if feed.paging in WHOLE:
+            return ask_whole(window, whole), cost
+        walked = walk(window, step, feed.rows_max, page, ascending=ascending)
         return (replace(walked, silent_at_ms=None) if first.age_bars <= feed.recent_bars else walked), cost
 
     def _read_time(self, answer: Any) -> int:
@@ -311,7 +318,7 @@ class RestConnection:
             }
             exchange = self._exchange_class(config)
             if self.base_url is not None:
-                exchange.urls["api"] = rehost(exchange.urls["api"], self.base_url)
+                exchange.urls["api"] = rehost(exchange.urls["api"], self.base_url + self.venue.mount)
             self._own.exchange = exchange
         return self._own.exchange
 

@@ -15,17 +15,18 @@ from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
 
-# How pages follow one another: from a first time on, back from a last one, or told both ends.
-Paging = Literal["ascending", "descending", "bounded"]
+# How pages follow one another: from a first time on, back from a last one, told both ends, or not at all: from a first
+# time on to the venue's now in one page.
+Paging = Literal["ascending", "descending", "bounded", "newest"]
 
 
 @dataclass(frozen=True)
 class BarPage:
     """What a page of bars is asked by.
 
-    `cursor_ms` is the earliest open time wanted (ascending and bounded venues) or the first one not wanted (descending
-    ones). `age_bars` is how many bars of this interval lie between the oldest one wanted and the venue's now. `end_ms`
-    is the first open time not wanted, for bounded venues.
+    `cursor_ms` is the earliest open time wanted or, of descending venues, the first one not wanted. `age_bars` is how
+    many bars of this interval lie between the oldest one wanted and the venue's now. `end_ms` is the first open time
+    not wanted, for bounded venues.
     """
 
     venue_symbol: str
@@ -43,12 +44,14 @@ class BarFeed:
     paging: Paging
     rows_max: int  # the wish in `limit`
     ask: Callable[[BarPage], Call]
-    rows: Callable[[Any], Any]  # the list of rows in the answer
+    rows: Callable[[Any, str], Any]  # the list of rows in the answer to a question for this one of its symbols
     layout: Layout
     intervals: tuple[str, ...] = tuple(INTERVAL_MS)  # those the venue has
     # Spans younger than so many bars come from an endpoint that knows no older ones: its silence says nothing of those.
     recent_bars: int = 0
-    kept_bars: int | None = None  # what is older the venue no longer serves; None: it serves all there ever was
+    # The venue serves so many of its newest bars, the open one among them, and none older; None: all there ever were.
+    kept_bars: int | None = None
+    leaves_out_quiet: bool = False  # by its own documentation it publishes no bar of an interval without trades
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,12 @@ class Venue:
 
     refusals: tuple[Meaning, ...] = ()  # what its own error codes mean
     funding: FundingFeed | None = None  # perpetuals only
-    nautilus_mark: str = ""  # what nautilus_trader's adapter adds to the venue's own symbols
+    # Other tools' words: nautilus_trader's symbol, made of the venue's own `{id}` or of `{base}` and `{quote}`; what
+    # nautilus_trader and LEAN call the exchange where it is not as ccxt does.
+    nautilus_symbol: str = "{id}"
+    known_as: str = ""
+    # Where a sandbox has it below its base URL: for a venue whose paths are another's on another host.
+    mount: str = ""
 
     @property
     def is_perpetual(self) -> bool:
@@ -110,6 +118,12 @@ def optional_number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def seconds_ms(value: Any) -> int | None:
+    """Seconds in a number, or the text of one, as whole milliseconds; None for anything else."""
+    number = optional_number(value)
+    return None if number is None else round(number * 1000)
 
 
 def optional_ms(value: Any) -> int | None:

@@ -192,6 +192,36 @@ def record_failures(
     statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), str(uuid.uuid4()))
 
 
+def record_unserved(
+    client: Client, dataset: str, windows: Sequence[Window], *, origin: str, source: str, run_id: str
+) -> None:
+    """Write windows that nobody serves any more to the ledger, if they are new. Nobody was asked, so nothing failed.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    spans = _spans(client, "reads/unserved_windows", dataset, windows)
+    new = [
+        Window(w.instrument, w.interval, start, end)
+        for w in windows
+        for start, end in _minus((w.start, w.end), spans[w.instrument.instrument_id, w.interval])
+    ]
+    now = dt.datetime.now(dt.UTC)
+    ledger = [
+        _window_fields(dataset, w)
+        | {
+            "batch_id": str(uuid.uuid4()),
+            "status": "unserved",
+            "origin": origin,
+            "source": source,
+            "run_id": run_id,
+            "recorded_at": now,
+        }
+        for w in new
+    ]
+    if ledger:
+        statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), str(uuid.uuid4()))
+
+
 def content_hash(rows: pa.Table) -> str:
     """SHA-256 of the values of a table, hexadecimal: independent of chunking, padding and library version."""
     digest = hashlib.sha256()
@@ -214,16 +244,23 @@ def content_hash(rows: pa.Table) -> str:
 def _answered(
     client: Client, dataset: str, wanted: Sequence[Window], final_after: dt.timedelta = dt.timedelta(0)
 ) -> dict[tuple[int, str], list[tuple[dt.datetime, dt.datetime, str]]]:
+    return _spans(client, "reads/answered_windows", dataset, wanted, final_after_s=int(final_after.total_seconds()))
+
+
+def _spans(
+    client: Client, statement: str, dataset: str, wanted: Sequence[Window], **more: int
+) -> dict[tuple[int, str], list[tuple[dt.datetime, dt.datetime, str]]]:
+    """Spans of the ledger by (instrument, interval), in order of time, each with a batch of it."""
     spans = defaultdict(list)
     if wanted:
         found = statements.rows(
             client,
-            "reads/answered_windows",
+            statement,
             dataset=dataset,
             instruments=sorted({w.instrument.instrument_id for w in wanted}),
             start=min(w.start for w in wanted),
             end=max(w.end for w in wanted),
-            final_after_s=int(final_after.total_seconds()),
+            **more,
         )
         for row in found:
             spans[row["instrument_id"], row["interval"]].append(
@@ -235,7 +272,7 @@ def _answered(
 def _minus(
     wanted: tuple[dt.datetime, dt.datetime], spans: Iterable[tuple[dt.datetime, dt.datetime, str]]
 ) -> list[tuple[dt.datetime, dt.datetime]]:
-    """[start, end) without the sorted, disjoint spans."""
+    """[start, end) without the spans, sorted by their start."""
     start, end = wanted
     left = []
     for span_start, span_end, _ in spans:

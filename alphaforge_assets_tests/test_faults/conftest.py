@@ -8,7 +8,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.sandbox.exchange import Exchange, open_exchange
+from alphaforge_assets.sandbox.directory import open_exchange
+from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.test_faults.table import written
 from alphaforge_assets_tests.test_faults.world import NOW, PROCESSES, World

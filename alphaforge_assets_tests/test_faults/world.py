@@ -27,8 +27,8 @@ from alphaforge_assets.refresh import refresh
 from alphaforge_assets.research import snapshots
 from alphaforge_assets.research.hashes import Contents
 from alphaforge_assets.sandbox.bars import MINUTE_MS, Interval
-from alphaforge_assets.sandbox.exchange import Exchange, open_exchange
-from alphaforge_assets.sandbox.listings import venue_symbol
+from alphaforge_assets.sandbox.directory import open_exchange, venue_symbol
+from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.tail import tail
 from alphaforge_assets.venues.directory import Exchanges

@@ -12,7 +12,7 @@ WITH
         SELECT *, toStartOfMonth(gap_start) AS month, toUnixTimestamp64Milli(gap_start) AS from_ms,
             toUnixTimestamp64Milli(gap_end) - from_ms AS length_ms,
             from_ms - lagInFrame(from_ms, 1, 0) OVER (PARTITION BY instrument_id, interval ORDER BY gap_start ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS period_ms,
-            if(verdict = 'suspicious', if(length_ms <= 1000 * toInt64({no_trades_s:UInt32}) AND JSONExtractFloat(figures, 'silences_that_day') > 0, 'no_trades', 'venue_outage'), toString(verdict)) AS alone
+            if(verdict = 'suspicious', if(JSONExtractFloat(figures, 'no_trades') > 0 OR (length_ms <= 1000 * toInt64({no_trades_s:UInt32}) AND JSONExtractFloat(figures, 'silences_that_day') > 0), 'no_trades', 'venue_outage'), toString(verdict)) AS alone
         FROM analytics.gaps FINAL
         WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)} AND is_open
             AND verdict IN ('venue_outage', 'no_trades', 'suspicious')

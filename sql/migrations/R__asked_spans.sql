@@ -1,6 +1,7 @@
 -- From where to where each series should have bars, for finding what is missing.
 -- Parameters: dataset, instruments, now, grace_s (younger is late, not missing), never_asked_s (a series left alone for longer
--- is not kept up to date by anybody, and nothing is expected of it after the last it was asked for).
+-- is not kept up to date by anybody, and nothing is expected of it after the last it was asked for). What was wanted and nobody
+-- serves any more is expected like what was asked for.
 
 CREATE OR REPLACE VIEW analytics.asked_spans
 AS SELECT
@@ -19,7 +20,7 @@ FROM
             addMilliseconds({now:DateTime64(3, 'UTC')}, v.clock_skew_ms) - toIntervalSecond({grace_s:UInt32}),
             greatest(s.venue_answered_until, least(s.venue_failed_until, {now:DateTime64(3, 'UTC')} - toIntervalSecond({grace_s:UInt32})))
         ) AS horizon,
-        greatest(s.answered_until, least(s.failed_until, horizon)) AS known_until
+        greatest(s.answered_until, s.unserved_until, least(s.failed_until, horizon)) AS known_until
     FROM
     (
         SELECT
@@ -29,7 +30,8 @@ FROM
         (
             SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, any(step_ms) AS step_ms,
                 min(window_start) AS asked_from,
-                maxIf(window_end, status = 'complete') AS answered_until, maxIf(window_end, status = 'failed') AS failed_until
+                maxIf(window_end, status = 'complete') AS answered_until, maxIf(window_end, status = 'failed') AS failed_until,
+                maxIf(window_end, status = 'unserved') AS unserved_until
             FROM analytics.ingest_batches
             WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
             GROUP BY instrument_id, interval

@@ -1,0 +1,47 @@
+"""What of a rectangle can still be had: the windows that some source serves.
+
+One reckoning for who plans, who fetches and who tells what is left. Intervals nobody has are nobody's windows.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from alphaforge_assets.datasets.dataset import Dataset
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.venues.directory import kept, served
+from alphaforge_assets.warehouse.batches import Window
+
+EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+def windows(dataset: Dataset, part: Rectangle, intervals: Sequence[str], until: dt.datetime) -> list[Window]:
+    """What may be asked of each instrument: the intervals that its venue has."""
+    by_venue = {v: served(v, dataset.name, intervals) for v in {i.venue for i in part.instruments}}
+    return [w for i in part.instruments for w in replace(part, instruments=(i,)).windows(by_venue[i.venue], until)]
+
+
+def closed(windows: Iterable[Window], before: dt.datetime) -> Iterator[Window]:
+    """Windows as far as their grid had closed before a moment; to the minute where there is no grid."""
+    for w in windows:
+        step = INTERVAL_MS.get(w.interval, 60_000)
+        floor = dt.datetime.fromtimestamp(int(before.timestamp() * 1000) // step * step / 1000, dt.UTC)
+        if w.start < min(w.end, floor):
+            yield replace(w, end=min(w.end, floor))
+
+
+def younger(window: Window, clock: dt.datetime, kept: dt.timedelta | None) -> Window:
+    """What of a window a source still serves; it may be nothing."""
+    if kept is None:
+        return window
+    gone = next(closed([replace(window, start=EVER)], clock - kept), None)
+    return replace(window, start=max(window.start, gone.end)) if gone else window
+
+
+def still(dataset: Dataset, windows: Iterable[Window], now: dt.datetime) -> list[Window]:
+    """What of the windows some source of their venue still serves."""
+    if dataset.grid == "observed":  # it is asked for all the same: only its first settlement tells what is gone
+        return list(windows)
+    left = [younger(w, now, kept(w.instrument.venue, dataset.name, w.interval)) for w in windows]
+    return [w for w in left if w.start < w.end]

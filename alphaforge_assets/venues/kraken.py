@@ -1,0 +1,81 @@
+"""Kraken: spot (0/public).
+
+Rows of eight, ascending, times in seconds, prices as texts, the candle that is still open last. Whatever `since` says,
+an answer holds no more than the newest 720 candles of the interval: older ones are in Kraken's downloads and in its
+trades, not here. Rows lie under the pair's own name (XXBTZUSD) beside `last`. Errors are a list of words in HTTP 200.
+Source: docs.kraken.com, "Get OHLC Data", "Get Tradable Asset Pairs", "Spot REST rate limits": about one request a
+second an IP.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
+from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.refusals import Meaning
+from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.venue import BarFeed, BarPage, Marks, Venue, seconds_ms
+
+# OHLC is limited by IP and pair; for us by IP, because all pairs are asked at once.
+REQUESTS = Budget("kraken.public", limit=15, window_s=15, burst=1)
+
+# `vwap` has no column and is different in every row: it goes to metadata. A candle without a trade has "0.00000".
+OHLC = Layout(
+    fields=("timestamp", "open", "high", "low", "close", "vwap", "volume", "trade_count"), usual={}, time_unit_ms=1000
+)
+KEPT_BARS = 720
+
+
+def ask_bars(page: BarPage) -> Call:
+    """From the cursor on. Whether `since` itself is meant is not said: a second earlier it does not matter."""
+    params = {
+        "pair": page.venue_symbol,
+        "interval": INTERVAL_MS[page.interval] // 60_000,
+        "since": page.cursor_ms // 1000 - 1,
+    }
+    return Call("publicGetOHLC", params, REQUESTS, 1)
+
+
+def bar_rows(answer: Any, symbol: str) -> Any:
+    return answer["result"][symbol]
+
+
+def time_ms(answer: Any) -> Any:
+    return seconds_ms(answer["result"]["unixtime"])
+
+
+def marks(info: Mapping[str, Any]) -> Marks:
+    """It does not say when a pair was listed."""
+    return Marks(status=str(info.get("status", "")), listed_ms=None, delisted_ms=None)
+
+
+# Source: docs.kraken.com, "Error messages", and what ccxt 4.5.90 maps.
+REFUSALS = (
+    Meaning(VenueLimited, code="EGeneral:Too many requests"),
+    Meaning(VenueLimited, code="EAPI:Rate limit exceeded"),
+    Meaning(VenueLimited, code="EGeneral:Temporary lockout", hold_s=900),
+    Meaning(UnknownSymbol, code="EQuery:Unknown asset pair"),
+    Meaning(UnknownSymbol, code="EQuery:Invalid asset pair"),
+    Meaning(VenueUnavailable, code="EService:Unavailable"),
+    Meaning(VenueUnavailable, code="EService:Busy"),
+    Meaning(VenueUnavailable, code="EService:Deadline elapsed"),
+    Meaning(VenueUnavailable, code="EGeneral:Internal error"),
+    Meaning(VenueUnavailable, code="EDatabase:Internal error"),
+)
+
+SPOT = Venue(
+    name="kraken_spot",
+    exchange="kraken",
+    concurrency=2,
+    bars=BarFeed(paging="newest", rows_max=KEPT_BARS, ask=ask_bars, rows=bar_rows, layout=OHLC, kept_bars=KEPT_BARS),
+    ask_time=Call("publicGetTime", {}, REQUESTS, 1),
+    time_ms=time_ms,
+    market_types=("spot",),
+    markets_budget=REQUESTS,
+    markets_weight=1,
+    marks=marks,
+    refusals=REFUSALS,
+    nautilus_symbol="{base}/{quote}",
+)
