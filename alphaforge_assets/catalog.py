@@ -26,6 +26,7 @@ _OTHERS = {
     "instruments": "dimensions",
     "venues_history": "dimensions",
     "ingest_batches": "landing",
+    "archive_files": "landing",
     "rejected_rows": "staging",
     "coverage": "mart",
     "gaps": "mart",

@@ -19,6 +19,7 @@ GOLDEN = {
     "instruments": ("dimensions", ["venues"]),
     "venues_history": ("dimensions", ["venues"]),
     "landing_bars": ("landing", ["instruments"]),
+    "archive_files": ("landing", ["landing_bars"]),
     "ingest_batches": ("landing", ["landing_bars", "landing_fear_greed_index", "landing_funding_rates"]),
     "staging_bars": ("staging", ["landing_bars"]),
     "rejected_rows": ("staging", ["landing_bars", "landing_fear_greed_index", "landing_funding_rates"]),

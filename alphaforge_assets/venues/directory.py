@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 from alphaforge_assets.venues import binance, bybit, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
+from alphaforge_assets.venues.archive import ArchiveSource
+from alphaforge_assets.venues.archive_files import FileFeed
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source
 from alphaforge_assets.venues.venue import Venue
@@ -19,7 +21,15 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
 )
 # The door to each venue itself: its clock and its instruments are asked for there.
 REST: Mapping[str, RestSource] = MappingProxyType({name: RestSource(venue) for name, venue in VENUES.items()})
-SOURCES: list[Source] = [*REST.values(), IndexSource()]
+FILES: Mapping[str, FileFeed] = MappingProxyType(
+    {binance.SPOT.name: binance.SPOT_FILES, binance.PERP.name: binance.PERP_FILES}
+)
+SOURCES: list[Source] = [
+    *REST.values(),
+    *(ArchiveSource(REST[venue], feed, "month") for venue, feed in FILES.items()),
+    *(ArchiveSource(REST[venue], feed, "day") for venue, feed in FILES.items()),
+    IndexSource(),
+]
 
 
 def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
