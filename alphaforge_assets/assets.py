@@ -165,6 +165,7 @@ def specs() -> list[dg.AssetSpec]:
         "archive_files": ["landing_bars"],
         "rejected_rows": landings,
         "gaps": [*judged, "instruments", "ingest_batches"],
+        "v_reconciliation": ["landing_bars"],
         "v_coverage": ["coverage"],
         "v_gaps": ["gaps"],
         "snapshots": histories,

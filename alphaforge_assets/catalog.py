@@ -37,6 +37,7 @@ _OTHERS = {
     "v_gaps": "research",
     "v_instruments": "research",
     "v_instruments_history": "research",
+    "v_reconciliation": "research",
     "v_snapshots": "research",
     "v_runs": "research",
     "v_ingest_batches": "research",

@@ -2,21 +2,27 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.alerts.troubles import _revised_files
 from alphaforge_assets.backfill.cost import predict
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.choice import Left, shared_out
 from alphaforge_assets.pipeline.landing import Landed
+from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.refresh import refresh
+from alphaforge_assets.research import Research
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.universe import load_universe
+from alphaforge_assets.universe import Universe, load_universe
+from alphaforge_assets.upkeep.archives import Watched, watch
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.warehouse.batches import Window
 from alphaforge_assets_tests.conftest import LIFTED, lifted
@@ -168,11 +174,56 @@ def test_an_unverified_file_does_not_outrank_rest(emptied: Client, files: Exchan
     assert published(emptied) == [("archive_unverified", 743), ("rest", 1)]
 
 
+def test_a_value_that_a_file_garbled_does_not_hide_that_of_rest(emptied: Client, files: Exchanges) -> None:
+    wrong(files, "garbled", column=7)  # the quote volume of the first row
+    landed(emptied, files)
+    first = "SELECT source, quote_volume > 0 FROM analytics.v_bars WHERE timestamp = '2025-05-01 00:00:00'"
+    assert rows(emptied, first) == [("archive_monthly", None)]
+    landed(emptied, files, "rest", refetch=True)
+    assert rows(emptied, first) == [("rest", True)]
+    assert published(emptied) == [("archive_monthly", 743), ("rest", 1)]
+
+
 def test_another_content_supersedes_what_was_known_of_a_file(emptied: Client, files: Exchanges) -> None:
     landed(emptied, files)
     wrong(files, "revised", start=3)
     landed(emptied, files, refetch=True)
     assert seen(emptied) == [("loaded", 1), ("superseded", 1)]
+
+
+# What the venue replaces
+
+
+def watched(client: Client, files: Exchanges) -> Watched:
+    return watch(client, files, HOURS, run_id="watch", lock=lambda dataset: nullcontext())
+
+
+def test_a_file_that_was_replaced_becomes_versions_of_the_bars_that_changed(emptied: Client, files: Exchanges) -> None:
+    landed(emptied, files)
+    quiet = watched(emptied, files)
+    assert (quiet.compared, quiet.changed, quiet.failed) == (1, (), {})
+    wrong(files, "revised", start=3, rows=2)
+    found = watched(emptied, files)
+    assert [(c.key, c.source.name) for c in found.changed] == [(FILE, "archive_monthly")]
+    versions = "SELECT toString(timestamp) FROM analytics.bars_history GROUP BY timestamp HAVING count() > 1 ORDER BY 1"
+    assert rows(emptied, versions) == [("2025-05-01 03:00:00.000",), ("2025-05-01 04:00:00.000",)]
+    assert watched(emptied, files).changed == ()
+
+
+def test_an_alert_names_the_snapshots_that_hold_what_was_replaced(emptied: Client, files: Exchanges) -> None:
+    landed(emptied, files)
+    may = (dt.datetime(2025, 5, 1, tzinfo=UTC), dt.datetime(2025, 6, 1, tzinfo=UTC))
+    research = Research(emptied, HOURS)
+    research.pin("study1", KEY, "1h", *may)
+    research.pin("elsewhere", KEY, "1h", may[0] + dt.timedelta(days=20), may[1])
+    wrong(files, "revised", start=3, rows=2)
+    watched(emptied, files)
+    research.pin("later", KEY, "1h", *may)
+    (trouble,) = _revised_files(emptied, HOURS, dt.datetime.now(UTC))
+    assert trouble.subject == "bars binance_spot.BTC-USDT 1h BTCUSDT-1h-2025-05.zip"
+    told = "2 bars from 2025-05-01 03:00 to 2025-05-01 04:00 are other ones; earlier ones are in study1"
+    assert trouble.about == told
+    assert len(research.diff("study1").timestamp.unique()) == 2
 
 
 # The choice
@@ -221,3 +272,71 @@ def test_a_plan_says_which_source_and_how_much(emptied: Client) -> None:
     assert share.bytes == 366 * 1440 * 52
     (venue,) = predict(emptied, minutes, BARS, [part], "rest").venues
     assert [s.source for s in venue.shares] == ["rest"]
+
+
+RECORDED = Universe.model_validate(
+    {
+        "history_start": dt.date(2017, 8, 1),
+        "intervals": ["1m"],
+        "venues": {"binance_spot": {"instruments": ["BTC/USDT"]}},
+    }
+)
+VALUES = (
+    "SELECT timestamp, close_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_base_volume,"
+    " taker_buy_quote_volume FROM analytics.v_bars ORDER BY timestamp"
+)
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        pytest.param(dt.date(2017, 12, 1), dt.date(2018, 1, 1), id="off the grid"),
+        pytest.param(dt.date(2020, 2, 1), dt.date(2020, 3, 1), id="with an outage"),
+        pytest.param(dt.date(2025, 1, 1), dt.date(2025, 2, 1), id="microseconds"),
+    ],
+)
+def test_recorded_bars_are_the_same_from_files_as_from_rest(
+    emptied: Client, recorded: Path, tmp_path: Path, start: dt.date, end: dt.date
+) -> None:
+    part = Rectangle(RECORDED.instruments, start, end)
+    with sandbox.start(recordings=recorded / "market-data", budget_scale=LIFTED) as url:
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
+        refresh(emptied, exchanges, RECORDED, part, BARS, run_id="files", wish="archive")
+        refresh(emptied, exchanges, RECORDED, part, BARS, run_id="rest of it", wish="best")
+        from_files = emptied.query_arrow(VALUES)
+        by_source = dict(published(emptied))
+        refresh(emptied, exchanges, RECORDED, part, BARS, run_id="rest", refetch=True, wish="rest")
+    assert by_source["archive_monthly"] == from_files.num_rows > 28 * 1200
+    assert rows(emptied, "SELECT count() = uniqExact(timestamp) FROM analytics.bars_history") == [(True,)]
+    landed_by_rest = emptied.query_arrow(
+        "SELECT DISTINCT timestamp, close_time, open, high, low, close, volume, quote_volume, trade_count,"
+        " taker_buy_base_volume, taker_buy_quote_volume FROM analytics.landing_bars WHERE source = 'rest'"
+        " AND batch_id IN (SELECT batch_id FROM analytics.ingest_batches WHERE run_id = 'rest') ORDER BY timestamp"
+    )
+    assert from_files.num_rows == landed_by_rest.num_rows
+    for name in from_files.column_names:  # landing's columns may be NULL, so the schemas differ
+        assert from_files[name].to_pylist() == landed_by_rest[name].to_pylist(), name
+    found = offenders(emptied, next(c for c in every_check() if c.name == "archives_agree"), part, dt.datetime.now(UTC))
+    assert found == []
+    sums = "SELECT sum(equal), sum(differing), sum(only_a), sum(only_b) FROM analytics.v_reconciliation"
+    compared = rows(emptied, sums)
+    assert compared == [(from_files.num_rows, 0, 0, 0)]
+
+
+def test_sources_that_differ_are_told_and_counted(emptied: Client, files: Exchanges) -> None:
+    wrong(files, "revised", start=3, rows=2)
+    wrong(files, "lacks", since=1_746_662_400_000, minutes=1440)  # 8 May
+    wrong(files, "missing", DAYS)
+    landed(emptied, files)
+    landed(emptied, files, "rest", refetch=True)
+    rule = next(c for c in every_check() if c.name == "archives_agree")
+    (found,) = offenders(emptied, rule, MAY, dt.datetime.now(UTC))
+    assert (found["rows"], found["what"]) == (2, "told differently by archive_monthly, rest")
+    assert found["first"] == dt.datetime(2025, 5, 1, 3, tzinfo=UTC)
+    days = rows(
+        emptied,
+        "SELECT toDayOfMonth(day), source_a, source_b, equal, differing, only_a, only_b"
+        " FROM analytics.v_reconciliation WHERE day < '2025-05-03' ORDER BY day",
+    )
+    assert days == [(1, "archive_monthly", "rest", 22, 2, 0, 0), (2, "archive_monthly", "rest", 24, 0, 0, 0)]

@@ -49,6 +49,7 @@ GOLDEN = {
     "v_snapshots": ("research", ["snapshots"]),
     "runs": ("audit", ["ingest_batches"]),
     "v_runs": ("research", ["runs"]),
+    "v_reconciliation": ("research", ["landing_bars"]),
     "v_ingest_batches": ("research", ["ingest_batches"]),
     "quality_report": ("research", ["bars_history", "rejected_rows", "v_coverage", "v_gaps", "v_ingest_batches"]),
 }

@@ -49,8 +49,8 @@ def shared_out(sources: Sequence[Source], dataset: str, left: Sequence[Left], wi
 
 
 def is_wished(source: Source, wish: str) -> bool:
-    """Whether a source is of the kind that somebody wants: rest, archive, or whatever is best."""
-    return wish in (BEST, source.name.partition("_")[0])
+    """Whether a source is of the kind that somebody wants: rest, archive, whatever is best, or one by its name."""
+    return wish in (BEST, source.name.partition("_")[0], source.name)
 
 
 def calls_of(source: Source, dataset: str, window: Window, now: dt.datetime) -> list[Call]:

@@ -235,10 +235,10 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     origin, run_id = order.exchanges.origin, order.run_id
     landed = Landed()
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
-        append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         outcomes: list[Answer | Failure] = [*answers, *failures]
         seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
-        publish_files(client, seen, origin)
+        publish_files(client, seen, origin)  # first: a window that is answered is not asked for its files again
+        append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())

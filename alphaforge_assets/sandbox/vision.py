@@ -12,7 +12,8 @@ What a file does wrong is on order, `POST /_archive`: {"key": a glob of keys, "k
     lacks         no rows of `minutes` from `since` (ms) on
     doubled       `rows` rows from `start` on twice  contradicts   the same, the second time with another close
     revised       the close of row `start` × `value`, changed just now
-    garbled       the close of row `start` is a word header        a header line, or none where one belongs
+    garbled       field `column` (4: close) of the first row is a word
+    header        a header line, or none where one belongs
     unit          the other unit of time             mixed_units   it changes in the middle of the file
     second_member another file beside it in the zip  foreign       the rows of another symbol, by its member's name
     bomb          a file of blanks that is a thousand times as long
@@ -63,6 +64,7 @@ class Wrong:
     since: int = 0
     minutes: int = 1440
     value: float = 1.01
+    column: int = 4
     changed_ms: int = 0
 
 
@@ -93,8 +95,8 @@ class Vision:
         unknown = sorted(set(order) - set(Wrong.__dataclass_fields__) | {"changed_ms"} & set(order))
         if unknown or not isinstance(order.get("key"), str) or order.get("kind") not in KINDS:
             raise BadInput(f"{order!r}: needs a key and a kind out of {', '.join(KINDS)}")
-        if any(not isinstance(order.get(name, 0), int) for name in ("start", "rows", "since", "minutes")):
-            raise BadInput(f"{order!r}: start, rows, since and minutes are whole numbers")
+        if any(not isinstance(order.get(name, 0), int) for name in ("start", "rows", "since", "minutes", "column")):
+            raise BadInput(f"{order!r}: start, rows, since, minutes and column are whole numbers")
         self.wrong.append(Wrong(**order, changed_ms=self.exchange.clock.now_ms()))
         self.renew()
 
@@ -193,7 +195,9 @@ class Vision:
         its = [w for w in self.wrong if fnmatch.fnmatchcase(key, w.key)]
         for wrong in its:
             bars = _spoilt(bars, wrong)
-        rows = _written(listing, bars, [w.kind for w in its])
+        rows = _written(listing, bars, {w.kind for w in its})
+        for column in (w.column for w in its if w.kind == "garbled"):
+            rows = _garbled(rows, column)
         member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
         body = _zipped(member, rows, {w.kind for w in its})
         modified = max([published, *(w.changed_ms for w in its if w.kind == "revised")])
@@ -232,7 +236,15 @@ def _spoilt(bars: Bars, wrong: Wrong) -> Bars:
     return bars
 
 
-def _written(listing: Listing, bars: Bars, kinds: list[str]) -> bytes:
+def _garbled(rows: bytes, column: int) -> bytes:
+    """With a word in the first row, a header line aside."""
+    header = HEADER if rows.startswith(HEADER) else b""
+    first, rest = rows.removeprefix(header).split(b"\n", 1)
+    fields = first.split(b",")
+    return header + b",".join([*fields[:column], b"halted", *fields[column + 1 :]]) + b"\n" + rest
+
+
+def _written(listing: Listing, bars: Bars, kinds: set[str]) -> bytes:
     """The text of a file."""
     is_spot = listing.venue == "binance_spot"
     begins = int(bars.open_time[0]) if len(bars) else 0
@@ -241,9 +253,6 @@ def _written(listing: Listing, bars: Bars, kinds: list[str]) -> bytes:
     half = len(bars) // 2 if "mixed_units" in kinds else len(bars)
     rows = _rows(listing, bars.slice(0, half), is_micro=is_micro)
     rows += _rows(listing, bars.slice(half, len(bars)), is_micro=not is_micro) if half < len(bars) else b""
-    if "garbled" in kinds and rows:
-        fields = rows.split(b"\n", 1)[0].split(b",")
-        rows = b",".join([*fields[:4], b"halted", *fields[5:]]) + b"\n" + rows.split(b"\n", 1)[1]
     return HEADER * has_header + rows
 
 

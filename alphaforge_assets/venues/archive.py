@@ -37,6 +37,8 @@ CHECKSUM_BYTES_MAX = 1000
 # A month's file comes on its first Monday, says their README, in its middle, say the maintainers (issue 328).
 MONTH_LAG = dt.timedelta(days=16)
 DAY_LAG = dt.timedelta(days=2)  # the next day, or the one after that
+# Windows at work at once: a few files under way while one is read. More would only wait in memory for the warehouse.
+READERS = 4
 START_S = 1.0  # the program's start, the listing, and the first file on its way
 UNVERIFIED = "archive_unverified"
 
@@ -144,7 +146,7 @@ class ArchiveConnection:
         self._bucket = open_bucket(place, self._sockets, find_s5cmd())
         self._batches = Batches(self._bucket, access.patience.total_s)
         self._folder = tempfile.TemporaryDirectory(prefix="alphaforge-archive-")
-        self._threads = ThreadPoolExecutor(TRANSFERS, thread_name_prefix=source.name)
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix=source.name)
         self._lock = threading.Lock()
         self._rest: RestConnection | None = None
         self._listed: dict[str, Future[Mapping[str, Listed]]] = {}
@@ -193,6 +195,10 @@ class ArchiveConnection:
             except BaseException as error:
                 future.set_exception(error)
         return future.result()
+
+    def etags(self, symbol: str, interval: str) -> dict[str, str]:
+        """The ETag of every file that the bucket has of a series, by key. Raises as a window does."""
+        return {key: its.etag for key, its in self.listing(symbol, interval).items() if key.endswith(".zip")}
 
     def submit(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime

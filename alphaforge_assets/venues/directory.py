@@ -24,12 +24,11 @@ REST: Mapping[str, RestSource] = MappingProxyType({name: RestSource(venue) for n
 FILES: Mapping[str, FileFeed] = MappingProxyType(
     {binance.SPOT.name: binance.SPOT_FILES, binance.PERP.name: binance.PERP_FILES}
 )
-SOURCES: list[Source] = [
-    *REST.values(),
+ARCHIVES = (
     *(ArchiveSource(REST[venue], feed, "month") for venue, feed in FILES.items()),
     *(ArchiveSource(REST[venue], feed, "day") for venue, feed in FILES.items()),
-    IndexSource(),
-]
+)
+SOURCES: list[Source] = [*REST.values(), *ARCHIVES, IndexSource()]
 
 
 def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
@@ -56,5 +55,9 @@ class Exchanges:
 
     def open(self, source: Source, patience: Patience | None = None) -> Connection:
         """Connect to a source; nothing is sent yet. Raises BadInput for an address that cannot be."""
+        return source.open(self.access(source, patience))
+
+    def access(self, source: Source, patience: Patience | None = None) -> Access:
+        """Where and how a source is reached."""
         key = self.keys.get(source.venue)
-        return source.open(Access(self.base_url, self.governor_file, key, patience or Patience(), self.limits_factor))
+        return Access(self.base_url, self.governor_file, key, patience or Patience(), self.limits_factor)
