@@ -248,6 +248,7 @@ YEAR = months(2024 * 12, 12)
 def test_long_closed_spans_go_to_files_and_short_or_young_ones_to_rest() -> None:
     assert sources(YEAR, "1m") == ["archive_monthly"]
     assert sources(YEAR, "1m", venue="binance_perp") == ["archive_monthly"]
+    assert sources(months(2018 * 12, 12), "1m") == ["archive_monthly"]  # not its 365 days, though a burst has room
     assert sources(YEAR[:1], "1m") == ["rest"]
     assert sources(YEAR, "1h") == ["rest"]  # nine requests that go at once
     yesterday = NOW - dt.timedelta(days=1)
@@ -255,6 +256,15 @@ def test_long_closed_spans_go_to_files_and_short_or_young_ones_to_rest() -> None
     young = months(2024 * 12 + 5, 13)  # to the end of June 2025, whose file comes in July
     assert sources(young, "1m") == ["archive_monthly", "rest"]
     assert sources(YEAR, "1m", venue="okx_spot") == ["rest"]
+
+
+def test_several_intervals_share_a_choice() -> None:
+    """A month's file for minutes is not given up for days' because hours come from elsewhere."""
+    instrument = UNIVERSE.instrument(KEY)
+    left = [Left(Window(instrument, interval, *month)) for month in months(2018 * 12, 12) for interval in ("1m", "1h")]
+    shares = shared_out(ranked("binance_spot", "bars", ["1m", "1h"]), "bars", left, "best", NOW)
+    assert "archive_daily" not in [source.name for source, _ in shares]
+    assert sum(len(its) for _, its in shares) == 24
 
 
 def test_a_wish_is_obeyed() -> None:

@@ -45,8 +45,9 @@ KLINE = Layout(
     usual={"ignore": "0"},
 )
 
-# Objects, of both market places: a pace that S3 does not notice (it grants 5,500 a second a prefix).
-VISION_OBJECTS = Budget("binance.vision", limit=20_000, window_s=60, burst=1_000)
+# Objects, of both market places: a pace that S3 does not notice (it grants 5,500 a second a prefix), and that small
+# files really come at. The burst holds a month of days with their checksums.
+VISION_OBJECTS = Budget("binance.vision", limit=20_000, window_s=60, burst=100)
 VISION = Place("https://s3-ap-northeast-1.amazonaws.com", "data.binance.vision", "ap-northeast-1")
 
 
