@@ -4,9 +4,10 @@ One shape for every dataset. What the assets do stands in pipeline/ and quality/
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
@@ -32,6 +33,7 @@ class Fetch(dg.Config):
     """How to fetch."""
 
     refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
+    source: Literal["best", "archive", "rest"] = "best"  # which sources are asked: best is what brings it soonest
 
 
 def chain(dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ()) -> list[dg.AssetsDefinition]:
@@ -79,9 +81,13 @@ def landing_asset(
                 intervals,
                 run_id=run_id,
                 refetch=config.refetch,
+                wish=config.source,
                 written=ahead[run_id].landed,
             )
         record_beside(context, "ingest_batches", _metadata(landed))
+        if landed.files:
+            by_status = {status: dg.MetadataValue.int(n) for status, n in sorted(Counter(landed.files).items())}
+            record_beside(context, "archive_files", by_status)
         if landed.listings_changed is not None:
             record_beside(context, "instruments", {"versions_added": dg.MetadataValue.int(landed.listings_changed)})
         if landed.failures:
@@ -156,8 +162,10 @@ def specs() -> list[dg.AssetSpec]:
     judged = sorted(d.name for d in every)
     beside: dict[str, Sequence[str]] = {
         "ingest_batches": landings,
+        "archive_files": ["landing_bars"],
         "rejected_rows": landings,
         "gaps": [*judged, "instruments", "ingest_batches"],
+        "v_reconciliation": ["landing_bars"],
         "v_coverage": ["coverage"],
         "v_gaps": ["gaps"],
         "snapshots": histories,

@@ -15,7 +15,7 @@ from alphaforge_assets.report import daily
 from alphaforge_assets.resources import ExchangesResource, UniverseResource, WarehouseResource
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Instrument, Universe, load_universe
-from alphaforge_assets.upkeep import day_close, failed_runs, healing, listings, old_runs, runs, tail
+from alphaforge_assets.upkeep import archives, day_close, failed_runs, healing, listings, old_runs, runs, tail
 
 
 @dg.definitions
@@ -58,8 +58,12 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
     return dg.Definitions(
         assets=[freshness.with_policy(a) if live_updates else a for a in (*materializable, *specs)],
         asset_checks=checks.asset_checks(),
-        jobs=[*jobs.values(), list_job, tail.live_tail],
-        schedules=[tail.schedule(running=live_updates), daily.schedule()],
+        jobs=[*jobs.values(), list_job, tail.live_tail, archives.watch_archives],
+        schedules=[
+            tail.schedule(running=live_updates),
+            daily.schedule(),
+            archives.schedule(running=live_updates),
+        ],
         sensors=[
             failed_runs.split_failed_runs(universe, jobs),
             healing.heal_gaps(jobs),

@@ -41,11 +41,15 @@ class WarehouseDown(Transient):
 
 
 class VenueUnavailable(Transient):
-    """The venue did not give a usable answer. `evidence` holds at most 4 kB of what it did say."""
+    """The venue did not give a usable answer. `evidence` holds at most 4 kB of what it did say.
 
-    def __init__(self, message: str, evidence: str = "") -> None:
+    `files` is what became of the files that should have had it, where the source is an archive.
+    """
+
+    def __init__(self, message: str, evidence: str = "", files: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
         self.evidence = evidence[:4096]
+        self.files = files
 
 
 class VenueLimited(Transient):

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.choice import BEST
 from alphaforge_assets.pipeline.landing import NO_END, Landed, Reached, land
 from alphaforge_assets.pipeline.mart import Lock, publish
 from alphaforge_assets.pipeline.staging import stage
@@ -28,18 +29,28 @@ def refresh(
     run_id: str,
     refetch: bool = False,
     until: dt.datetime = NO_END,
+    wish: str = BEST,
     reached: Reached | None = None,
     lock: Lock = lambda dataset: nullcontext(),
     is_judged: bool = True,
 ) -> Landed:
     """Bring everything of a rectangle up to date. What was landed is returned, failures included; the rest follows.
 
-    `refetch` asks again for what was answered, `until` only for what closed before, `reached` is an open source, `lock`
-    what is held while the dataset is published. Raises what `land` raises.
+    `refetch` asks again for what was answered, `wish` is as of `land`, `until` only for what closed before, `reached`
+    is an open source, `lock` what is held while the dataset is published. Raises what `land` raises.
     """
     intervals, comment = dataset.intervals(universe), {"run_id": run_id, "refresh": dataset.name}
     landed = land(
-        client, exchanges, part, dataset, intervals, run_id=run_id, refetch=refetch, until=until, reached=reached
+        client,
+        exchanges,
+        part,
+        dataset,
+        intervals,
+        run_id=run_id,
+        refetch=refetch,
+        until=until,
+        wish=wish,
+        reached=reached,
     )
     stage(client, part, dataset, intervals, comment)
     with lock(dataset):

@@ -83,6 +83,8 @@ BREAKS = {
     + ONE_BAR,
     "no_rows_are_rejected": "stage " + LAND.format("-1 AS volume, now64(3) AS ingested_at") + ONE_BAR,
     "answers_do_not_contradict": LAND.format("close * 1.001 AS close, high * 1.002 AS high") + ONE_BAR,
+    "archives_agree": LAND.format("'archive_monthly' AS source, close * 1.001 AS close, high * 1.002 AS high")
+    + ONE_BAR,
     "key_is_unique": PUBLISH.format("toUInt32(1) AS instrument_id"),
     "ohlc_is_sane": PUBLISH.format("intDiv(low_e8, 2) AS high_e8, version + 1 AS version"),
     "prices_are_positive": PUBLISH.format("0 AS low_e8, version + 1 AS version"),

@@ -19,6 +19,7 @@ GOLDEN = {
     "instruments": ("dimensions", ["venues"]),
     "venues_history": ("dimensions", ["venues"]),
     "landing_bars": ("landing", ["instruments"]),
+    "archive_files": ("landing", ["landing_bars"]),
     "ingest_batches": ("landing", ["landing_bars", "landing_fear_greed_index", "landing_funding_rates"]),
     "staging_bars": ("staging", ["landing_bars"]),
     "rejected_rows": ("staging", ["landing_bars", "landing_fear_greed_index", "landing_funding_rates"]),
@@ -48,6 +49,7 @@ GOLDEN = {
     "v_snapshots": ("research", ["snapshots"]),
     "runs": ("audit", ["ingest_batches"]),
     "v_runs": ("research", ["runs"]),
+    "v_reconciliation": ("research", ["landing_bars"]),
     "v_ingest_batches": ("research", ["ingest_batches"]),
     "quality_report": ("research", ["bars_history", "rejected_rows", "v_coverage", "v_gaps", "v_ingest_batches"]),
 }

@@ -8,20 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaforge_assets.backfill.cost import Spent, calls_of, reached, side_by_side
+from alphaforge_assets.backfill.cost import Spent, reached, side_by_side
 from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
 from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.pipeline import choice
 from alphaforge_assets.universe import instrument_of
 from alphaforge_assets.venues.bars import walk, windows
 from alphaforge_assets.venues.columns import TIME
-from alphaforge_assets.venues.directory import VENUES
+from alphaforge_assets.venues.directory import REST, VENUES
 from alphaforge_assets.venues.governor import Budget, State, grant
 from alphaforge_assets.venues.okx import HISTORY_CANDLES
+from alphaforge_assets.venues.source import Call
 from alphaforge_assets.warehouse.batches import Window
 
 START = dt.datetime(2025, 5, 1, tzinfo=dt.UTC)
 NOW = dt.datetime(2025, 8, 1, tzinfo=dt.UTC)
+
+
+def calls_of(dataset: Dataset, wanted: Window, now: dt.datetime) -> list[Call]:
+    """The requests that REST takes."""
+    return choice.calls_of(REST[wanted.instrument.venue], dataset.name, wanted, now)
 
 
 def window(venue: str, bars: int, interval: str = "1m", start: dt.datetime = START) -> Window:
@@ -118,7 +126,7 @@ def test_what_was_reached_counts_what_others_had_of_the_same_limit_meanwhile() -
     def asked(venue: str, weight: int, minute: int) -> dict[str, Any]:
         its = window(venue, weight * 100)
         times = {"window_start": its.start, "window_end": its.end, "recorded_at": NOW + dt.timedelta(minutes=minute)}
-        return {"venue": venue, "interval": "1m", "requests": weight, "weight": weight, **times}
+        return {"venue": venue, "source": "rest", "interval": "1m", "requests": weight, "weight": weight, **times}
 
     venues = ("okx_spot", "okx_perp", "binance_spot")
     run = {v: [asked(v, 100, 1)] for v in venues}

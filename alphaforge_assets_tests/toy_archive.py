@@ -26,12 +26,17 @@ class Archive:
     rank: int = 3
     clock: Call = CLOCK
     listings: Call | None = LISTINGS
+    start_s: float = 0.0
+    settles_holes: bool = True
 
     def serves(self, dataset: str, interval: str) -> bool:
         return dataset == "bars" and interval == "1h"
 
     def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
         return None
+
+    def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
+        return True
 
     def calls(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime

@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.quality import freshness
+from alphaforge_assets.research import snapshots
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import FEAR_GREED, Universe
 from alphaforge_assets.venues.governor import held
@@ -70,9 +71,13 @@ KINDS: Mapping[str, Kind] = {
         CATCH_UP,
     ),
     "gaps": Kind("Gaps that nothing explains", "`alphaforge gaps` has the evidence; healing has asked again already"),
+    "revised_files": Kind(
+        "Files of an archive that the venue has replaced",
+        "`alphaforge diff NAME` says what is other than in the snapshots named; they themselves stay as they were",
+    ),
     "low_scores": Kind("Days of low quality", "`alphaforge coverage` has the scores, the asset coverage their parts"),
 }
-OF_THE_WAREHOUSE = frozenset({"venues", "stale_instruments", "gaps", "low_scores"})
+OF_THE_WAREHOUSE = frozenset({"venues", "stale_instruments", "gaps", "low_scores", "revised_files"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def look(instance: dg.DagsterInstance, settings: Settings, universe: Universe, n
     found = [*_failed_runs(instance, now), *_stale_assets(instance)]
     try:
         with open_warehouse(settings.home, settings.clickhouse_url) as client:
-            for read in (_unanswered, _stale_instruments, _gaps):
+            for read in (_unanswered, _stale_instruments, _gaps, _revised_files):
                 found += read(client, universe, now)
             found += _low_scores(client, universe, now, settings.alert_score)
     except AlphaForgeError as error:
@@ -233,6 +238,26 @@ def _gaps(client: Client, universe: Universe, now: dt.datetime) -> list[Trouble]
         )
         for r in rows
     ]  # fmt: skip
+
+
+def _revised_files(client: Client, universe: Universe, now: dt.datetime) -> list[Trouble]:
+    """Bars that became others because a file did, with the snapshots that hold the earlier ones."""
+    rows = statements.rows(client, "archives/revised", since=now - RECENT)
+    held_by = snapshots.listed(client) if rows else []
+    found = []
+    for r in rows:
+        key = _key(r["venue"], r["symbol"])
+        names = [
+            s.name
+            for s in held_by
+            if key in s.instruments and r["interval"] in s.intervals and s.pinned_at < r["published_at"]
+            and s.start <= r["last"] and s.end > r["first"]
+        ]  # fmt: skip
+        told = f"{r['changed']:,} bars from {r['first']:%Y-%m-%d %H:%M} to {r['last']:%Y-%m-%d %H:%M} are other ones"
+        told += f"; earlier ones are in {', '.join(names)}" if names else "; in no snapshot"
+        subject = f"bars {key} {r['interval']} {r['key'].rpartition('/')[2]}"
+        found.append(Trouble("revised_files", subject, r["since"], told, "/assets/archive_files"))
+    return found
 
 
 def _low_scores(client: Client, universe: Universe, now: dt.datetime, threshold: float) -> list[Trouble]:

@@ -11,7 +11,7 @@ exchange may share a limit, as OKX's spot and perpetuals do: the governor gives 
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -21,11 +21,12 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import served
+from alphaforge_assets.pipeline.choice import BEST, BYTES_A_S, Left, calls_of, shared_out
 from alphaforge_assets.pipeline.landing import NO_END
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import ranked
 from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.source import Call, Source
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Window, unanswered
 from alphaforge_assets.warehouse.listings import venue_symbols
@@ -44,6 +45,7 @@ class Spent:
     budget: Budget
     requests: int
     weight: float
+    bytes: int = 0
 
     @property
     def ceiling_s(self) -> float:
@@ -52,13 +54,26 @@ class Spent:
 
     @property
     def paced_s(self) -> float:
-        """Seconds at the pace the governor grants."""
-        return max(0.0, self.weight - self.budget.burst) * self.budget.seconds_per_unit
+        """Seconds at the pace the governor grants, and of bytes that are to come at the speed of an assumed line."""
+        return max(0.0, self.weight - self.budget.burst) * self.budget.seconds_per_unit + self.bytes / BYTES_A_S
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one source of a venue will be asked. `bytes` are of files, by what a row of theirs takes."""
+
+    source: str
+    windows: int
+    rows: int
+    requests: int
+    bytes: int
 
 
 @dataclass(frozen=True)
 class VenuePlan:
-    """What one venue will be asked. `extra` is clocks and instrument lists; `times_measured` corrects `spent`.
+    """What one venue will be asked, by its sources together and each.
+
+    `extra` is clocks and instrument lists; `times_measured`, of REST, corrects `spent`.
 
     `ceiling_s` is seconds at the whole limits, in turns with the venues of the same runs that share them.
     """
@@ -70,6 +85,7 @@ class VenuePlan:
     extra: tuple[Spent, ...]
     times_measured: float
     ceiling_s: float
+    shares: tuple[Share, ...] = ()
 
     @property
     def requests(self) -> int:
@@ -100,10 +116,15 @@ class DatasetPlan:
         return self.rows * self.bytes_a_row
 
 
-def predict(client: Client, universe: Universe, dataset: Dataset, runs: Sequence[Rectangle]) -> DatasetPlan:
-    """What `runs` of a dataset will ask its venues. Raises WarehouseDown, WarehouseRefused."""
+def predict(
+    client: Client, universe: Universe, dataset: Dataset, runs: Sequence[Rectangle], wish: str = BEST
+) -> DatasetPlan:
+    """What `runs` of a dataset will ask its venues, of sources of the kind `wish`.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
     now = dt.datetime.now(dt.UTC)
-    asked: dict[str, list[Window]] = defaultdict(list)
+    asked: dict[str, list[tuple[Source, Window]]] = defaultdict(list)
     extra: dict[str, list[Call]] = defaultdict(list)
     ceilings: dict[str, float] = defaultdict(float)
     paced_s = 0.0
@@ -119,31 +140,45 @@ def predict(client: Client, universe: Universe, dataset: Dataset, runs: Sequence
             whole = served.still(dataset, unanswered(client, dataset.name, wanted, chunk=dataset.chunk), now)
             if not whole:
                 continue  # the venue is not even asked for its clock
-            left = list(served.closed(whole, now - dataset.settle))
-            asked[venue] += left
-            extra[venue] += _around(dataset, intervals, venue, names, part, listed)
-            calls[venue] = [(call, factors[venue]) for window in left for call in calls_of(dataset, window, now)]
+            left = [Left(window) for window in served.closed(whole, now - dataset.settle)]
+            shares = shared_out(ranked(venue, dataset.name, intervals), dataset.name, left, wish, now)
+            pairs = [(source, one.window) for source, its in shares for one in its]
+            asked[venue] += pairs
+            for source, _ in shares:
+                extra[venue] += _around(source, names, part, listed)
+            calls[venue] = list(_weighted(dataset, pairs, factors, now))
         paced_s += max((s.paced_s for s in _summed(chain.from_iterable(calls.values()))), default=0.0)
         for venue, seconds in side_by_side({venue: _summed(its) for venue, its in calls.items()}).items():
             ceilings[venue] += seconds
     venues = []
-    for venue, left in asked.items():
-        factor = factors[venue]
-        spent = tuple(_summed((call, factor) for window in left for call in calls_of(dataset, window, now)))
-        rows = sum(_rows(dataset, window) for window in left)
+    for venue, pairs in asked.items():
+        spent = tuple(_summed(_weighted(dataset, pairs, factors, now)))
+        rows = sum(_rows(dataset, window) for _, window in pairs)
         around = tuple(_summed((call, 1.0) for call in extra[venue]))
-        venues.append(VenuePlan(venue, len(left), rows, spent, around, factor, ceilings[venue]))
+        parts = tuple(_shares(dataset, pairs, factors, now))
+        plan = VenuePlan(venue, len(pairs), rows, spent, around, factors[venue, "rest"], ceilings[venue], parts)
+        venues.append(plan)
     bytes_a_row, is_measured = row_bytes(client, dataset)
     return DatasetPlan(dataset.name, len(runs), tuple(venues), bytes_a_row, is_measured, paced_s)
 
 
-def calls_of(dataset: Dataset, window: Window, now: dt.datetime) -> list[Call]:
-    """The requests that a window takes of the source asked first, if it gives as much a page as it is asked for."""
-    instrument = window.instrument
-    sources = ranked(instrument.venue, dataset.name, [window.interval])
-    if not sources:
-        return []
-    return sources[0].calls(dataset.name, instrument.symbol, window.interval, window.start, window.end, now)
+def _weighted(
+    dataset: Dataset, pairs: Iterable[tuple[Source, Window]], factors: Mapping[tuple[str, str], float], now: dt.datetime
+) -> Iterator[tuple[Call, float]]:
+    """The requests of windows, each as often as a source was found to need them."""
+    for source, window in pairs:
+        for call in calls_of(source, dataset.name, window, now):
+            yield call, factors[source.venue, source.name]
+
+
+def _shares(
+    dataset: Dataset, pairs: Sequence[tuple[Source, Window]], factors: Mapping[tuple[str, str], float], now: dt.datetime
+) -> Iterator[Share]:
+    for name in dict.fromkeys(source.name for source, _ in pairs):
+        its = [(source, window) for source, window in pairs if source.name == name]
+        spent = _summed(_weighted(dataset, its, factors, now))
+        rows = sum(_rows(dataset, window) for _, window in its)
+        yield Share(name, len(its), rows, sum(s.requests for s in spent), sum(s.bytes for s in spent))
 
 
 def row_bytes(client: Client, dataset: Dataset) -> tuple[float, bool]:
@@ -194,41 +229,36 @@ def _past_spent(dataset: Dataset, row: Mapping[str, Any]) -> dict[Budget, float]
     return {budget: row["weight"] / len(budgets) for budget in budgets}
 
 
-def _measured(client: Client, dataset: Dataset, venues: Sequence[str]) -> dict[str, float]:
-    """By venue: requests that past windows took over those computed for them, 1 where the two agree."""
-    took: dict[str, int] = defaultdict(int)
-    computed: dict[str, int] = defaultdict(int)
+def _measured(client: Client, dataset: Dataset, venues: Sequence[str]) -> dict[tuple[str, str], float]:
+    """By venue and source: requests that past windows took over those computed for them, 1 where the two agree."""
+    took: dict[tuple[str, str], int] = defaultdict(int)
+    computed: dict[tuple[str, str], int] = defaultdict(int)
     if venues:
         for row in statements.rows(client, "reads/answered_costs", dataset=dataset.name, venues=list(venues)):
-            took[row["venue"]] += row["requests"]
-            computed[row["venue"]] += len(_past_calls(dataset, row))
-    ratios = {v: took[v] / computed[v] if computed[v] else 1.0 for v in venues}
-    return {v: ratio if ratio > FEWER_MEASURED else 1.0 for v, ratio in ratios.items()}
+            key = row["venue"], row["source"]
+            took[key] += row["requests"]
+            computed[key] += len(_past_calls(dataset, row))
+    ratios = {key: took[key] / computed[key] if computed[key] else 1.0 for key in took}
+    found: dict[tuple[str, str], float] = defaultdict(lambda: 1.0)
+    return found | {key: ratio for key, ratio in ratios.items() if ratio > FEWER_MEASURED}
 
 
 def _past_calls(dataset: Dataset, row: Mapping[str, Any]) -> list[Call]:
     """What a window of the ledger took by our reckoning. What a request costs does not depend on the instrument."""
     anyone = Instrument(row["venue"], "", row["window_start"].date())
     window = Window(anyone, row["interval"], row["window_start"], row["window_end"])
-    its = calls_of(dataset, window, row["recorded_at"])
-    return its or [s.clock for s in ranked(row["venue"], dataset.name, [row["interval"]])[:1]]
+    sources = [s for s in ranked(row["venue"], dataset.name, [row["interval"]]) if s.name == row["source"]]
+    its = calls_of(sources[0], dataset.name, window, row["recorded_at"]) if sources else []
+    return its or [s.clock for s in sources[:1]]
 
 
-def _around(
-    dataset: Dataset,
-    intervals: Sequence[str],
-    name: str,
-    names: Mapping[tuple[str, str], str],
-    part: Rectangle,
-    listed: set[str],
-) -> list[Call]:
+def _around(source: Source, names: Mapping[tuple[str, str], str], part: Rectangle, listed: set[str]) -> list[Call]:
     """The clock, and the instrument list once if the warehouse has not seen one of the instruments."""
-    calls = []
-    for source in ranked(name, dataset.name, intervals)[:1]:
-        calls.append(source.clock)
-        if source.listings and name not in listed and any((i.venue, i.symbol) not in names for i in part.instruments):
-            calls.append(source.listings)
-            listed.add(name)
+    calls = [source.clock]
+    unknown = any((i.venue, i.symbol) not in names for i in part.instruments)
+    if source.listings and source.venue not in listed and unknown:
+        calls.append(source.listings)
+        listed.add(source.venue)
     return calls
 
 
@@ -241,7 +271,9 @@ def _summed(calls: Iterable[tuple[Call, float]]) -> list[Spent]:
     """Calls by budget, each counted as often as measured."""
     requests: dict[Budget, float] = defaultdict(float)
     weight: dict[Budget, float] = defaultdict(float)
+    size: dict[Budget, int] = defaultdict(int)
     for call, times in calls:
         requests[call.budget] += times
         weight[call.budget] += call.weight * times
-    return [Spent(b, round(requests[b]), weight[b]) for b in sorted(requests, key=lambda b: b.name)]
+        size[call.budget] += call.bytes
+    return [Spent(b, round(requests[b]), weight[b], size[b]) for b in sorted(requests, key=lambda b: b.name)]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.pipeline.choice import BEST, is_wished
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Instrument, Universe, load_universe
+from alphaforge_assets.venues.directory import ranked
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,10 @@ class Question:
     instruments: tuple[Instrument, ...]
     start: dt.date
     end: dt.date
+    wish: str = BEST  # the kind of sources to ask
 
 
-def ask(names: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.date) -> Question:
+def ask(names: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.date, wish: str = BEST) -> Question:
     """A question that makes sense under the environment. Raises BadInput naming what does not."""
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
@@ -32,7 +35,8 @@ def ask(names: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.d
     for dataset in datasets:
         _check_instruments(dataset, instruments, patterns)
         _check_range(dataset, universe, start, end)
-    return Question(settings, universe, datasets, instruments, start, end)
+        _check_source(dataset, universe, instruments, wish)
+    return Question(settings, universe, datasets, instruments, start, end, wish)
 
 
 def _dataset(name: str) -> Dataset:
@@ -48,6 +52,14 @@ def _check_instruments(dataset: Dataset, instruments: Sequence[Instrument], patt
         raise BadInput(f"--instruments is missing: {dataset.name} needs keys or globs, such as 'binance_spot.*'")
     if not any(map(dataset.keeps, instruments)):
         raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
+
+
+def _check_source(dataset: Dataset, universe: Universe, instruments: Sequence[Instrument], wish: str) -> None:
+    intervals = dataset.intervals(universe)
+    venues = dict.fromkeys(i.venue for i in dataset.chosen(instruments))
+    without = [v for v in venues if not any(is_wished(s, wish) for s in ranked(v, dataset.name, intervals))]
+    if without:
+        raise BadInput(f"--source {wish}: {', '.join(without)} has no {wish} of {dataset.name}; use --source best")
 
 
 def _check_range(dataset: Dataset, universe: Universe, start: dt.date, end: dt.date) -> None:

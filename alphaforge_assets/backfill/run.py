@@ -24,6 +24,7 @@ from alphaforge_assets.definitions import of_one_dataset
 from alphaforge_assets.instance import executor_tag
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.pipeline import served
+from alphaforge_assets.pipeline.choice import BEST
 from alphaforge_assets.resources import exchanges_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
@@ -114,12 +115,13 @@ def execute(
     runs: Iterable[Rectangle],
     *,
     refetch: bool = False,
+    wish: str = BEST,
     on_run: Callable[[str, Rectangle], None] = lambda run_id, covered: None,
 ) -> Outcome:
     """Execute runs one after the other. The sound instruments of a failed run are done again without the others.
 
-    Never raises for a failed run: its instruments and reasons are in the outcome. Ctrl-C leaves the run under way
-    marked as canceled and its thread at work: end the process.
+    `wish` is the kind of sources to ask. Never raises for a failed run: its instruments and reasons are in the outcome.
+    Ctrl-C leaves the run under way marked as canceled and its thread at work: end the process.
     """
     resources = {"warehouse": client, "exchanges": exchanges_of(settings), "universe": universe}
     outcome = Outcome()
@@ -136,7 +138,7 @@ def execute(
             asset_selection=[dg.AssetKey(name) for name in dataset.run_assets],
             tags=covered.tags() | executor_tag() | {TRIGGER_TAG: "cli", PERSON_TAG: person()},
             run_config={
-                "ops": {dataset.chain[0]: {"config": {"refetch": refetch}}},
+                "ops": {dataset.chain[0]: {"config": {"refetch": refetch, "source": wish}}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             raise_on_error=False,

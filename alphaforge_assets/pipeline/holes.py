@@ -22,6 +22,8 @@ JOINED_SLOTS = 299
 # So many windows are asked again whatever comes of it; more only once one of them has brought something. A market that
 # leaves out minutes without a trade has holes everywhere, and would cost twice as much for ever.
 ASKED_BEFORE_TRUST = 4
+# A month that files have in more pieces than this is left to the venue itself.
+PARTS_MAX = 100
 
 Slots = tuple[int, int]  # [first, last) of the grid
 
@@ -57,6 +59,30 @@ def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window
     edges = [(first, told[0]), (told[1], last)]
     left = [part for edge in edges for part in _without(edge, [_slots(w, step) for w in asked])]
     return [_window(window, step, span) for span in left]
+
+
+def parted(window: Window, rows: pa.Table) -> tuple[list[tuple[Window, pa.Table]], list[Window]]:
+    """An answer without its holes: the windows that are whole, with their rows, and those that have none at all.
+
+    If there are more holes than PARTS_MAX all of the window counts as one.
+    """
+    step = INTERVAL_MS[window.interval]
+    first, last = _slots(window, step)
+    times = rows["timestamp"].cast(pa.int64()).to_numpy()
+    known = np.unique(times // step)
+    ends = np.flatnonzero(np.diff(known) > 1)
+    runs = (
+        [(int(known[a]), int(known[b]) + 1) for a, b in zip([0, *(ends + 1)], [*ends, -1], strict=True)]
+        if len(known)
+        else []
+    )
+    if len(runs) > PARTS_MAX:
+        return [], [window]
+    there = []
+    for run in runs:
+        inside = (times >= run[0] * step) & (times < run[1] * step)
+        there.append((_window(window, step, run), rows.filter(pa.array(inside))))
+    return there, [_window(window, step, span) for span in _without((first, last), runs)]
 
 
 def until_trusted(windows: Sequence[Window], ask: Callable[[Window], T], brings: Callable[[T], bool]) -> Iterator[T]:

@@ -16,11 +16,13 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes
+from alphaforge_assets.pipeline.choice import BEST, Left, is_wished, shared_out
 from alphaforge_assets.pipeline.served import closed, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
 from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.archive_files import publish_files
 from alphaforge_assets.warehouse.batches import (
     Answer,
     Failure,
@@ -51,6 +53,7 @@ class Landed:
     listings_changed: int | None = None  # None: no venue's listings were read
     failures: list[Failure] = field(default_factory=list)
     gone: list[Window] = field(default_factory=list)  # what no source serves any more
+    files: list[str] = field(default_factory=list)  # the status of each file that was looked at
 
     def __add__(self, other: "Landed") -> "Landed":
         changed = [n for n in (self.listings_changed, other.listings_changed) if n is not None]
@@ -60,6 +63,7 @@ class Landed:
             sum(changed) if changed else None,
             self.failures + other.failures,
             self.gone + other.gone,
+            self.files + other.files,
         )
 
 
@@ -85,6 +89,7 @@ class Order:
     run_id: str
     refetch: bool = False
     until: dt.datetime = NO_END  # only what closed before
+    wish: str = BEST  # which sources are asked
     written: Written = lambda windows: None  # told of each insert
 
 
@@ -98,18 +103,20 @@ def land(
     run_id: str,
     refetch: bool = False,
     until: dt.datetime = NO_END,
+    wish: str = BEST,
     reached: Reached | None = None,
     written: Written = lambda windows: None,
 ) -> Landed:
     """Fetch what landing does not have of a rectangle, all venues at once, and append it.
 
-    `reached` is a source that is open already, of the one venue of the rectangle. `written` is told which windows were
+    `wish` is the kind of sources to ask: rest, archive, or best, which is what brings it soonest. `reached` is a source
+    that is open already, of the one venue of the rectangle. `written` is told which windows were
     just written, in the thread of their venue. Venue trouble is returned as failures
     (and in the ledger), never raised. Raises Permanent if the warehouse is fed by the other kind of venues,
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, written)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, wish, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -152,21 +159,61 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     left = wanted
     if not order.refetch:
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
-    total = Landed()
-    for source in sources:
-        its = [w for w in left if source.serves(dataset.name, w.interval)]
-        if not its:
-            continue  # it is not even asked for its clock
-        if reached is not None and reached.source is source:
-            landed = _land_from(order, reached, its)
-        else:
-            landed = _land_source(order, source, part, its)
-        left = [w for w in left if w not in its] + [f.window for f in landed.failures] + landed.gone
-        before = [f for f in total.failures if f.window in left]
-        total = replace(total, failures=before, gone=[w for w in total.gone if w in left]) + landed
-    if total.gone:
-        _note_gone(order, sources[-1], total.gone)
-    return total
+    total, refused, gone = Landed(), list[Failure](), list[Window]()
+    waiting, now = [Left(w) for w in left], dt.datetime.now(dt.UTC)
+    while waiting:
+        shares = shared_out(sources, dataset.name, waiting, order.wish, now)
+        refused += _unserved(order, waiting, [one for _, its in shares for one in its])
+        waiting = []
+        for source, its in shares:  # a source that none is for is not even asked for its clock
+            asked = [one.window for one in its]
+            if reached is not None and reached.source is source:
+                landed = _land_from(order, reached, asked)
+            else:
+                landed = _land_source(order, source, part, asked)
+            failed = _tried(source, its, [f.window for f in landed.failures])
+            let_go = _tried(source, its, landed.gone)
+            waiting += [one for one in (*failed, *let_go) if _is_left(order, sources, one)]
+            pairs = zip(landed.failures, failed, strict=True)
+            refused += [failure for failure, one in pairs if not _is_left(order, sources, one)]
+            gone += [one.window for one in let_go if not _is_left(order, sources, one)]
+            total = total + replace(landed, failures=[], gone=[])
+    if gone:
+        _note_gone(order, sources[-1], gone)
+    return replace(total, failures=refused, gone=gone)
+
+
+def _tried(source: Source, asked: Sequence[Left], windows: Sequence[Window]) -> list[Left]:
+    """Windows that a source did not answer, each with all the sources that could not."""
+    return [
+        Left(w, frozenset({source.name}).union(*(one.tried for one in asked if _is_part(w, one.window))))
+        for w in windows
+    ]
+
+
+def _is_part(window: Window, whole: Window) -> bool:
+    same = window.instrument == whole.instrument and window.interval == whole.interval
+    return same and window.start < whole.end and window.end > whole.start
+
+
+def _is_left(order: Order, sources: Sequence[Source], one: Left) -> bool:
+    """Whether there is a source that was not asked for it yet."""
+    return any(
+        s.serves(order.dataset.name, one.window.interval) and is_wished(s, order.wish) and s.name not in one.tried
+        for s in sources
+    )
+
+
+def _unserved(order: Order, waiting: Sequence[Left], served: Sequence[Left]) -> list[Failure]:
+    """What nobody is to be asked for, because of the kind of source that was wished for."""
+    windows = [one.window for one in waiting if one not in served]
+    if not windows:
+        return []
+    error = VenueUnavailable(f"no source of the kind {order.wish!r} has it: ask {BEST!r}")
+    origin = order.exchanges.origin
+    return not_reached(
+        order.client, order.dataset, windows, error, origin=origin, source=order.wish, run_id=order.run_id
+    ).failures
 
 
 def _land_source(order: Order, source: Source, part: Rectangle, its: Sequence[Window]) -> Landed:
@@ -197,11 +244,15 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     plan = following(client, dataset.name, asked, chunk=dataset.chunk) if ask_again else cut(asked, dataset.chunk)
     origin, run_id = order.exchanges.origin, order.run_id
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
+        outcomes: list[Answer | Failure] = [*answers, *failures]
+        seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
+        publish_files(client, seen, origin)  # first: a window that is answered is not asked for its files again
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())
-        landed = landed + Landed(sum(a.rows.num_rows for a in answers), cost, None, failures)
+        rows = sum(a.rows.num_rows for a in answers)
+        landed = landed + Landed(rows, cost, failures=failures, files=[file.status for _, _, file in seen])
     if dataset.grid == "observed" and kept.get("") is not None:
         _note_lost(order, reached, plan, kept[""])
     return landed
@@ -252,14 +303,34 @@ def _ask(
             return
         w, pending = ahead.popleft()
         try:
-            fetched = pending.result()
-            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
-            again = _asked_again(reached, dataset, answer, closed_before) if dataset.grid == "interval" else []
+            answer = _answered(w, pending.result())
+            again = []
+            if dataset.grid == "interval" and reached.source.settles_holes:
+                again = _asked_again(reached, dataset, answer, closed_before)
         except AlphaForgeError as error:
             yield _failure(w, error)
         else:
-            yield answer
+            yield from _parted(reached.source, answer) if not reached.source.settles_holes else [answer]
             yield from again
+
+
+def _answered(window: Window, fetched: Fetched) -> Answer:
+    now = dt.datetime.now(dt.UTC)
+    return Answer(window, fetched.table, now, fetched.cost, fetched.source, fetched.files)
+
+
+def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:
+    """An answer without its holes, which the next source is asked for: this one cannot know whether they are real."""
+    there, lacking = holes.parted(answer.window, answer.rows)
+    for n, (window, rows) in enumerate(there):
+        cost, files = (answer.cost, answer.files) if n == 0 else (Cost(), ())
+        yield replace(answer, window=window, rows=rows, cost=cost, files=files)
+    for n, window in enumerate(lacking):
+        missing = VenueUnavailable(
+            f"the files of {source.name} have no bar from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}",
+            files=answer.files if n == 0 and not there else (),
+        )
+        yield _failure(window, missing)
 
 
 def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_before: dt.datetime) -> list[Answer]:
@@ -270,8 +341,7 @@ def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_befo
     """
 
     def ask(window: Window) -> Answer:
-        fetched = _submitted(reached, dataset, window, closed_before).result()
-        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+        return _answered(window, _submitted(reached, dataset, window, closed_before).result())
 
     def brings(again: Answer) -> bool:
         return bool(again.rows.num_rows)
@@ -310,5 +380,5 @@ def _month(window: Window) -> tuple[int, int]:
 
 
 def _failure(window: Window, error: AlphaForgeError) -> Failure:
-    evidence = error.evidence if isinstance(error, VenueUnavailable) else ""
-    return Failure(window, dt.datetime.now(dt.UTC), f"{type(error).__name__}: {error}", evidence)
+    evidence, files = (error.evidence, error.files) if isinstance(error, VenueUnavailable) else ("", ())
+    return Failure(window, dt.datetime.now(dt.UTC), f"{type(error).__name__}: {error}", evidence, files)

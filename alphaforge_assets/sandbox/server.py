@@ -6,6 +6,7 @@ Hooks, all JSON (paths that begin with `_`, never logged or charged):
     DELETE /_log        forget them                     GET    /_clock    {"now": ISO, "fixed": bool}
     POST   /_clock      {"now": ISO or null}            POST   /_faults   see `faults.py`; GET and DELETE too
     POST   /_revise     {"venue", "symbol", "interval", "open_time", and columns with their new values}
+    POST   /_archive    what is wrong with files, see `vision.py`; DELETE too
     DELETE /_budgets    start the rate limits afresh    GET    /_about    {"seed", "recordings", "venues", "version"}
 """
 
@@ -20,10 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.sandbox import bucket
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
 from alphaforge_assets.sandbox.directory import ENDPOINTS
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.faults import Fault, Faults, misbehave, respond
+from alphaforge_assets.sandbox.vision import Vision
 from alphaforge_assets.sandbox.wire import Endpoint, Receive, Refused, Reply, Send, dump, number
 
 Scope = MutableMapping[str, Any]
@@ -42,8 +45,10 @@ class Server:
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=LOG_KEPT))
     requests: int = 0
     endpoints: dict[str, Endpoint] = field(init=False)
+    vision: Vision = field(init=False)
 
     def __post_init__(self) -> None:
+        self.vision = Vision(self.exchange)
         self.endpoints = {path: it for its in ENDPOINTS for path, it in its(self.exchange).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,14 +57,19 @@ class Server:
         if path.startswith("/_"):
             await respond(send, await self._hook(scope["method"], path, dict(pairs), receive))
         else:
-            await self._venue(scope["method"], path, dict(pairs), receive, send)
+            byte_range = dict(scope["headers"]).get(b"range", b"").decode("latin-1")
+            await self._venue(scope["method"], path, dict(pairs), byte_range, receive, send)
 
-    async def _venue(self, method: str, path: str, query: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _venue(
+        self, method: str, path: str, query: dict[str, str], byte_range: str, receive: Receive, send: Send
+    ) -> None:
         form, named = self._form(path)
         endpoint, sent = self.endpoints.get(form), query
         query = {**query, **named}
         fault = self.faults.next(form, _symbol(query))
-        if endpoint is None or method != "GET":
+        if bucket.is_of_bucket(path) and method in ("GET", "HEAD"):
+            reply, weight = bucket.answer(self.vision, path, sent, byte_range), 0
+        elif endpoint is None or method != "GET":
             reply, weight = _unknown(path), 0
         else:
             weight = endpoint.weight(query)
@@ -138,6 +148,10 @@ class Server:
                     self.faults.due.clear()
                 case "DELETE", "/_budgets":
                     self.budgets.reset()
+                case "POST", "/_archive":
+                    self.vision.order(await _body(receive))
+                case "DELETE", "/_archive":
+                    self.vision.forget()
                 case "POST", "/_revise":
                     self._revise(await _body(receive))
                 case "GET", "/_faults" | "/_about":
@@ -170,6 +184,7 @@ class Server:
         if not isinstance(where["open_time"], int):
             raise BadInput(f"open_time {where['open_time']!r}: write milliseconds since the epoch")
         self.exchange.revise(**where, columns=order)
+        self.vision.renew()
 
 
 def _symbol(query: dict[str, str]) -> str:

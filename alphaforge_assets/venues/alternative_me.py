@@ -96,6 +96,8 @@ class IndexSource:
     venue: str = "alternative_me"
     clock: Call = HISTORY
     listings: None = None
+    start_s: float = 0.0
+    settles_holes: bool = True
 
     def serves(self, dataset: str, interval: str) -> bool:
         """The index."""
@@ -104,6 +106,10 @@ class IndexSource:
     def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
         """All there ever was."""
         return None
+
+    def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
+        """All of it."""
+        return True
 
     def calls(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime

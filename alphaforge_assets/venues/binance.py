@@ -2,13 +2,15 @@
 
 Rows of twelve, ascending, prices as texts, `closeTime` the bar's last millisecond, a twelfth field called "ignore" that
 is "0" but was not always. Weights and limits: Binance's rest-api docs, "Limits" and "Kline/Candlestick data"; per IP
-and minute.
+and minute. The files of data.binance.vision have the same twelve fields (github.com/binance/binance-public-data).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
+from alphaforge_assets.venues.archive_files import FileFeed
+from alphaforge_assets.venues.buckets import Place
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
@@ -44,6 +46,11 @@ KLINE = Layout(
     ),
     usual={"ignore": "0"},
 )
+
+# Objects, of both market places: a pace that S3 does not notice (it grants 5,500 a second a prefix), and that small
+# files really come at. The burst holds a month of days with their checksums.
+VISION_OBJECTS = Budget("binance.vision", limit=20_000, window_s=60, burst=100)
+VISION = Place("https://s3-ap-northeast-1.amazonaws.com", "data.binance.vision", "ap-northeast-1")
 
 
 def ask_spot_bars(page: BarPage) -> Call:
@@ -167,3 +174,6 @@ PERP = Venue(
     funding=FUNDING,
     nautilus_symbol="{id}-PERP",
 )
+
+SPOT_FILES = FileFeed(VISION, "data/spot", KLINE, VISION_OBJECTS)
+PERP_FILES = FileFeed(VISION, "data/futures/um", KLINE, VISION_OBJECTS)

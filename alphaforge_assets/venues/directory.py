@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
+from alphaforge_assets.venues.archive import ArchiveSource
+from alphaforge_assets.venues.archive_files import FileFeed
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source
 from alphaforge_assets.venues.venue import Venue
@@ -27,7 +29,14 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
 )
 # The door to each venue itself: its clock and its instruments are asked for there.
 REST: Mapping[str, RestSource] = MappingProxyType({name: RestSource(venue) for name, venue in VENUES.items()})
-SOURCES: list[Source] = [*REST.values(), IndexSource()]
+FILES: Mapping[str, FileFeed] = MappingProxyType(
+    {binance.SPOT.name: binance.SPOT_FILES, binance.PERP.name: binance.PERP_FILES}
+)
+ARCHIVES = (
+    *(ArchiveSource(REST[venue], feed, "month") for venue, feed in FILES.items()),
+    *(ArchiveSource(REST[venue], feed, "day") for venue, feed in FILES.items()),
+)
+SOURCES: list[Source] = [*REST.values(), *ARCHIVES, IndexSource()]
 
 
 def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
@@ -59,5 +68,9 @@ class Exchanges:
 
     def open(self, source: Source, patience: Patience | None = None) -> Connection:
         """Connect to a source; nothing is sent yet. Raises BadInput for an address that cannot be."""
+        return source.open(self.access(source, patience))
+
+    def access(self, source: Source, patience: Patience | None = None) -> Access:
+        """Where and how a source is reached."""
         key = self.keys.get(source.venue)
-        return source.open(Access(self.base_url, self.governor_file, key, patience or Patience(), self.limits_factor))
+        return Access(self.base_url, self.governor_file, key, patience or Patience(), self.limits_factor)

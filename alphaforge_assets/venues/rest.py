@@ -64,6 +64,8 @@ class RestSource:
     of: Venue
     name: str = "rest"
     rank: int = 2
+    start_s: float = 0.0
+    settles_holes: bool = True
 
     @property
     def venue(self) -> str:
@@ -92,6 +94,10 @@ class RestSource:
             return dt.timedelta(milliseconds=(bars - 1) * INTERVAL_MS[interval] - QUEUED_MS) if bars else None
         days = self.of.funding.kept_days if self.of.funding else None
         return dt.timedelta(days=days) if days else None
+
+    def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
+        """All that it serves, to the moment."""
+        return True
 
     def calls(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime

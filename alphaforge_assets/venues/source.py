@@ -1,6 +1,6 @@
 """What brings data: a source answers windows of a venue's datasets, at a cost that is known beforehand.
 
-REST is one, the page of an index another; archives and streams will be. Whoever fetches knows sources by this module
+REST is one, the page of an index another, files a third; streams will be. Whoever fetches knows sources by this module
 only: nothing above it asks of which kind one is. Records and protocols; nothing here sends anything.
 """
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import pyarrow as pa
 from pydantic import SecretStr
@@ -26,6 +26,7 @@ class Call:
     params: Mapping[str, Any]
     budget: Budget
     weight: int
+    bytes: int = 0  # that come, where they cost more time than the request does
 
 
 @dataclass
@@ -46,12 +47,48 @@ class Cost:
         )
 
 
+FileStatus = Literal["loaded", "unverified", "not_published", "not_listed", "hole", "corrupt", "gone"]
+
+
+@dataclass(frozen=True)
+class FileSeen:
+    """One file of an archive as it was when we looked; most of it is empty where there was none.
+
+    `status`: loaded; unverified, with the rank of REST, because its checksum is of other bytes; not_published yet;
+    not_listed, before the first file or after the last one of that symbol; hole, between two that are there; corrupt
+    (`reason` says how); gone, listed and then not there.
+    """
+
+    key: str
+    status: FileStatus
+    period_start: dt.datetime
+    period_end: dt.datetime
+    seen_at: dt.datetime
+    reason: str = ""
+    etag: str = ""
+    size: int = 0
+    last_modified: dt.datetime | None = None
+    sha256: str = ""
+    checksum_status: Literal["", "verified", "mismatch", "absent"] = ""
+    has_header: bool = False
+    time_unit: Literal["", "ms", "us"] = ""
+    rows: int = 0
+    duplicates: int = 0
+    first: dt.datetime | None = None
+    last: dt.datetime | None = None
+
+
 @dataclass(frozen=True)
 class Fetched:
-    """Rows in time order, of the schema that a dataset has below venues/, and what it took to get them."""
+    """Rows in time order, of the schema that a dataset has below venues/, and what it took to get them.
+
+    `source` is another name for these rows than the source's own, where they rank lower. `files` are those looked at.
+    """
 
     table: pa.Table
     cost: Cost
+    source: str = ""
+    files: tuple[FileSeen, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,15 +176,15 @@ class Connection(Protocol):
 
 
 class Source(Protocol):
-    """One way to one venue's data. Of several the one of the highest rank is asked first, then the next."""
+    """One way to one venue's data. Of several the cheapest is asked first, at one price that of the highest rank."""
 
     @property
     def name(self) -> str:
-        """As in the ledger and in the rows: rest, archive, ws."""
+        """As in the ledger and in the rows: rest, archive_daily, archive_monthly, ws. People say its first word."""
 
     @property
     def rank(self) -> int:
-        """Finality: 3 a verified archive, 2 REST, 1 a stream."""
+        """Finality: 4 a day's file, 3 a month's, 2 REST, 1 a stream."""
 
     @property
     def venue(self) -> str: ...
@@ -165,6 +202,17 @@ class Source(Protocol):
 
     def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
         """How far back from now it serves them; None: all there ever was."""
+
+    @property
+    def start_s(self) -> float:
+        """What it takes before its first row, beside its requests: programs to start, lists to read."""
+
+    @property
+    def settles_holes(self) -> bool:
+        """Whether asking it again for what it left out can bring it; if not, the next source is asked for that."""
+
+    def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
+        """Whether it should have all of a window by now, as far as one can know without asking. Pure."""
 
     def calls(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime

@@ -20,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.errors import Permanent
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.universe import Instrument
-from alphaforge_assets.venues.source import Cost
+from alphaforge_assets.venues.source import Cost, FileSeen
 from alphaforge_assets.warehouse import statements
 
 ROWS_PER_INSERT_MAX = 1_000_000
@@ -43,12 +43,17 @@ class Window:
 
 @dataclass(frozen=True)
 class Answer:
-    """A venue's answer to one window: its rows as the schema of its dataset in venues/, and what the asking cost."""
+    """A venue's answer to one window: its rows as the schema of its dataset in venues/, and what the asking cost.
+
+    `source` and `files` are as of `Fetched`.
+    """
 
     window: Window
     rows: pa.Table
     answered_at: dt.datetime
     cost: Cost
+    source: str = ""
+    files: tuple[FileSeen, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Failure:
     answered_at: dt.datetime
     error: str
     evidence: str = ""
+    files: tuple[FileSeen, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class _Batch:
     batch_id: str
     content_hash: str
     answer: Answer
+    source: str
 
 
 def refuse_mixing(client: Client, origin: str) -> None:
@@ -148,7 +155,8 @@ def _next(moment: dt.datetime, chunk: Chunk) -> dt.datetime:
 def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
     """Write answers to landing, then to the ledger. Returns the number of rows.
 
-    Each insert holds whole batches of one month and at most ROWS_PER_INSERT_MAX rows. Its token is made of the batches'
+    `source` is that of answers which name none. Each insert holds whole batches of one month and at most
+    ROWS_PER_INSERT_MAX rows. Its token is made of the batches'
     identities, so a retry, of the client or of a killed run, adds nothing. Raises WarehouseDown, WarehouseRefused.
     """
     months: dict[tuple[int, int], list[_Batch]] = defaultdict(list)
@@ -158,11 +166,11 @@ def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: s
         for group in _groups(batches):
             token = hashlib.sha256("".join(b.batch_id for b in group).encode()).hexdigest()
             passing("landing.before")
-            landing = [_landing_rows(b, source) for b in group if b.answer.rows.num_rows]
+            landing = [_landing_rows(b) for b in group if b.answer.rows.num_rows]
             if landing:
                 statements.insert(client, f"landing_{dataset}", pa.concat_tables(landing).unify_dictionaries(), token)
             passing("landing.after")
-            ledger = [_ledger_row(dataset, b, origin, source, run_id) for b in group]
+            ledger = [_ledger_row(dataset, b, origin, run_id) for b in group]
             statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), token)
             passing("ledger.after")
     return sum(a.rows.num_rows for a in answers)
@@ -300,7 +308,7 @@ def _groups(batches: Sequence[_Batch]) -> Iterable[list[_Batch]]:
 
 
 def _batch(dataset: str, answer: Answer, source: str) -> _Batch:
-    w = answer.window
+    w, source = answer.window, answer.source or source
     content = content_hash(answer.rows)
     identity = [
         dataset,
@@ -313,10 +321,10 @@ def _batch(dataset: str, answer: Answer, source: str) -> _Batch:
         content,
     ]
     digest = hashlib.sha256("|".join(identity).encode()).digest()
-    return _Batch(str(uuid.UUID(bytes=digest[:16])), content, answer)
+    return _Batch(str(uuid.UUID(bytes=digest[:16])), content, answer, source)
 
 
-def _landing_rows(batch: _Batch, source: str) -> pa.Table:
+def _landing_rows(batch: _Batch) -> pa.Table:
     """The answer's rows with the columns that say where they came from."""
     answer = batch.answer
     count = answer.rows.num_rows
@@ -324,7 +332,7 @@ def _landing_rows(batch: _Batch, source: str) -> pa.Table:
         "venue": answer.window.instrument.venue,
         "symbol": answer.window.instrument.symbol,
         **({"interval": answer.window.interval} if answer.window.interval else {}),  # what has no grid has no column
-        "source": source,
+        "source": batch.source,
         "batch_id": batch.batch_id,
     }
     rows = answer.rows
@@ -380,14 +388,14 @@ def _window_fields(dataset: str, window: Window) -> dict[str, object]:
     }
 
 
-def _ledger_row(dataset: str, batch: _Batch, origin: str, source: str, run_id: str) -> dict[str, object]:
+def _ledger_row(dataset: str, batch: _Batch, origin: str, run_id: str) -> dict[str, object]:
     answer = batch.answer
     return _window_fields(dataset, answer.window) | {
         "batch_id": batch.batch_id,
         "status": "complete",
         "row_count": answer.rows.num_rows,
         "content_hash": batch.content_hash,
-        "source": source,
+        "source": batch.source,
         "origin": origin,
         **asdict(answer.cost),
         "run_id": run_id,

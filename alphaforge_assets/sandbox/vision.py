@@ -1,0 +1,297 @@
+"""The files of data.binance.vision: which there are, and what is in them, from the very bars that REST answers.
+
+A day's file comes the day after, a month's on the first Monday after it (their README; it may be later). Spot has no
+header line, and microseconds from 2025 on; futures have a header from the middle of 2022 on, and milliseconds. Numbers
+are written as REST writes them. A `.CHECKSUM` beside each file holds `<sha256>  <name>`.
+Sources: https://github.com/binance/binance-public-data (README, issues 40, 140, 203, 403, 475), a recorded month.
+
+What a file does wrong is on order, `POST /_archive`: {"key": a glob of keys, "kind": …}; DELETE forgets it all.
+
+    missing       neither listed nor there           no_checksum   the file alone
+    torn          the first half of it               stale         a checksum of other bytes
+    lacks         no rows of `minutes` from `since` (ms) on
+    doubled       `rows` rows from `start` on twice  contradicts   the same, the second time with another close
+    revised       the close of row `start` × `value`, changed just now
+    garbled       field `column` (4: close) of the first row is a word
+    header        a header line, or none where one belongs
+    unit          the other unit of time             mixed_units   it changes in the middle of the file
+    second_member another file beside it in the zip  foreign       the rows of another symbol, by its member's name
+    bomb          a file of blanks that is a thousand times as long
+"""
+
+import bisect
+import datetime as dt
+import fnmatch
+import hashlib
+import io
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from alphaforge_assets.errors import BadInput
+from alphaforge_assets.sandbox.bars import DAY_MS, Bars, Interval, concatenate
+from alphaforge_assets.sandbox.exchange import Exchange, milliseconds
+from alphaforge_assets.sandbox.listings import Listing
+from alphaforge_assets.sandbox.text import Column, render
+
+BUCKET = "data.binance.vision"
+MARKETS = {"data/spot/": "binance_spot", "data/futures/um/": "binance_perp"}
+INTERVALS = {"1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,
+             "2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000,
+             "1d": DAY_MS}  # fmt: skip
+HEADER = b"open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore\n"  # noqa: E501
+HEADERS_FROM_MS = milliseconds(dt.datetime(2022, 6, 1))  # noqa: DTZ001 - a naive instant is UTC here
+MICROSECONDS_FROM_MS = milliseconds(dt.datetime(2025, 1, 1))  # noqa: DTZ001
+FILES_BYTES_KEPT = 512 * 1024 * 1024
+KINDS = ("missing", "no_checksum", "torn", "stale", "lacks", "doubled", "contradicts", "revised", "garbled", "header",
+         "unit", "mixed_units", "second_member", "foreign", "bomb")  # fmt: skip
+_NAME = re.compile(r"(?P<symbol>[^/]+)-(?P<interval>\w+)-(?P<day>\d{4}-\d{2}(?:-\d{2})?)\.zip(?P<sum>\.CHECKSUM)?")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What is wrong with the files that `key` matches; see the module's docstring."""
+
+    key: str
+    kind: str
+    start: int = 0
+    rows: int = 1
+    since: int = 0
+    minutes: int = 1440
+    value: float = 1.01
+    column: int = 4
+    changed_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Object:
+    """A file as the bucket has it."""
+
+    key: str
+    body: bytes
+    modified_ms: int
+
+    @property
+    def etag(self) -> str:
+        return hashlib.md5(self.body, usedforsecurity=False).hexdigest()
+
+
+@dataclass
+class Vision:
+    """The files, made when somebody looks at them, and kept."""
+
+    exchange: Exchange
+    wrong: list[Wrong] = field(default_factory=list)
+    _kept: "OrderedDict[str, Object]" = field(default_factory=OrderedDict)
+    _listed: dict[str, tuple[int, list[str]]] = field(default_factory=dict)  # folder -> (hour, its files)
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Have something wrong from now on. Raises BadInput."""
+        unknown = sorted(set(order) - set(Wrong.__dataclass_fields__) | {"changed_ms"} & set(order))
+        if unknown or not isinstance(order.get("key"), str) or order.get("kind") not in KINDS:
+            raise BadInput(f"{order!r}: needs a key and a kind out of {', '.join(KINDS)}")
+        if any(not isinstance(order.get(name, 0), int) for name in ("start", "rows", "since", "minutes", "column")):
+            raise BadInput(f"{order!r}: start, rows, since, minutes and column are whole numbers")
+        self.wrong.append(Wrong(**order, changed_ms=self.exchange.clock.now_ms()))
+        self.renew()
+
+    def forget(self) -> None:
+        """Nothing is wrong any more; files are made anew from what REST says now."""
+        self.wrong.clear()
+        self.renew()
+
+    def renew(self) -> None:
+        """Files are made anew when somebody looks at them next."""
+        self._kept.clear()
+        self._listed.clear()
+
+    def is_made(self, key: str) -> bool:
+        """Whether looking at it costs nothing."""
+        return key.removesuffix(".CHECKSUM") in self._kept
+
+    def children(self, folder: str) -> list[str]:
+        """What is in a folder, folders with a slash at their end; sorted as S3 does, by the bytes of the whole key."""
+        market = next((m for m in MARKETS if folder.startswith(m)), None)
+        if market is None:
+            below = {m[len(folder) :].split("/")[0] + "/" for m in MARKETS if m.startswith(folder)}
+            return sorted(below)
+        parts = folder[len(market) :].split("/")[:-1]
+        listed = {one.symbol: one for one in self.exchange.of_venue(MARKETS[market])}
+        match parts:
+            case []:
+                return ["daily/", "monthly/"]
+            case ["daily" | "monthly"]:
+                return ["klines/"]
+            case ["daily" | "monthly", "klines"]:
+                return sorted(f"{symbol}/" for symbol, one in listed.items() if self._exists(one))
+            case ["daily" | "monthly", "klines", symbol] if symbol in listed:
+                return sorted(f"{interval}/" for interval in INTERVALS)
+            case ["daily" | "monthly", "klines", symbol, interval] if symbol in listed and interval in INTERVALS:
+                hour = self.exchange.clock.now_ms() // 3_600_000
+                if self._listed.get(folder, (0, []))[0] != hour:
+                    names = self._names(folder, listed[symbol], interval, monthly=parts[0] == "monthly")
+                    self._listed[folder] = hour, sorted(names)
+                return self._listed[folder][1]
+        return []
+
+    def get(self, key: str) -> Object | None:
+        """A file; None if there is none."""
+        folder, _, name = key.rpartition("/")
+        found = _NAME.fullmatch(name)
+        names = self.children(folder + "/")
+        at = bisect.bisect_left(names, name)
+        if not found or names[at : at + 1] != [name]:
+            return None
+        if found["sum"]:
+            return self._checksum(key)
+        if key not in self._kept:
+            self._kept[key] = self._made(key, found["day"])
+            while sum(len(o.body) for o in self._kept.values()) > FILES_BYTES_KEPT and len(self._kept) > 1:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _checksum(self, key: str) -> Object:
+        of = self.get(key.removesuffix(".CHECKSUM"))
+        assert of is not None  # noqa: S101 - both are listed, or neither
+        digest = hashlib.sha256(of.body + b"!" * self._is(of.key, "stale")).hexdigest()
+        return Object(key, f"{digest}  {of.key.rpartition('/')[2]}\n".encode(), of.modified_ms)
+
+    def _is(self, key: str, kind: str) -> bool:
+        return any(w.kind == kind and fnmatch.fnmatchcase(key, w.key) for w in self.wrong)
+
+    def _exists(self, listing: Listing) -> bool:
+        return listing.delisted_ms is None or listing.delisted_ms > listing.listed_ms
+
+    def _names(self, folder: str, listing: Listing, interval: str, *, monthly: bool) -> Iterator[str]:
+        """Files of spans that are over and have bars, as far as they are published."""
+        series = self.exchange.series(listing, Interval(INTERVALS[interval]))
+        now = self.exchange.clock.now_ms()
+        if series is None or series.first_at_or_after(0) >= series.first_at_or_after(now):
+            return
+        at = int(series.bars(series.first_at_or_after(0), series.first_at_or_after(0) + 1).open_time[0])
+        while (span := _span(_text(at, monthly=monthly)))[2] <= now:
+            if series.first_at_or_after(span[0]) < series.first_at_or_after(span[1]):
+                name = f"{listing.symbol}-{interval}-{_text(at, monthly=monthly)}.zip"
+                if not self._is(folder + name, "missing"):
+                    yield name
+                    if not self._is(folder + name, "no_checksum"):
+                        yield f"{name}.CHECKSUM"
+            at = span[1]
+
+    def _made(self, key: str, text: str) -> Object:
+        market = next(m for m in MARKETS if key.startswith(m))
+        symbol, interval = key.split("/")[-3:-1]
+        listing = self.exchange.listings[MARKETS[market], symbol]
+        start, end, published = _span(text)
+        series = self.exchange.series(listing, Interval(INTERVALS[interval]))
+        assert series is not None  # noqa: S101 - it is listed
+        bars = series.bars(series.first_at_or_after(start), series.first_at_or_after(end))
+        its = [w for w in self.wrong if fnmatch.fnmatchcase(key, w.key)]
+        for wrong in its:
+            bars = _spoilt(bars, wrong)
+        rows = _written(listing, bars, {w.kind for w in its})
+        for column in (w.column for w in its if w.kind == "garbled"):
+            rows = _garbled(rows, column)
+        member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
+        body = _zipped(member, rows, {w.kind for w in its})
+        modified = max([published, *(w.changed_ms for w in its if w.kind == "revised")])
+        return Object(key, body, modified)
+
+
+def _text(time_ms: int, *, monthly: bool) -> str:
+    return f"{dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC):{'%Y-%m' if monthly else '%Y-%m-%d'}}"
+
+
+def _span(text: str) -> tuple[int, int, int]:
+    """Start, end and moment of publication of the file of a month or a day, milliseconds."""
+    if len(text) == 10:
+        start = milliseconds(dt.datetime.fromisoformat(text))
+        return start, start + DAY_MS, start + DAY_MS + 4 * 3_600_000
+    year, month = int(text[:4]), int(text[5:])
+    after = dt.datetime(year + month // 12, month % 12 + 1, 1, tzinfo=dt.UTC)
+    monday = after + dt.timedelta(days=-after.weekday() % 7, hours=8)
+    return milliseconds(dt.datetime(year, month, 1, tzinfo=dt.UTC)), milliseconds(after), milliseconds(monday)
+
+
+def _spoilt(bars: Bars, wrong: Wrong) -> Bars:
+    first, last = wrong.start, min(len(bars), wrong.start + wrong.rows)
+    if wrong.kind == "lacks":
+        until = wrong.since + wrong.minutes * 60_000
+        return bars.take(np.flatnonzero((bars.open_time < wrong.since) | (bars.open_time >= until)))
+    if wrong.kind in ("doubled", "contradicts"):
+        again = bars.slice(first, last)
+        if wrong.kind == "contradicts":
+            again = again.having({"close": again.close + 1, "high": np.maximum(again.high, again.close + 1)})
+        return concatenate([bars.slice(0, last), again, bars.slice(last, len(bars))])
+    if wrong.kind == "revised":
+        close = bars.close.copy()
+        close[first:last] = (close[first:last] * wrong.value).astype(np.int64)
+        return bars.having({"close": close, "high": np.maximum(bars.high, close), "low": np.minimum(bars.low, close)})
+    return bars
+
+
+def _garbled(rows: bytes, column: int) -> bytes:
+    """With a word in the first row, a header line aside."""
+    header = HEADER if rows.startswith(HEADER) else b""
+    first, rest = rows.removeprefix(header).split(b"\n", 1)
+    fields = first.split(b",")
+    return header + b",".join([*fields[:column], b"halted", *fields[column + 1 :]]) + b"\n" + rest
+
+
+def _written(listing: Listing, bars: Bars, kinds: set[str]) -> bytes:
+    """The text of a file."""
+    is_spot = listing.venue == "binance_spot"
+    begins = int(bars.open_time[0]) if len(bars) else 0
+    is_micro = (is_spot and begins >= MICROSECONDS_FROM_MS) != ("unit" in kinds)
+    has_header = (not is_spot and begins >= HEADERS_FROM_MS) != ("header" in kinds)
+    half = len(bars) // 2 if "mixed_units" in kinds else len(bars)
+    rows = _rows(listing, bars.slice(0, half), is_micro=is_micro)
+    rows += _rows(listing, bars.slice(half, len(bars)), is_micro=not is_micro) if half < len(bars) else b""
+    return HEADER * has_header + rows
+
+
+def _rows(listing: Listing, bars: Bars, *, is_micro: bool) -> bytes:
+    """Twelve fields a row; spot pads numbers to 8 decimals, futures to those of the symbol."""
+    if not len(bars):
+        return b""
+    price, volume, quote = 8, 8, 8
+    if listing.venue == "binance_perp":
+        price, volume, quote = (
+            listing.price_decimals,
+            listing.volume_decimals,
+            listing.price_decimals + listing.volume_decimals,
+        )
+    opens, closes = bars.open_time, bars.close_time
+    if is_micro:
+        opens, closes = opens * 1000, closes * 1000 + 999
+    scales = bars.scales
+    columns = [
+        Column(opens),
+        *(Column(column, scales.price, price) for column in (bars.open, bars.high, bars.low, bars.close)),
+        Column(bars.volume, scales.volume, volume),
+        Column(closes),
+        Column(bars.quote_volume, scales.quote, quote),
+        Column(bars.count),
+        Column(bars.taker_volume, scales.volume, volume),
+        Column(bars.taker_quote_volume, scales.quote, quote),
+    ]
+    return bytes(render(columns, [b"", *[b","] * 10, b",0\n"]).data)
+
+
+def _zipped(member: str, rows: bytes, kinds: set[str]) -> bytes:
+    if "foreign" in kinds:
+        member = "XRPUSDT-" + member.partition("-")[2]
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        text = rows if "bomb" not in kinds else b" " * 1000 * len(rows)
+        file.writestr(zipfile.ZipInfo(member), text, zipfile.ZIP_DEFLATED, 1)
+        if "second_member" in kinds:
+            file.writestr(zipfile.ZipInfo("README.txt"), b"see our website")
+    whole = body.getvalue()
+    return whole[: len(whole) // 2] if "torn" in kinds else whole

