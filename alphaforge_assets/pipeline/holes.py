@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.venues.trades import contradictions_ms
 from alphaforge_assets.warehouse.batches import Window
 
 T = TypeVar("T")
@@ -22,6 +23,8 @@ JOINED_SLOTS = 299
 # So many windows are asked again whatever comes of it; more only once one of them has brought something. A market that
 # leaves out minutes without a trade has holes everywhere, and would cost twice as much for ever.
 ASKED_BEFORE_TRUST = 4
+# So many contradictions of an answer are put to the venue again; more of them are no slip, and a check names them all.
+CONTRADICTIONS_MAX = 20
 
 Slots = tuple[int, int]  # [first, last) of the grid
 
@@ -46,6 +49,12 @@ def doubts(window: Window, rows: pa.Table) -> list[Window]:
     ]
     joined = _joined(sorted(span for span in open_ones if span[0] < span[1]))
     return [_window(window, step, span) for span in sorted(joined, key=lambda s: s[0] - s[1])]
+
+
+def contradicted(window: Window, rows: pa.Table) -> list[Window]:
+    """The milliseconds of a window in which lies a trade that was told with different values, a few of them."""
+    found = contradictions_ms(rows)[:CONTRADICTIONS_MAX]
+    return [_window(window, 1, (ms, ms + 1)) for ms in found]
 
 
 def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window]:

@@ -183,6 +183,8 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     client, dataset, source = order.client, order.dataset, reached.source
     closed_before = reached.clock - dataset.settle
     windows = list(closed(its, min(closed_before, order.until)))
+    gone = [] if dataset.grid != "ids" else list(_gone(windows, reached, dataset))
+    record_failures(client, dataset.name, gone, origin=order.exchanges.origin, source=source.name, run_id=order.run_id)
     kept = {w.interval: source.kept(dataset.name, w.interval) for w in windows}
     if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
         windows = [_younger(w, reached.clock, kept[w.interval]) for w in windows]
@@ -190,7 +192,7 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     ask_again = order.refetch
     plan = following(client, dataset.name, windows, chunk=dataset.chunk) if ask_again else cut(windows, dataset.chunk)
     origin, run_id = order.exchanges.origin, order.run_id
-    landed = Landed()
+    landed = Landed(failures=gone)
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
@@ -218,6 +220,28 @@ def _younger(window: Window, clock: dt.datetime, kept: dt.timedelta | None) -> W
     everything = Window(window.instrument, window.interval, EVER, window.end)
     gone = next(closed([everything], clock - kept), None)
     return replace(window, start=max(window.start, gone.end)) if gone else window
+
+
+def _gone(windows: Iterable[Window], reached: Reached, dataset: Dataset) -> Iterator[Failure]:
+    """What of windows a source serves no longer, as few as possible: another source may, and if none it is missing."""
+    pieces: list[Window] = []
+    for w in sorted(windows):
+        younger = _younger(w, reached.clock, reached.source.kept(dataset.name, w.interval))
+        if younger.start <= w.start:
+            continue
+        piece = replace(w, end=min(w.end, younger.start))
+        last = pieces[-1] if pieces else piece
+        if pieces and (last.instrument, last.interval, last.end) == (piece.instrument, piece.interval, piece.start):
+            pieces[-1] = replace(last, end=piece.end)
+        else:
+            pieces.append(piece)
+    for piece in pieces:
+        kept = reached.source.kept(dataset.name, piece.interval) or dt.timedelta(0)
+        error = VenueUnavailable(
+            f"{reached.source.venue} serves no more than the last {int(kept.total_seconds() // 3600)} hours of"
+            f" {dataset.name} by {reached.source.name}: ask for younger ones than {reached.clock - kept:%Y-%m-%d %H:%M}"
+        )
+        yield _failure(piece, error)
 
 
 def _note_lost(order: Order, reached: Reached, plan: Sequence[Window], kept: dt.timedelta | None) -> None:
@@ -259,8 +283,8 @@ def _ask(
         w, pending = ahead.popleft()
         try:
             fetched = pending.result()
-            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
-            again = _asked_again(reached, dataset, answer, closed_before) if dataset.grid == "interval" else []
+            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost, dataset.id)
+            again = _asked_again(reached, dataset, answer, closed_before)
         except AlphaForgeError as error:
             yield _failure(w, error)
         else:
@@ -269,19 +293,24 @@ def _ask(
 
 
 def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_before: dt.datetime) -> list[Answer]:
-    """What the venue says of the holes of an answer, and of bars it told twice, each asked for alone.
+    """What the venue says of the holes of an answer, and of rows it told twice, each asked for alone.
 
     Each is a batch of its own: what it brings is later than the answer and wins, and the ledger says that it was asked
     for. One that cannot be had fails the whole answer: a hole nobody confirmed is not an outage.
     """
 
+    if dataset.grid not in ("interval", "ids"):
+        return []
+
     def ask(window: Window) -> Answer:
         fetched = _submitted(reached, dataset, window, closed_before).result()
-        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost)
+        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost, dataset.id)
 
     def brings(again: Answer) -> bool:
         return bool(again.rows.num_rows)
 
+    if dataset.id:  # what is missing was asked for by its ids
+        return [ask(window) for window in holes.contradicted(answer.window, answer.rows)]
     first = holes.doubts(answer.window, answer.rows)
     answers = list(holes.until_trusted(first, ask, brings))
     if any(map(brings, answers)):

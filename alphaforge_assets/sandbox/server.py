@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import alternative_me, binance, bybit, okx
+from alphaforge_assets.sandbox import alternative_me, binance, binance_trades, bybit, okx
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.faults import Fault, Faults, misbehave, respond
@@ -46,6 +46,7 @@ class Server:
     def __post_init__(self) -> None:
         self.endpoints = {
             **binance.endpoints(self.exchange),
+            **binance_trades.endpoints(self.exchange),
             **okx.endpoints(self.exchange),
             **bybit.endpoints(self.exchange),
             **alternative_me.endpoints(self.exchange),
@@ -162,6 +163,8 @@ class Server:
 
 
 def _shortened(query: dict[str, str], fault: Fault | None) -> dict[str, str]:
+    if fault is not None and fault.kind == "elsewhere" and "fromId" in query:
+        return {**query, "fromId": str(max(0, int(query["fromId"]) + int(fault.value)))}
     if fault is None or fault.kind != "short":
         return query
     return {**query, "limit": str(fault.rows)}

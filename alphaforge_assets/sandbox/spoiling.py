@@ -1,7 +1,7 @@
 """Pages of bars that are sound JSON and not the truth: what faults.py sends for the kinds that lie about bars.
 
 Pure, and of any venue: rows are the list in the answer whose members are lists; their first value is the open time, the
-next four are prices.
+next four are prices. Of trades they are records, whose price and time go by the names in TRADE_FIELDS.
 """
 
 import json
@@ -11,7 +11,8 @@ from typing import Any
 
 from alphaforge_assets.sandbox.wire import dump
 
-Row = list[Any]
+Row = Any  # a list of a bar, a record of a trade
+TRADE_FIELDS = {"p": "T", "price": "time"}  # price -> time
 MINUTE_MS = 60_000
 
 
@@ -31,7 +32,18 @@ class Measure:
 
 
 def _prices(row: Row, change: Callable[[Any], Any]) -> Row:
+    if isinstance(row, dict):
+        (name,) = row.keys() & TRADE_FIELDS.keys()
+        return {**row, name: change(row[name])}
     return [row[0], *map(change, row[1:5]), *row[5:]]
+
+
+def _time(row: Row) -> int:
+    """When a bar opens, or a trade was."""
+    if isinstance(row, dict):
+        (name,) = row.keys() & TRADE_FIELDS.keys()
+        return int(row[TRADE_FIELDS[name]])
+    return int(row[0])
 
 
 def _times(factor: float) -> Callable[[Any], Any]:
@@ -43,7 +55,7 @@ def _holes(rows: list[Row], m: Measure) -> list[Row]:
 
 
 def _without(rows: list[Row], m: Measure) -> list[Row]:
-    return [row for row in rows if not m.since <= int(row[0]) < m.since + m.rows * MINUTE_MS]
+    return [row for row in rows if not m.since <= _time(row) < m.since + m.rows * MINUTE_MS]
 
 
 def _interval(rows: list[Row], m: Measure) -> list[Row]:
@@ -114,4 +126,7 @@ def _rows(answer: Any) -> list[Row]:
     """The list of rows in it, as Binance, OKX and Bybit put it."""
     inner = answer.get("result", answer) if isinstance(answer, dict) else answer
     found = next((inner[k] for k in ("data", "list") if k in inner), []) if isinstance(inner, dict) else inner
-    return found if isinstance(found, list) and found and isinstance(found[0], list) else []
+    if not isinstance(found, list) or not found:
+        return []
+    is_trade = isinstance(found[0], dict) and len(found[0].keys() & TRADE_FIELDS.keys()) == 1
+    return found if isinstance(found[0], list) or is_trade else []

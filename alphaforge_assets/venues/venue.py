@@ -14,6 +14,7 @@ from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.trades import TradeFeed
 
 # How pages follow one another: from a first time on, back from a last one, or told both ends.
 Paging = Literal["ascending", "descending", "bounded"]
@@ -96,6 +97,7 @@ class Venue:
 
     refusals: tuple[Meaning, ...] = ()  # what its own error codes mean
     funding: FundingFeed | None = None  # perpetuals only
+    trades: TradeFeed | None = None
     nautilus_mark: str = ""  # what nautilus_trader's adapter adds to the venue's own symbols
 
     @property
