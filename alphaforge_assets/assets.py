@@ -14,7 +14,6 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.catalog import Shown, described, record_beside, row_counts
 from alphaforge_assets.datasets.dataset import Dataset
-from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import INSTRUMENTS_TAG, Rectangle, backfill_policy, partitions_of, rectangle
 from alphaforge_assets.pipeline.ahead import Ahead
 from alphaforge_assets.pipeline.landing import Landed, land
@@ -129,7 +128,8 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str], ahead
             for part in _left(context, covered, ahead):
                 publish(warehouse, part, dataset, dataset.intervals(universe), _comment(context, name))
         ahead.pop(context.run.run_id, None)
-        record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
+        if dataset.history != name:
+            record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
         return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return mart
@@ -155,9 +155,8 @@ def judge_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str]) -> d
     return judge
 
 
-def specs() -> list[dg.AssetSpec]:
+def specs(every: Sequence[Dataset]) -> list[dg.AssetSpec]:
     """Tables written beside the chains, and the views over them: an event a run, where an asset costs a partition."""
-    every = list(DATASETS.values())
     landings, histories = [d.chain[0] for d in every], [d.history for d in every]
     judged = sorted(d.name for d in every)
     beside: dict[str, Sequence[str]] = {
@@ -173,7 +172,8 @@ def specs() -> list[dg.AssetSpec]:
         "v_snapshots": ["snapshots"],
     }
     for dataset in every:
-        beside[dataset.history] = [dataset.chain[1]]
+        if dataset.history != dataset.name:
+            beside[dataset.history] = [dataset.chain[1]]
         beside[dataset.view] = [dataset.name]
     return [dg.AssetSpec(name, deps=list(deps), **described(name)) for name, deps in beside.items()]
 

@@ -32,6 +32,7 @@ _OTHERS = {
     "gaps": "mart",
     "snapshots": "mart",
     "snapshot_hashes": "mart",
+    "published_series": "mart",
     "runs": "audit",
     "v_coverage": "research",
     "v_gaps": "research",

@@ -35,7 +35,8 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
 
     Without `live_updates` nothing is fetched that nobody asked for, until somebody turns the schedule on in the UI.
     """
-    chains = {d.name: assets.chain(d, universe) for d in DATASETS.values()}
+    kept = [d for d in DATASETS.values() if d.instruments(universe)]
+    chains = {d.name: assets.chain(d, universe) for d in kept}
     jobs = {
         name: dg.define_asset_job(
             f"refresh_{name}", selection=chain, description=f"Land, stage, publish and judge a range of {name}."
@@ -54,10 +55,10 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
             daily.asset(by_day(universe.history_start)),
         ]
     )
-    specs = [spec for module in (dimensions, assets, runs) for spec in module.specs()]
+    specs = [*dimensions.specs(), *assets.specs(kept), *runs.specs()]
     return dg.Definitions(
         assets=[freshness.with_policy(a) if live_updates else a for a in (*materializable, *specs)],
-        asset_checks=checks.asset_checks(),
+        asset_checks=checks.asset_checks(kept),
         jobs=[*jobs.values(), list_job, tail.live_tail, archives.watch_archives],
         schedules=[
             tail.schedule(running=live_updates),
@@ -88,6 +89,7 @@ def of_one_dataset(
     """
     chain = assets.chain(dataset, universe, only)
     names = {key.to_user_string() for asset in chain for key in asset.keys}
-    held = [c for c in checks.asset_checks() if all(k.asset_key.to_user_string() in names for k in c.check_keys)]
+    its = checks.asset_checks([dataset])
+    held = [c for c in its if all(k.asset_key.to_user_string() in names for k in c.check_keys)]
     definitions = dg.Definitions(assets=chain, asset_checks=held, resources=resources, executor=dg.in_process_executor)
     return definitions.resolve_implicit_global_asset_job_def()

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import Interval
-from alphaforge_assets.venues.directory import VENUES
+from alphaforge_assets.venues.directory import VENUES, ranked
 
 
 def _venue(name: str) -> str:
@@ -90,6 +90,7 @@ class Instrument:
     listed_from: dt.date
     listed_until: dt.date | None = None
     identity: Identity = field(default=Identity(), compare=False)
+    trades: bool = field(default=False, compare=False)  # whether its trades are kept too: they are many
 
     @property
     def key(self) -> str:
@@ -157,6 +158,7 @@ class InstrumentEntry(_Strict):
     renamed_to: str | None = None
     redenominated_at: dict[Moment, Factor] = {}
     relisted_at: list[Moment] = []
+    trades: bool = False
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -239,7 +241,12 @@ class Universe(_Strict):
     def instruments(self) -> tuple[Instrument, ...]:
         return tuple(
             Instrument(
-                venue, e.symbol, max(self.history_start, e.first_day or self.history_start), e.end_day, e.identity
+                venue,
+                e.symbol,
+                max(self.history_start, e.first_day or self.history_start),
+                e.end_day,
+                e.identity,
+                e.trades,
             )
             for venue, entry in self.venues.items()
             for e in entry.instruments
@@ -320,6 +327,9 @@ def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterat
                 yield f"{where}: {e.symbol} is listed twice; remove one"
             elif other is not instrument:
                 yield f"{where}: {instrument.key} and {other.key} share the id {other.instrument_id}; drop one of them"
+            if e.trades and not ranked(venue, "trades", [""]):
+                having = ", ".join(name for name in VENUES if ranked(name, "trades", [""]))
+                yield f"{where}.trades: true: of {venue} we know none; remove it, there are those of {having}"
             if e.end_day and e.end_day <= universe.history_start:
                 name = "listed_until" if e.listed_until else "the end of delisted_at,"
                 yield f"{where}: {name} {e.end_day} is not after history_start {universe.history_start}"

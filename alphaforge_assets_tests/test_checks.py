@@ -11,6 +11,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
@@ -190,7 +191,7 @@ def insert_landing(client: Client, timestamp: dt.datetime, values: dict[str, flo
 
 def test_checks_reach_dagster_with_the_offenders(filled: Client) -> None:
     filled.command(BREAKS["volume_is_not_negative"])
-    (of_bars,) = [c for c in asset_checks() if c.node_def.name == "bars_checks"]
+    (of_bars,) = [c for c in asset_checks(list(DATASETS.values())) if c.node_def.name == "bars_checks"]
     definitions = dg.Definitions(
         asset_checks=[of_bars], assets=[dg.AssetSpec("bars")], resources={"warehouse": filled, "universe": UNIVERSE}
     )

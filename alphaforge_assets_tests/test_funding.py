@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.cli.status import status_rows
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.definitions import build
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.partitions import Rectangle
@@ -351,4 +352,6 @@ def test_a_universe_without_perpetuals_has_a_graph() -> None:
     definitions = build(universe, {name: object() for name in ("warehouse", "exchanges", "universe")})
     dg.Definitions.validate_loadable(definitions)
     assert definitions.resolve_assets_def("bars")
-    assert {r.asset for r in every_check()} >= {c.node_def.name.removesuffix("_checks") for c in asset_checks()}
+    assert {r.asset for r in every_check()} >= {
+        c.node_def.name.removesuffix("_checks") for c in asset_checks(list(DATASETS.values()))
+    }

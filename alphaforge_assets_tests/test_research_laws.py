@@ -153,6 +153,8 @@ def test_a_decade_of_minutes_is_looked_through_at_once() -> None:
 
 def test_an_empty_table_has_the_types_of_a_full_one() -> None:
     for dataset, form in DATASETS.items():
+        if form.id:
+            continue  # read in batches of Arrow, by a reader of its own
         columns = tuple(form.columns)
         empty = schema(dataset, columns, False).empty_table()
         full = pa.concat_tables([empty, pa.Table.from_pylist([{}], empty.schema)])

@@ -81,10 +81,11 @@ def _of_dataset(client: Client, dataset: Dataset, universe: Universe) -> Iterato
     covered = Rectangle(tuple(answered), min(days), max(days) + DAY)
     unstaged, unpublished = set[Cell](), set[Cell]()
     counts = {table: Counter[Cell]() for table in dataset.chain}
+    not_staged, not_published = dataset.undone
     for start, end in covered.slices(dataset.rows_a_day_max(dataset.intervals(universe))):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
-        unstaged |= _cells(statements.rows(client, "reads/unstaged_days", **bounds, **dataset.tables)).keys()
-        unpublished |= _cells(statements.rows(client, "reads/unpublished_days", **bounds, **dataset.tables)).keys()
+        unstaged |= _cells(statements.rows(client, not_staged, **bounds, **dataset.tables)).keys()
+        unpublished |= _cells(statements.rows(client, not_published, **bounds, **dataset.tables)).keys()
         for table, its in counts.items():
             found = statements.rows(client, "reads/rows_by_day", database="analytics", table=table, **bounds)
             its.update({cell: row["rows"] for cell, row in _cells(found).items()})

@@ -22,7 +22,8 @@ DATABASE = "analytics"
 
 # Types of the columns of frames.
 FLOAT, COUNT, SCORE, TEXT, FLAG = pa.float64(), pa.int64(), pa.uint8(), pa.string(), pa.bool_()
-TIME = pa.timestamp("ms", "UTC")
+UNSIGNED = pa.uint64()
+TIME, TIME_US = pa.timestamp("ms", "UTC"), pa.timestamp("us", "UTC")
 
 # Clocks of machines kept by NTP differ by less.
 CLOCK_SLACK_MS = 1_000
@@ -45,6 +46,7 @@ class Rule:
     blocking: bool = False
     bounds: Mapping[str, float] = field(default_factory=dict)
     every_dataset: bool = False
+    of_events: bool = False  # of every_dataset, with another statement for rows that have ids
 
 
 FRESHNESS = "freshness_per_instrument"
@@ -56,7 +58,7 @@ EVERY_DATASET = (
     ),
     Rule(
         "landing_is_accounted_for", "ERROR", "landing = staging + rejected + superseded, or we lost rows",
-        layer="staging", blocking=True, every_dataset=True,
+        layer="staging", blocking=True, every_dataset=True, of_events=True,
     ),
     Rule(
         "no_rows_are_rejected", "WARN", "a venue did send such rows; they are kept, not published",
@@ -93,8 +95,12 @@ class Dataset:
     """One kind of data.
 
     `only` is the one instrument of a dataset that has no others: its partitions are days alone, from the day its
-    history begins. `grid` says what is expected: a row an `interval` (bars), a row a `day`, or settlements as
-    `observed` beside them. `columns` are those of a frame, in order, `usual` those one gets without asking.
+    history begins. `grid` says what is expected: a row an `interval` (bars), a row a `day`, settlements as `observed`
+    beside them, or every one of the `ids` that a venue counts. `columns` are those of a frame, in order, `usual` those
+    one gets without asking.
+
+    Rows of a dataset with an `id` are events: many may share a time, none ever changes. So the id is part of their key,
+    there is no history beside the table that is read, and what is published once stays.
     """
 
     name: str
@@ -105,10 +111,12 @@ class Dataset:
     usual_step: Callable[[str], dt.timedelta]  # the longest there is between two rows of that interval, by experience
     columns: Mapping[str, pa.DataType]
     usual: tuple[str, ...]
-    grid: Literal["interval", "day", "observed"]
+    grid: Literal["interval", "day", "observed", "ids"]
     tempo: Tempo
     rules: tuple[Rule, ...] = ()  # beside EVERY_DATASET and its freshness
     only: Instrument | None = None
+    has: Callable[[Instrument], bool] | None = None  # who may have rows, where not only those that it keeps
+    id: str = ""  # the column by which a venue counts its rows; "": rows are known by their time
     series: str = "interval"  # the column that tells apart the series of one instrument; it is part of every key
     slot_series: str = ""  # the series whose rows are expected; "": all
     # What came about later than this is left for the next run: venues are not done with it yet.
@@ -140,6 +148,10 @@ class Dataset:
         """Those of `instruments` that have it; its only one, whatever was named."""
         return [self.only] if self.only else [i for i in instruments if self.keeps(i)]
 
+    def having(self, instruments: Sequence[Instrument]) -> list[Instrument]:
+        """Those of `instruments` that may have rows of it: kept now, or once."""
+        return [self.only] if self.only else [i for i in instruments if (self.has or self.keeps)(i)]
+
     @property
     def chain(self) -> tuple[str, str, str]:
         """The assets that bring its rows, upstream first."""
@@ -152,8 +164,25 @@ class Dataset:
 
     @property
     def history(self) -> str:
-        """The table of every version."""
-        return f"{self.name}_history"
+        """The table of every version: of events the one that is read, because they have one version."""
+        return self.name if self.id else f"{self.name}_history"
+
+    @property
+    def stages(self) -> str:
+        """The statement that says which landed row counts."""
+        return "staging/events" if self.id else "staging/current"
+
+    @property
+    def publishes(self) -> tuple[str, str]:
+        """The statements that bring what counts to researchers, in order."""
+        return ("mart/series", "mart/events") if self.id else ("mart/history", "mart/current")
+
+    @property
+    def undone(self) -> tuple[str, str]:
+        """The statements that find days not staged, and days not published."""
+        if self.id:
+            return "reads/unstaged_events", "reads/unpublished_events"
+        return "reads/unstaged_days", "reads/unpublished_days"
 
     @property
     def every_rule(self) -> tuple[Rule, ...]:
@@ -163,7 +192,9 @@ class Dataset:
 
     def statement(self, rule: Rule) -> str:
         """The statement that selects what breaks a rule."""
-        return f"checks/{'every_dataset' if rule.every_dataset else self.name}/{rule.name}"
+        if not rule.every_dataset:
+            return f"checks/{self.name}/{rule.name}"
+        return f"checks/{'events' if self.id and rule.of_events else 'every_dataset'}/{rule.name}"
 
     @property
     def tables(self) -> dict[str, str]:
@@ -173,6 +204,7 @@ class Dataset:
             "dataset": self.name,
             "database": DATABASE,
             "series": self.series,
+            "id": self.id,
             "landing": landing,
             "judged": f"judged_{self.name}",
             "staging": staging,

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.venues.trades import contradictions_ms
 from alphaforge_assets.warehouse.batches import Window
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ JOINED_SLOTS = 299
 ASKED_BEFORE_TRUST = 4
 # A month that files have in more pieces than this is left to the venue itself.
 PARTS_MAX = 100
+# So many contradictions of an answer are put to the venue again; more of them are no slip, and a check names them all.
+CONTRADICTIONS_MAX = 20
 
 Slots = tuple[int, int]  # [first, last) of the grid
 
@@ -48,6 +51,12 @@ def doubts(window: Window, rows: pa.Table) -> list[Window]:
     ]
     joined = _joined(sorted(span for span in open_ones if span[0] < span[1]))
     return [_window(window, step, span) for span in sorted(joined, key=lambda s: s[0] - s[1])]
+
+
+def contradicted(window: Window, rows: pa.Table) -> list[Window]:
+    """The milliseconds of a window in which lies a trade that was told with different values, a few of them."""
+    found = contradictions_ms(rows)[:CONTRADICTIONS_MAX]
+    return [_window(window, 1, (ms, ms + 1)) for ms in found]
 
 
 def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window]:

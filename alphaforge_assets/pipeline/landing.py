@@ -233,16 +233,19 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     client, dataset, source = order.client, order.dataset, reached.source
     closed_before = reached.clock - dataset.settle
     asked = list(closed(its, min(closed_before, order.until)))
+    origin, run_id = order.exchanges.origin, order.run_id
     kept = {w.interval: source.kept(dataset.name, w.interval) for w in asked}
     landed = Landed()
+    if dataset.grid == "ids":
+        landed.failures = list(_gone(asked, reached, dataset))
+        record_failures(client, dataset.name, landed.failures, origin=origin, source=source.name, run_id=run_id)
     if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
         still = [younger(w, reached.clock, kept[w.interval]) for w in asked]
         older = [replace(w, end=min(w.end, young.start)) for w, young in zip(asked, still, strict=True)]
-        landed.gone = [w for w in older if w.start < w.end]
+        landed.gone = [w for w in older if w.start < w.end and dataset.grid != "ids"]
         asked = [w for w in still if w.start < w.end]
     ask_again = order.refetch
     plan = following(client, dataset.name, asked, chunk=dataset.chunk) if ask_again else cut(asked, dataset.chunk)
-    origin, run_id = order.exchanges.origin, order.run_id
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
         outcomes: list[Answer | Failure] = [*answers, *failures]
         seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
@@ -263,6 +266,28 @@ def _note_gone(order: Order, last: Source, gone: Sequence[Window]) -> None:
     name, origin = order.dataset.name, order.exchanges.origin
     never = unanswered(order.client, name, gone, chunk=order.dataset.chunk)
     record_unserved(order.client, name, never, origin=origin, source=last.name, run_id=order.run_id)
+
+
+def _gone(windows: Iterable[Window], reached: Reached, dataset: Dataset) -> Iterator[Failure]:
+    """What of windows a source serves no longer, as few as possible: another source may, and if none it is missing."""
+    pieces: list[Window] = []
+    for w in sorted(windows):
+        young = younger(w, reached.clock, reached.source.kept(dataset.name, w.interval))
+        if young.start <= w.start:
+            continue
+        piece = replace(w, end=min(w.end, young.start))
+        last = pieces[-1] if pieces else piece
+        if pieces and (last.instrument, last.interval, last.end) == (piece.instrument, piece.interval, piece.start):
+            pieces[-1] = replace(last, end=piece.end)
+        else:
+            pieces.append(piece)
+    for piece in pieces:
+        kept = reached.source.kept(dataset.name, piece.interval) or dt.timedelta(0)
+        error = VenueUnavailable(
+            f"{reached.source.venue} serves no more than the last {int(kept.total_seconds() // 3600)} hours of"
+            f" {dataset.name} by {reached.source.name}: ask for younger ones than {reached.clock - kept:%Y-%m-%d %H:%M}"
+        )
+        yield _failure(piece, error)
 
 
 def _note_lost(order: Order, reached: Reached, plan: Sequence[Window], kept: dt.timedelta | None) -> None:
@@ -303,9 +328,9 @@ def _ask(
             return
         w, pending = ahead.popleft()
         try:
-            answer = _answered(w, pending.result())
+            answer = _answered(w, pending.result(), dataset)
             again = []
-            if dataset.grid == "interval" and reached.source.settles_holes:
+            if reached.source.settles_holes:
                 again = _asked_again(reached, dataset, answer, closed_before)
         except AlphaForgeError as error:
             yield _failure(w, error)
@@ -314,9 +339,9 @@ def _ask(
             yield from again
 
 
-def _answered(window: Window, fetched: Fetched) -> Answer:
+def _answered(window: Window, fetched: Fetched, dataset: Dataset) -> Answer:
     now = dt.datetime.now(dt.UTC)
-    return Answer(window, fetched.table, now, fetched.cost, fetched.source, fetched.files)
+    return Answer(window, fetched.table, now, fetched.cost, fetched.source, fetched.files, dataset.id)
 
 
 def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:
@@ -334,18 +359,23 @@ def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:
 
 
 def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_before: dt.datetime) -> list[Answer]:
-    """What the venue says of the holes of an answer, and of bars it told twice, each asked for alone.
+    """What the venue says of the holes of an answer, and of rows it told twice, each asked for alone.
 
     Each is a batch of its own: what it brings is later than the answer and wins, and the ledger says that it was asked
     for. One that cannot be had fails the whole answer: a hole nobody confirmed is not an outage.
     """
 
+    if dataset.grid not in ("interval", "ids"):
+        return []
+
     def ask(window: Window) -> Answer:
-        return _answered(window, _submitted(reached, dataset, window, closed_before).result())
+        return _answered(window, _submitted(reached, dataset, window, closed_before).result(), dataset)
 
     def brings(again: Answer) -> bool:
         return bool(again.rows.num_rows)
 
+    if dataset.id:  # what is missing was asked for by its ids
+        return [ask(window) for window in holes.contradicted(answer.window, answer.rows)]
     first = holes.doubts(answer.window, answer.rows)
     answers = list(holes.until_trusted(first, ask, brings))
     if any(map(brings, answers)):

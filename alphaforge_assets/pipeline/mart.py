@@ -14,6 +14,7 @@ from filelock import FileLock
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.slices import slices
 from alphaforge_assets.warehouse import statements
 
 Lock = Callable[[Dataset], AbstractContextManager[object]]
@@ -27,12 +28,13 @@ def publish(
     comment: Mapping[str, str] | None = None,
 ) -> None:
     """Bring history, then the current table, up to date with staging. Raises WarehouseDown, WarehouseRefused."""
-    for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
+    for start, end in slices(client, covered, dataset, intervals):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
         passing("publish.before")
-        statements.execute(client, "mart/history", comment, **bounds, **dataset.tables)
+        first, second = dataset.publishes
+        statements.execute(client, first, comment, **bounds, **dataset.tables)
         passing("publish.between")
-        statements.execute(client, "mart/current", comment, **bounds, **dataset.tables)
+        statements.execute(client, second, comment, **bounds, **dataset.tables)
         passing("publish.after")
 
 

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.slices import slices
 from alphaforge_assets.warehouse import statements
 
 
@@ -22,10 +23,10 @@ def stage(
     comment: Mapping[str, str] | None = None,
 ) -> None:
     """Bring staging and rejected_rows up to date with landing. Raises WarehouseDown, WarehouseRefused."""
-    for start, end in covered.slices(dataset.rows_a_day_max(intervals)):
+    for start, end in slices(client, covered, dataset, intervals):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
         passing("staging.before")
-        statements.execute(client, "staging/current", comment, **bounds, **dataset.tables)
+        statements.execute(client, dataset.stages, comment, **bounds, **dataset.tables)
         passing("staging.between")
         statements.execute(client, "staging/rejected", comment, **bounds, **dataset.tables)
         passing("staging.after")

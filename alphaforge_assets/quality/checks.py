@@ -71,9 +71,10 @@ def blocking_checks(dataset: Dataset) -> list[Check]:
     return [c for c in every_check() if c.dataset is dataset and c.blocking]
 
 
-def asset_checks() -> list[dg.AssetChecksDefinition]:
-    """One checks definition an asset, so that a run pays for one step and not for one a rule."""
-    return [_checks_of(asset) for asset in dict.fromkeys(c.asset for c in every_check())]
+def asset_checks(kept: Sequence[Dataset]) -> list[dg.AssetChecksDefinition]:
+    """One checks definition an asset, so that a run pays for one step and not for one a rule; of `kept` datasets."""
+    held = [c for c in every_check() if c.dataset is None or c.dataset in kept]
+    return [_checks_of(asset) for asset in dict.fromkeys(c.asset for c in held)]
 
 
 def _checks_of(asset: str) -> dg.AssetChecksDefinition:

@@ -1,7 +1,7 @@
 """What should be there, what is, and why the rest is not: gaps with a verdict, and a score a day of each series.
 
 The SQL in sql/coverage decides; here are the thresholds it decides by, each with its reason. Bars have a grid of their
-own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots.
+own; what has none or few rows, funding and Fear & Greed, is decided by sql/coverage/slots, what is counted by ids.
 
 Verdicts (verdicts.py) are tried in this order: not_listed, delisted, retention_lost (no answer, and none to be had),
 we_missed (no answer), rejected, no_trades, venue_outage, unknown. Outages that form a pattern no venue makes are
@@ -94,6 +94,16 @@ _THRESHOLDS = {
 }
 
 
+_BY_SLOTS = ("coverage/slots/gaps", "coverage/slots/gaps_filled", "coverage/slots/coverage")
+# What finds gaps, what closes those that are gone, and what counts by day; by what is expected of a dataset.
+_STATEMENTS: Mapping[str, tuple[str, str, str]] = {
+    "interval": ("coverage/gaps", "coverage/gaps_filled", "coverage/coverage"),
+    "day": _BY_SLOTS,
+    "observed": _BY_SLOTS,
+    "ids": ("coverage/ids/gaps", "coverage/ids/gaps_filled", "coverage/ids/coverage"),
+}
+
+
 def judge(
     client: Client,
     covered: Rectangle,
@@ -111,12 +121,10 @@ def judge(
     passing("judge.before")
     judged = _with_concerned(client, covered, dataset, universe)
     told = _values(judged.instruments, dataset, universe) | {"now": now or dt.datetime.now(dt.UTC)}
+    gaps, filled, days = _STATEMENTS[dataset.grid]
+    slices = [(judged.start_time, judged.end_time)]
     if dataset.grid == "interval":
-        gaps, filled, days = "coverage/gaps", "coverage/gaps_filled", "coverage/coverage"
         slices = [*judged.slices(dataset.rows_a_day_max(dataset.intervals(universe)))]
-    else:
-        gaps, filled, days = "coverage/slots/gaps", "coverage/slots/gaps_filled", "coverage/slots/coverage"
-        slices = [(judged.start_time, judged.end_time)]
     for start, end in slices:
         values = told | {"start": start, "end": end, "judgement": str(uuid.uuid4())}
         if dataset.grid != "interval" or _has_candidates(client, values, comment):

@@ -321,7 +321,7 @@ class Research:
         if its.only:
             known = (its.only.key,)
         chosen, is_many = arguments.keys(instrument, known, where)
-        having = tuple(i.key for i in its.chosen([instrument_of(key) for key in chosen]))
+        having = tuple(i.key for i in its.having([instrument_of(key) for key in chosen]))
         if not having or (isinstance(instrument, list) and having != chosen):
             other = next(key for key in chosen if key not in having)
             raise BadInput(f"instrument {other!r} is not a perpetual and has no funding: use one of a _perp venue")

@@ -92,7 +92,7 @@ def contents(
     chosen = universe.select(_words(instruments)) if _words(instruments) else ()
     if not chosen and not all(d.only for d in wanted):
         raise BadInput("no instrument named: give keys or globs such as 'binance_spot.*'")
-    if not any(d.chosen(chosen) for d in wanted):
+    if not any(d.having(chosen) for d in wanted):
         raise BadInput(f"{', '.join(_words(instruments))}: no perpetual among them, and others have no funding")
     return Contents(tuple(d.name for d in wanted), tuple(i.key for i in chosen), intervals, start, end)
 
@@ -131,7 +131,7 @@ def hashes(client: Client, wanted: Contents, as_of: dt.datetime) -> dict[Place, 
 
 def keys_of(wanted: Contents, dataset: Dataset) -> dict[int, str]:
     """Keys by id of those that have the dataset."""
-    return {i.instrument_id: i.key for i in dataset.chosen([instrument_of(key) for key in wanted.instruments])}
+    return {i.instrument_id: i.key for i in dataset.having([instrument_of(key) for key in wanted.instruments])}
 
 
 def _slices(

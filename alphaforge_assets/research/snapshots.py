@@ -58,8 +58,6 @@ _DIFF_COLUMNS = (
 )
 _PUBLICATION_S_MAX = 600.0
 _POLL_S = 0.02
-_HISTORIES = r"(?i)insert\s+into\s+(table\s+)?(analytics\.)?\w+_history\b"
-_LEDGER = r"(?i)insert\s+into\s+analytics\.snapshots\b"
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
     snapshot_id = str(uuid.uuid4())
     statements.execute(client, "snapshots/begin", **_asked(client, name, snapshot_id, wanted))
     passing("pin.begun")
-    _wait_for(client, _HISTORIES)
+    _wait_for(client, _insert_into("|".join({r"\w+_history", *(d.history for d in DATASETS.values())})))
     (begun,) = statements.rows(client, "snapshots/begun", snapshot_id=snapshot_id)
     pinned_at = begun["pinned_at"]
     found = hashes(client, wanted, pinned_at)
@@ -129,7 +127,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
     )
     passing("pin.finished")
     # Another pin of the name may be at the same point: once both are visible, both see who is first.
-    _wait_for(client, _LEDGER)
+    _wait_for(client, _insert_into("snapshots"))
     pinned = find(client, name)
     if pinned.snapshot_id == snapshot_id:
         return pinned
@@ -205,7 +203,7 @@ def diff(client: Client, name: str, other: str | None = None, rows_max: int = DI
         told = DATASETS[dataset].tables | {"interval": interval, "limit": left + 1}
         part = statements.table(client, DATASETS[dataset].differences, **bounds, **told).to_pandas()
         parts.append(part)
-        left -= len(part.drop_duplicates(_KEY))
+        left -= len(part if DATASETS[dataset].id else part.drop_duplicates(_KEY))
         if left < 0:
             break
     if not parts:
@@ -251,6 +249,11 @@ def _no_difference() -> pd.DataFrame:
     frame = pd.DataFrame({c: moment if c in _MOMENTS else text for c in _DIFF_COLUMNS})
     frame.attrs["is_complete"] = True
     return frame
+
+
+def _insert_into(tables: str) -> str:
+    """What the text of an insert into any of these tables matches."""
+    return rf"(?i)insert\s+into\s+(table\s+)?(analytics\.)?({tables})\b"
 
 
 def _wait_for(client: Client, target: str) -> None:

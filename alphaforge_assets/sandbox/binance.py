@@ -82,15 +82,15 @@ def refuse(code: int, message: str, status: int = 400) -> Refused:
 
 def klines(exchange: Exchange, venue: str, query: Query) -> Reply:
     """Bars of spot, which Binance US speaks too, or of futures."""
-    listing = _listing(exchange, venue, query)
-    interval = INTERVALS.get(_mandatory(query, "interval"))
+    listing = listing_of(exchange, venue, query)
+    interval = INTERVALS.get(mandatory(query, "interval"))
     if interval is None:
         raise refuse(-1120, "Invalid interval.")
     is_spot = venue != "binance_perp"
     if is_spot and (unread := set(query) - _KLINE_PARAMETERS):
         read, sent = len(query) - len(unread), len(query)
         raise refuse(-1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'.")
-    start, end, limit = (_number(query, name) for name in ("startTime", "endTime", "limit"))
+    start, end, limit = (number_of(query, name) for name in ("startTime", "endTime", "limit"))
     most = SPOT_LIMIT_MAX if is_spot else FUTURES_LIMIT_MAX
     limit = 500 if limit is None else limit
     if limit < 1 or (limit > most and not is_spot):
@@ -106,8 +106,8 @@ def klines(exchange: Exchange, venue: str, query: Query) -> Reply:
     return Reply(b"[" + exchange.page(listing, interval, series, layout, part) + b"]", rows=part.rows)
 
 
-def _listing(exchange: Exchange, venue: str, query: Query) -> Listing:
-    symbol = _mandatory(query, "symbol")
+def listing_of(exchange: Exchange, venue: str, query: Query) -> Listing:
+    symbol = mandatory(query, "symbol")
     if not _SYMBOL.fullmatch(symbol):
         raise refuse(
             -1100, "Illegal characters found in parameter 'symbol'; legal range is '^[\\w\\-._&&[^a-z]]{1,50}$'."
@@ -118,13 +118,13 @@ def _listing(exchange: Exchange, venue: str, query: Query) -> Listing:
     return listing
 
 
-def _mandatory(query: Query, name: str) -> str:
+def mandatory(query: Query, name: str) -> str:
     if not query.get(name):
         raise refuse(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
     return query[name]
 
 
-def _number(query: Query, name: str) -> int | None:
+def number_of(query: Query, name: str) -> int | None:
     try:
         return number(query.get(name))
     except ValueError:
@@ -180,10 +180,10 @@ def _info(exchange: Exchange, weight: int, symbols: list[dict[str, Any]], **more
 def _spot_info(exchange: Exchange, query: Query) -> Reply:
     listings = list(exchange.of_venue("binance_spot"))
     if "symbol" in query:
-        listings = [_listing(exchange, "binance_spot", query)]
+        listings = [listing_of(exchange, "binance_spot", query)]
     elif "symbols" in query:
         wanted = re.findall(r'"([^"]*)"', query["symbols"])
-        listings = [_listing(exchange, "binance_spot", {"symbol": symbol}) for symbol in wanted]
+        listings = [listing_of(exchange, "binance_spot", {"symbol": symbol}) for symbol in wanted]
     elif query.get("symbolStatus"):
         listings = [one for one in listings if one.status == query["symbolStatus"]]
     return Reply(dump(_info(exchange, 6000, [_spot_symbol(one) for one in listings])), rows=len(listings))
@@ -291,13 +291,13 @@ def _futures_symbol(one: Listing) -> dict[str, Any]:
 
 def _funding_rates(exchange: Exchange, query: Query) -> Reply:
     """Ascending from `startTime`; the newest 200 if no time is given; `rateType` is sent since 2026-07-28."""
-    start, end, limit = (_number(query, name) for name in ("startTime", "endTime", "limit"))
+    start, end, limit = (number_of(query, name) for name in ("startTime", "endTime", "limit"))
     if start is not None and end is not None and start > end:
         raise refuse(-1023, "Start time is greater than end time.")
     limit = limit or (200 if start is None and end is None else 100)
     if not 0 < limit <= FUNDING_LIMIT_MAX:
         raise refuse(-1130, "Data sent for parameter 'limit' is not valid.")
-    every = [_listing(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")
+    every = [listing_of(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")
     now = exchange.clock.now_ms()
     found = []
     for one in every:
@@ -340,7 +340,7 @@ def _funding_info(exchange: Exchange) -> Reply:
 
 def _premium_index(exchange: Exchange, query: Query) -> Reply:
     now = exchange.clock.now_ms()
-    every = [_listing(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")
+    every = [listing_of(exchange, "binance_perp", query)] if query.get("symbol") else exchange.of_venue("binance_perp")
     rows = [_premium(exchange, one, now) for one in every if one.status == "TRADING"]
     return Reply(dump(rows[0] if query.get("symbol") and rows else rows), rows=len(rows))
 

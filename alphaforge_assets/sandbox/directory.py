@@ -5,7 +5,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from alphaforge_assets.sandbox import alternative_me, binance, binanceus, budgets, bybit, coinbase, kraken, okx
+from alphaforge_assets.sandbox import (
+    alternative_me,
+    binance,
+    binance_trades,
+    binanceus,
+    budgets,
+    bybit,
+    coinbase,
+    kraken,
+    okx,
+)
 from alphaforge_assets.sandbox.budgets import Rule
 from alphaforge_assets.sandbox.exchange import Clock, Exchange, milliseconds
 from alphaforge_assets.sandbox.listings import PLACES as DEFAULT
@@ -18,6 +28,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
 )
 ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     binance.endpoints,
+    binance_trades.endpoints,
     okx.endpoints,
     bybit.endpoints,
     coinbase.endpoints,

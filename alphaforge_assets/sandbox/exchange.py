@@ -14,6 +14,7 @@ from alphaforge_assets.sandbox.listings import Listing, Place
 from alphaforge_assets.sandbox.pages import Layout, Pages, Span
 from alphaforge_assets.sandbox.prices import Generated, Market
 from alphaforge_assets.sandbox.recordings import Recordings
+from alphaforge_assets.sandbox.trades import Tapes
 
 
 @dataclass
@@ -55,12 +56,14 @@ class Exchange:
     okx_history_limit: int = 300
     market: Market = field(init=False)
     funding: Funding = field(init=False)
+    tapes: Tapes = field(init=False)
     pages: Pages = field(default_factory=Pages)
     revised: dict[tuple[str, str], dict[tuple[int, int], dict[str, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.market = Market(self.seed)
         self.funding = Funding(self.market, self.recordings)
+        self.tapes = Tapes(self.market, self.revised, self.places, self.recordings.root if self.recordings else None)
 
     def of_venue(self, *venues: str) -> Iterable[Listing]:
         return (listing for listing in self.listings.values() if listing.venue in venues)
@@ -102,6 +105,7 @@ class Exchange:
             revised = self.revised.setdefault(listing.key, {})
             revised.setdefault((grid.ms, open_time), {}).update(units)
         self.pages.clear()
+        self.tapes.forget()
 
 
 def _units(name: str, text: str, decimals: int) -> int:

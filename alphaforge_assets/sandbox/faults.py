@@ -12,9 +12,11 @@ POST /_faults takes one JSON object; the fields, and what each `kind` sends inst
     short         at most `rows` rows (default 1)             redirect HTTP 302 to `location`
     hang          nothing for `seconds` (default 3600)        drip     the answer over `seconds` (default 10), in pieces
     truncate      half the announced body, then the end       reset    the connection is reset without an answer
+    elsewhere     the page of trades `value` ids further on, or back
     bomb          `bytes` (default 64 MiB) of gzipped blanks
 
-Kinds that lie about bars, on `rows` rows (default 1) from the row `start` (default 0) on, again `every` so many rows:
+Kinds that lie about bars (or trades), on `rows` rows (default 1) from the row `start` (default 0) on, again `every` so
+many rows:
 
     holes         those rows left out                         interval every `every`th row only (default 4)
     double        those twice, then with prices × `value`     other    all prices × `value` (default 37), as another's
@@ -39,7 +41,7 @@ from alphaforge_assets.sandbox.wire import Receive, Reply, Send, dump
 _JSON = "application/json;charset=UTF-8"
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><center>cloudfront</center></body></html>"
 KINDS = ("status", "garbage", "blank", "empty", "short", "html",
-         "redirect", "hang", "drip", "truncate", "reset", "bomb", *spoiling.KINDS)  # fmt: skip
+         "redirect", "hang", "drip", "truncate", "reset", "bomb", "elsewhere", *spoiling.KINDS)  # fmt: skip
 
 
 @dataclass

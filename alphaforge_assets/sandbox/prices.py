@@ -98,6 +98,11 @@ def hashed_normal(seed: int, name: str, counter: Ints) -> Floats:
     return _normal(_key(seed, name), counter)
 
 
+def hashed_words(seed: int, name: str, counter: Ints) -> npt.NDArray[np.uint64]:
+    """Independent 64-bit words, one for each counter of a named stream."""
+    return _words(_key(seed, name), counter)
+
+
 def _nodes(key: int, block: Ints, top: int) -> Floats:
     """The path at the first minute of each block: the coarse levels, each a tent over its segment."""
     minute = block << BLOCK_LEVELS

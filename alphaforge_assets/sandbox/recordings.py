@@ -195,7 +195,7 @@ def read(path: Path, interval_ms: int) -> Bars:
     ]
     if lacking:
         raise BadInput(f"recording {path}: no column {', '.join(lacking)}; it needs open_time and OHLCV")
-    numbers = {name: _integers(table[name], path, name) for name in table.column_names if name in COLUMNS}
+    numbers = {name: exact(table[name], path, name) for name in table.column_names if name in COLUMNS}
     prices = max(numbers[name][1] for name in ("open", "high", "low", "close"))
     volumes = max(numbers[name][1] for name in ("volume", "taker_volume") if name in numbers)
     column = {name: _at_scale(numbers[name], prices) for name in ("open", "high", "low", "close")}
@@ -254,8 +254,8 @@ def _rescaled(bars: Bars, scales: Scales) -> Bars:
     return replace(bars.having(scaled), scales=scales)
 
 
-def _integers(column: pa.ChunkedArray, path: Path, name: str) -> tuple[Ints, int]:
-    """A column as (integers, decimals): exact for integers and decimals, to 8 decimals for floats."""
+def exact(column: pa.ChunkedArray, path: Path, name: str) -> tuple[Ints, int]:
+    """A column as (integers, decimals): exact for integers and decimals, to 8 decimals for floats. Raises BadInput."""
     kind = column.type
     decimals = _decimals(kind)
     try:
@@ -321,7 +321,7 @@ def _first_time(path: Path, column: str = "open_time") -> int:
     statistics = [meta.row_group(i).column(index).statistics for i in range(meta.num_row_groups)]
     if statistics and all(s is not None and s.has_min_max and isinstance(s.min, int) for s in statistics):
         return int(min(s.min for s in statistics))
-    times, _ = _integers(pq.ParquetFile(path).read(columns=[column])[column], path, column)
+    times, _ = exact(pq.ParquetFile(path).read(columns=[column])[column], path, column)
     return int(times.min(initial=_MOST))
 
 

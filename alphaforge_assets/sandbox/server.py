@@ -192,6 +192,8 @@ def _symbol(query: dict[str, str]) -> str:
 
 
 def _shortened(query: dict[str, str], fault: Fault | None) -> dict[str, str]:
+    if fault is not None and fault.kind == "elsewhere" and "fromId" in query:
+        return {**query, "fromId": str(max(0, int(query["fromId"]) + int(fault.value)))}
     if fault is None or fault.kind != "short":
         return query
     return {**query, "limit": str(fault.rows)}

@@ -1,7 +1,7 @@
 """Pages of bars that are sound JSON and not the truth: what faults.py sends for the kinds that lie about bars.
 
 Pure, and of any venue: rows are the list in the answer whose members are lists; their first value is the open time, the
-next four are prices.
+next four are prices. Of trades they are records, whose price and time go by the names in TRADE_FIELDS.
 """
 
 import json
@@ -11,7 +11,8 @@ from typing import Any
 
 from alphaforge_assets.sandbox.wire import dump
 
-Row = list[Any]
+Row = Any  # a list of a bar, a record of a trade
+TRADE_FIELDS = {"p": "T", "price": "time"}  # price -> time
 MINUTE_MS = 60_000
 
 
@@ -31,7 +32,18 @@ class Measure:
 
 
 def _prices(row: Row, change: Callable[[Any], Any]) -> Row:
+    if isinstance(row, dict):
+        (name,) = row.keys() & TRADE_FIELDS.keys()
+        return {**row, name: change(row[name])}
     return [row[0], *map(change, row[1:5]), *row[5:]]
+
+
+def _time(row: Row) -> int:
+    """When a bar opens, or a trade was."""
+    if isinstance(row, dict):
+        (name,) = row.keys() & TRADE_FIELDS.keys()
+        return int(row[TRADE_FIELDS[name]])
+    return int(row[0])
 
 
 def _times(factor: float) -> Callable[[Any], Any]:
@@ -43,7 +55,7 @@ def _holes(rows: list[Row], m: Measure) -> list[Row]:
 
 
 def _without(rows: list[Row], m: Measure) -> list[Row]:
-    return [row for row in rows if not m.since <= int(row[0]) * _unit_ms(row) < m.since + m.rows * MINUTE_MS]
+    return [row for row in rows if not m.since <= _time(row) * _unit_ms(row) < m.since + m.rows * MINUTE_MS]
 
 
 def _interval(rows: list[Row], m: Measure) -> list[Row]:
@@ -76,7 +88,7 @@ def _as(told: Any, value: Any) -> Any:
 
 def _unit_ms(row: Row) -> int:
     """Milliseconds in a unit of its time: of this century, what has ten digits is seconds."""
-    return 1000 if int(row[0]) < 10**11 else 1
+    return 1000 if _time(row) < 10**11 else 1
 
 
 def _turned(rows: list[Row], m: Measure) -> list[Row]:
@@ -119,4 +131,9 @@ def _rows(answer: Any) -> list[Row]:
     """The list of rows in it, under whatever name."""
     inner = answer.get("result", answer) if isinstance(answer, dict) else answer
     lists = inner.values() if isinstance(inner, dict) else [inner]
-    return next((one for one in lists if isinstance(one, list) and one and isinstance(one[0], list)), [])
+    return next((one for one in lists if isinstance(one, list) and one and _is_row(one[0])), [])
+
+
+def _is_row(one: Any) -> bool:
+    """Whether it is a bar, or a trade."""
+    return isinstance(one, list) or (isinstance(one, dict) and len(one.keys() & TRADE_FIELDS.keys()) == 1)

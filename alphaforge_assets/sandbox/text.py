@@ -30,6 +30,13 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """Truths to print, as JSON has them."""
+
+    values: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Text:
     """n rows of text: row i is `data[offsets[i]:offsets[i+1]]`."""
 
@@ -40,14 +47,17 @@ class Text:
         return self.data[self.offsets[start] : self.offsets[stop]]
 
 
-def render(columns: Sequence[Column], separators: Sequence[bytes], told: npt.NDArray[np.bool_] | None = None) -> Text:
+def render(
+    columns: Sequence[Column | Flag], separators: Sequence[bytes], told: npt.NDArray[np.bool_] | None = None
+) -> Text:
     """Rows `sep[0] col[0] sep[1] col[1] … sep[-1]`; needs len(columns) + 1 separators. Those not `told` are empty."""
     n = len(columns[0].values)
     pieces: list[npt.NDArray[np.uint8]] = [_literal(separators[0])]
     masks: list[npt.NDArray[np.bool_] | None] = [None]
     for column, separator in zip(columns, separators[1:], strict=True):
-        digits, kept = _number(column)
-        pieces += [digits, _literal(_padding(column) + separator)]
+        digits, kept = _number(column) if isinstance(column, Column) else _truth(column)
+        padding = _padding(column) if isinstance(column, Column) else b""
+        pieces += [digits, _literal(padding + separator)]
         masks += [kept, None]
     width = sum(piece.shape[-1] for piece in pieces)
     matrix = np.empty((n, width), np.uint8)
@@ -63,6 +73,12 @@ def render(columns: Sequence[Column], separators: Sequence[bytes], told: npt.NDA
     offsets = np.zeros(n + 1, np.int64)
     np.cumsum(keep.sum(axis=1), out=offsets[1:])
     return Text(memoryview(matrix[keep].tobytes()), offsets)
+
+
+def _truth(flag: Flag) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Bytes (n, 5), and which of them to keep."""
+    words, which = np.stack([_literal(b"false"), _literal(b"true ")]), flag.values.astype(np.intp)
+    return words[which], np.arange(5) < 5 - which[:, None]
 
 
 def _literal(text: bytes) -> npt.NDArray[np.uint8]:

@@ -94,7 +94,7 @@ def day_close(jobs: Mapping[str, AssetJob], *, running: bool) -> dg.SensorDefini
         now = dt.datetime.now(dt.UTC)
         cursor: dict[str, dict[str, str]] = json.loads(context.cursor or "{}")
         requests = []
-        for dataset in DATASETS.values():
+        for dataset in (DATASETS[name] for name in jobs):
             closed = closed_until(warehouse, dataset, universe, now)
             before = cursor.get(dataset.name, {})
             asked = {venue: dt.date.fromisoformat(day) for venue, day in before.items()}

@@ -108,7 +108,7 @@ def heal_gaps(jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition:
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = dt.datetime.now(dt.UTC)
         asked = 0
-        for dataset in DATASETS.values():
+        for dataset in (DATASETS[name] for name in jobs):
             look(warehouse, dataset, universe, now)
             for part in due(warehouse, dataset, universe, now):
                 note_attempt(warehouse, dataset, part, now)

@@ -16,6 +16,8 @@ from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.trade_rows import TradeLayout
+from alphaforge_assets.venues.trades import TradeFeed, TradePage
 from alphaforge_assets.venues.venue import BarFeed, BarPage, FundingFeed, Marks, Venue, optional_ms
 
 SPOT_WEIGHT = Budget("binance.spot", limit=6000, window_s=60, burst=300)
@@ -90,6 +92,10 @@ def funding_rows(answer: Any) -> Any:
     return answer
 
 
+def trade_rows(answer: Any) -> Any:
+    return answer
+
+
 def time_ms(answer: Any) -> Any:
     return answer["serverTime"]
 
@@ -130,6 +136,40 @@ FUNDING = FundingFeed(
     },
 )
 
+# Aggregates: what one taker order took at one price in one millisecond. Single trades by id need an API key.
+# `nq` (futures, the amount without RPI orders) and what else comes later goes to metadata.
+AGGREGATE = TradeLayout(
+    kind="aggregate",
+    keys={"trade_id": "a", "price": "p", "quantity": "q", "first_id": "f", "last_id": "l", "timestamp": "T"},
+    buyer_is_maker="m",
+    usual={"M": True},  # spot only, and of no meaning any more
+)
+
+
+def _trade_params(page: TradePage) -> dict[str, Any]:
+    """By id, or by time with both ends inclusive: together the docs forbid it."""
+    if page.from_id is not None:
+        return {"symbol": page.venue_symbol, "fromId": page.from_id, "limit": page.rows}
+    return {
+        "symbol": page.venue_symbol,
+        "startTime": page.start_ms,
+        "endTime": page.end_ms - 1,
+        "limit": page.rows,
+    }
+
+
+def ask_spot_trades(page: TradePage) -> Call:
+    return Call("publicGetAggTrades", _trade_params(page), SPOT_WEIGHT, 4)
+
+
+def ask_futures_trades(page: TradePage) -> Call:
+    return Call("fapiPublicGetAggTrades", _trade_params(page), FUTURES_WEIGHT, 20)
+
+
+SPOT_TRADES = TradeFeed(rows_max=1000, ask=ask_spot_trades, rows=trade_rows, layout=AGGREGATE)
+# The futures' endpoint serves the last 48 hours, an hour of them at once (docs of 2026).
+FUTURES_TRADES = TradeFeed(rows_max=1000, ask=ask_futures_trades, rows=trade_rows, layout=AGGREGATE, kept_hours=48)
+
 SPOT = Venue(
     name="binance_spot",
     exchange="binance",
@@ -142,6 +182,7 @@ SPOT = Venue(
     markets_weight=20,
     marks=marks,
     refusals=REFUSALS,
+    trades=SPOT_TRADES,
 )
 
 US = Venue(
@@ -173,6 +214,7 @@ PERP = Venue(
     refusals=REFUSALS,
     funding=FUNDING,
     nautilus_symbol="{id}-PERP",
+    trades=FUTURES_TRADES,
 )
 
 SPOT_FILES = FileFeed(VISION, "data/spot", KLINE, VISION_OBJECTS)

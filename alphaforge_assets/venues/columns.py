@@ -85,10 +85,10 @@ def parse_rows(layout: Layout, rows: Any, interval_ms: int, closed_before_ms: in
     columns: dict[str, pa.Array] = {"timestamp": times}
     if "close_time" in raw:
         columns["close_time"] = _times(raw["close_time"], spoiled, layout.time_unit_ms)
-    columns |= _numbers({name: raw[name] for name in NUMBERS if name in raw}, spoiled)
+    columns |= read_numbers({name: raw[name] for name in NUMBERS if name in raw}, spoiled)
     for name in COUNTS:
         if name in raw:
-            columns[name] = _integers(raw[name], spoiled, 0, 2**63 - 1)
+            columns[name] = read_integers(raw[name], spoiled, 0, 2**63 - 1)
     columns["is_closed"] = _closed(columns, raw.get("confirm"), interval_ms, closed_before_ms)
     columns["metadata"] = _metadata(layout, raw, rows, spoiled, columns["is_closed"])
     missing = {f.name: pa.nulls(len(rows), f.type) for f in BAR_SCHEMA if f.name not in columns}
@@ -109,7 +109,7 @@ def _by_field(layout: Layout, rows: Sequence[Any]) -> tuple[dict[str, Sequence[A
 
 
 def _times(values: Sequence[Any], spoiled: set[int], unit_ms: int) -> pa.Array:
-    whole = _integers(values, spoiled, TIME_MS_MIN // unit_ms, TIME_MS_MAX // unit_ms)
+    whole = read_integers(values, spoiled, TIME_MS_MIN // unit_ms, TIME_MS_MAX // unit_ms)
     return (whole if unit_ms == 1 else pc.multiply(whole, unit_ms)).view(TIME)
 
 
@@ -133,7 +133,7 @@ def _steps(times: pa.Array) -> pa.Array:
     return pc.subtract(milliseconds[1:], milliseconds[:-1])
 
 
-def _numbers(raw: Mapping[str, Sequence[Any]], spoiled: set[int]) -> dict[str, pa.Array]:
+def read_numbers(raw: Mapping[str, Sequence[Any]], spoiled: set[int]) -> dict[str, pa.Array]:
     """Texts (or JSON numbers) as float64, the nearest to what was written. Adds to `spoiled` which rows hold none.
 
     All columns are cast as one array: a kernel call costs as much as a hundred values.
@@ -170,7 +170,7 @@ def number(value: Any) -> float | None:
     return number if abs(number) != float("inf") and number == number else None
 
 
-def _integers(values: Sequence[Any], spoiled: set[int], low: int, high: int) -> pa.Array:
+def read_integers(values: Sequence[Any], spoiled: set[int], low: int, high: int) -> pa.Array:
     """Integers or texts of integers within [low, high] as int64. Adds to `spoiled` which are not."""
     kinds = set(map(type, values))
     try:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from alphaforge_assets.errors import AlphaForgeError, BadInput, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
-from alphaforge_assets.venues import funding
+from alphaforge_assets.venues import funding, trade_rows, trades
 from alphaforge_assets.venues.asking import Asker, governed
 from alphaforge_assets.venues.bars import (
     Walked,
@@ -34,13 +34,14 @@ from alphaforge_assets.venues.bars import (
     windows,
 )
 from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows
+from alphaforge_assets.venues.gathering import gathered
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.listings import moment, read_listings
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, Listing
 from alphaforge_assets.venues.transport import guarded, open_pool, rehost
 from alphaforge_assets.venues.venue import BarPage, FundingFeed, Venue
 
-BARS, FUNDING_RATES = "bars", "funding_rates"
+BARS, FUNDING_RATES, TRADES = "bars", "funding_rates", "trades"
 
 BARS_BYTES_MAX = 4_000_000
 MARKETS_BYTES_MAX = 64_000_000  # Binance's exchangeInfo of every spot pair is past 10 MB
@@ -53,7 +54,6 @@ QUEUED_MS = 600_000
 # Of these one page answers a window.
 WHOLE = ("bounded", "newest")
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -82,16 +82,19 @@ class RestSource:
         return Call("fetch_markets", {}, self.of.markets_budget, self.of.markets_weight)
 
     def serves(self, dataset: str, interval: str) -> bool:
-        """Bars of the intervals the venue has, and funding where it has perpetuals."""
+        """Bars of the intervals the venue has, funding where it has perpetuals, trades where we know to ask."""
         if dataset == BARS:
             return interval in self.of.bars.intervals
-        return dataset == FUNDING_RATES and self.of.funding is not None
+        return {FUNDING_RATES: self.of.funding, TRADES: self.of.trades}.get(dataset) is not None
 
     def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
         """How far back the venue serves it, as far as can be relied on; None if for ever."""
         if dataset == BARS:
             bars = self.of.bars.kept_bars
             return dt.timedelta(milliseconds=(bars - 1) * INTERVAL_MS[interval] - QUEUED_MS) if bars else None
+        if dataset == TRADES:
+            hours = self.of.trades.kept_hours if self.of.trades else None
+            return dt.timedelta(hours=hours) if hours else None
         days = self.of.funding.kept_days if self.of.funding else None
         return dt.timedelta(days=days) if days else None
 
@@ -106,6 +109,8 @@ class RestSource:
         start_ms, end_ms, now_ms = (int(t.timestamp() * 1000) for t in (start, end, now))
         if dataset == FUNDING_RATES:
             return funding_calls(self.of.funding, symbol, start_ms, end_ms, now_ms) if self.of.funding else []
+        if dataset == TRADES:
+            return trades.calls(self.of.trades, symbol, start_ms, end_ms) if self.of.trades else []
         pages = (
             bar_page(self.of, w, symbol, interval, now_ms) for w in bar_windows(self.of, start_ms, end_ms, interval)
         )
@@ -193,7 +198,9 @@ class RestConnection:
     def submit(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
     ) -> "Future[Fetched]":
-        """As `source.Connection`: bars, or the funding of perpetuals."""
+        """As `source.Connection`: bars, the funding of perpetuals, or trades."""
+        if dataset == TRADES:
+            return self._submit_trades(symbol, start, end, closed_before)
         if dataset == FUNDING_RATES:
             return self.submit_funding(symbol, start, end, closed_before)
         return self.submit_bars(symbol, interval, start, end, closed_before)
@@ -225,7 +232,7 @@ class RestConnection:
                 check_silence([walked for walked, _ in parts], now_ms, ascending=feed.paging == "ascending")
             return _fetched(BAR_SCHEMA, [(walked.tables, cost) for walked, cost in parts])
 
-        return _gathered(walks, join)
+        return gathered(walks, join)
 
     def submit_funding(
         self, symbol: str, start: dt.datetime, end: dt.datetime, settled_before: dt.datetime
@@ -245,7 +252,28 @@ class RestConnection:
         if start_ms < end_ms:
             span = funding.raw_window(start_ms, end_ms)
             walks = [self._threads.submit(self._walk_funding, feed, span, symbol, now_ms)]
-        return _gathered(walks, lambda parts: _fetched(funding.FUNDING_SCHEMA, parts))
+        return gathered(walks, lambda parts: _fetched(funding.FUNDING_SCHEMA, parts))
+
+    def _submit_trades(
+        self, symbol: str, start: dt.datetime, end: dt.datetime, traded_before: dt.datetime
+    ) -> "Future[Fetched]":
+        feed, horizon_ms = self.venue.trades, _ms("traded_before", traded_before) + HORIZON_MS
+        if feed is None:
+            raise BadInput(f"{self.venue.name}: we do not know to ask it for trades: ask a venue of which we do")
+        window = Window(_ms("start", start), _ms("end", end))
+
+        def fetch() -> tuple[list[pa.Table], Cost]:
+            cost = Cost()
+
+            def page(asked: trades.TradePage, check: Callable[[pa.Table], pa.Table]) -> pa.Table:
+                def read(answer: Any) -> pa.Table:
+                    return check(trade_rows.parse_trades(feed.layout, _found(feed.rows, answer)))
+
+                return self._ask(feed.ask(asked), read, cost)
+
+            return [trades.fetch(feed, window, symbol, horizon_ms, page)], cost
+
+        return gathered([self._threads.submit(fetch)], lambda parts: _fetched(trade_rows.TRADE_SCHEMA, parts))
 
     def _walk_funding(self, feed: FundingFeed, window: Window, symbol: str, now_ms: int) -> tuple[list[pa.Table], Cost]:
         cost, horizon_ms = Cost(), max(window.end_ms, now_ms) + HORIZON_MS
@@ -349,43 +377,6 @@ def _found(reader: Callable[[Any], T], answer: Any) -> T:
         raise VenueUnavailable(
             f"an answer of another shape than documented ({type(error).__name__}: {error})", str(answer)
         ) from error
-
-
-def _gathered(parts: "list[Future[S]]", join: Callable[[list[S]], T]) -> "Future[T]":
-    """One Future of all parts: `join` of their results in order, or the first failure, which cancels the rest."""
-    whole: Future[T] = Future()
-    whole.set_running_or_notify_cancel()
-    lock, left = threading.Lock(), len(parts)
-
-    def settle() -> None:
-        try:
-            whole.set_result(join([part.result() for part in parts]))
-        except Exception as error:
-            whole.set_exception(error)
-
-    def done(part: "Future[S]") -> None:
-        nonlocal left
-        if part.cancelled():
-            failure: BaseException | None = VenueUnavailable("the connection was closed before these bars were fetched")
-        else:
-            failure = part.exception()
-        with lock:
-            left -= 1
-            if whole.done():
-                return
-            if failure is None:
-                if left == 0:
-                    settle()
-                return
-            whole.set_exception(failure)
-        for other in parts:
-            other.cancel()
-
-    if not parts:
-        settle()
-    for part in parts:
-        part.add_done_callback(done)
-    return whole
 
 
 def _fetched(schema: pa.Schema, parts: list[tuple[list[pa.Table], Cost]]) -> Fetched:

@@ -14,6 +14,7 @@ from alphaforge_assets.venues.funding import FundingPage
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.trades import TradeFeed
 
 # How pages follow one another: from a first time on, back from a last one, told both ends, or not at all: from a first
 # time on to the venue's now in one page.
@@ -99,6 +100,7 @@ class Venue:
 
     refusals: tuple[Meaning, ...] = ()  # what its own error codes mean
     funding: FundingFeed | None = None  # perpetuals only
+    trades: TradeFeed | None = None
     # Other tools' words: nautilus_trader's symbol, made of the venue's own `{id}` or of `{base}` and `{quote}`; what
     # nautilus_trader and LEAN call the exchange where it is not as ccxt does.
     nautilus_symbol: str = "{id}"

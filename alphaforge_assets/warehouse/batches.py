@@ -54,6 +54,7 @@ class Answer:
     cost: Cost
     source: str = ""
     files: tuple[FileSeen, ...] = ()
+    id: str = ""  # the column by which the venue counts its rows, if it does
 
 
 @dataclass(frozen=True)
@@ -354,6 +355,8 @@ _LEDGER = pa.schema(
         ("window_end", pa.timestamp("ms", "UTC")),
         ("status", pa.string()),
         ("row_count", pa.uint64()),
+        ("first_id", pa.uint64()),
+        ("last_id", pa.uint64()),
         ("content_hash", pa.string()),
         ("source", pa.string()),
         ("origin", pa.string()),
@@ -388,12 +391,21 @@ def _window_fields(dataset: str, window: Window) -> dict[str, object]:
     }
 
 
+def _extent(answer: Answer) -> dict[str, int]:
+    """The lowest and highest id of an answer."""
+    if not answer.id or not answer.rows.num_rows:
+        return {}
+    extent = pc.min_max(answer.rows[answer.id])
+    return {"first_id": extent["min"].as_py(), "last_id": extent["max"].as_py()}
+
+
 def _ledger_row(dataset: str, batch: _Batch, origin: str, run_id: str) -> dict[str, object]:
     answer = batch.answer
     return _window_fields(dataset, answer.window) | {
         "batch_id": batch.batch_id,
         "status": "complete",
         "row_count": answer.rows.num_rows,
+        **_extent(answer),
         "content_hash": batch.content_hash,
         "source": batch.source,
         "origin": origin,

@@ -8,7 +8,7 @@ FROM {database:Identifier}.{judged:Identifier}
 WHERE instrument_id IN {instruments:Array(UInt32)}
     AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
     AND is_final AND rule != ''
-    AND (instrument_id, timestamp, batch_id, row_hash) NOT IN  -- a batch is of one interval
+    AND (instrument_id, toDateTime64(timestamp, 3, 'UTC'), batch_id, row_hash) NOT IN  -- a batch is of one interval
     (
         SELECT instrument_id, timestamp, batch_id, row_hash
         FROM analytics.rejected_rows

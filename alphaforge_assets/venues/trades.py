@@ -1,0 +1,288 @@
+"""Trades: how a span of time is walked by the ids that a venue counts.
+
+Pure but for the pages it is given. Time only finds the first trade of a span; from there on pages are asked for by id,
+so that what is missing between two trades is known by number, asked for alone, and comes or is proved not to. A span
+begins with a trade before it and ends with one beyond it, where the venue has such.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.venues.bars import SILENCES, Window
+from alphaforge_assets.venues.columns import EVIDENCE_CHARS
+from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA, TradeLayout
+
+HOUR_MS = 3_600_000
+
+# Holes of one page that are asked for alone whatever comes of it; more only once one of them has brought something.
+ASKED_BEFORE_TRUST = 4
+# A venue that gives ten trades a page still gets through an hour; one that never stops does not.
+PAGES_MAX = 100_000
+TRADES_A_SECOND = 10  # for plans: BTC/USDT has more, most others have less
+
+
+@dataclass(frozen=True)
+class TradePage:
+    """What a page is asked by: from an id on, or of [start_ms, end_ms), the oldest first."""
+
+    venue_symbol: str
+    rows: int
+    from_id: int | None = None
+    start_ms: int = 0
+    end_ms: int = 0
+
+
+@dataclass(frozen=True)
+class TradeFeed:
+    """How a venue is asked for the trades of one instrument by their ids."""
+
+    rows_max: int
+    ask: Callable[[TradePage], Call]
+    rows: Callable[[Any], Any]  # the list of records in the answer
+    layout: TradeLayout
+    kept_hours: int | None = None  # what is older the venue no longer serves; None: it serves all there ever was
+    span_ms: int = HOUR_MS  # the longest a page may be asked for by time
+
+
+def fetch(
+    feed: TradeFeed,
+    window: Window,
+    symbol: str,
+    horizon_ms: int,
+    page: Callable[[TradePage, Callable[[pa.Table], pa.Table]], pa.Table],
+) -> pa.Table:
+    """The trades of a window; `page` sends a question and holds the answer against the check. Raises as `walk`."""
+
+    def by_time(start_ms: int, end_ms: int, rows: int) -> pa.Table:
+        asked = TradePage(symbol, rows, None, start_ms, end_ms)
+        return page(asked, lambda table: check_times(table, start_ms, end_ms))
+
+    def by_id(first: int, rows: int) -> pa.Table:
+        return page(TradePage(symbol, rows, first), lambda table: check_ids(table, first, horizon_ms))
+
+    return walk(window, feed.rows_max, feed.span_ms, by_time, by_id)
+
+
+def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int) -> list[Call]:
+    """The pages of a window of a market as busy as TRADES_A_SECOND: nobody knows beforehand how many there are."""
+    ids = TRADES_A_SECOND * (end_ms - start_ms) // 1000
+    times = range(start_ms, end_ms, feed.span_ms)
+    by_time = [feed.ask(TradePage(symbol, 1, None, ms, min(end_ms, ms + feed.span_ms))) for ms in times]
+    return by_time[:1] + [feed.ask(TradePage(symbol, feed.rows_max, n)) for n in range(0, ids, feed.rows_max)]
+
+
+def walk(
+    window: Window,
+    rows_max: int,
+    span_ms: int,
+    by_time: Callable[[int, int, int], pa.Table],
+    by_id: Callable[[int, int], pa.Table],
+) -> pa.Table:
+    """The trades of a window, by id; what is told twice alike is there once, what is told differently twice.
+
+    `by_time(start_ms, end_ms, rows)` and `by_id(first, rows)` are pages in any order, none of an earlier time or lower
+    id than asked for. Raises what they raise, and VenueUnavailable for a venue that never comes to an end.
+    """
+    first = _first(window, span_ms, by_time)
+    if first is None:
+        return TRADE_SCHEMA.empty_table()
+    tables = _before(window, first, rows_max, by_id)
+    cursor, silences = first, 0
+    if tables:
+        cursor = max(_last_id(t) for t in tables) + 1
+    for _ in range(PAGES_MAX):
+        if tables and pc.max(tables[-1]["timestamp"]).value >= window.end_ms * 1000:
+            break
+        table = whole(cursor, rows_max, by_id)
+        if not table.num_rows:
+            silences += 1
+            if silences == SILENCES:
+                _check_silence(tables, cursor, window, rows_max, by_time)
+                break
+            continue
+        tables.append(table)
+        cursor = _last_id(table) + 1
+    else:
+        raise VenueUnavailable(
+            f"the venue sends page after page for [{window.start_ms}, {window.end_ms}) ms and never comes to its end"
+        )
+    return distinct(_inside(pa.concat_tables([TRADE_SCHEMA.empty_table(), *tables]), window))
+
+
+def whole(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
+    """A page from an id on with what it left out: each range that is missing is asked for by its own ids.
+
+    What the venue has nothing of again stays missing: it skips such ids, or keeps them for itself.
+    """
+    table = distinct(by_id(first, rows_max))
+    is_doubted, asked = False, 0
+    for low, high in missing_ids(table, first):
+        while low <= high and (is_doubted or asked < ASKED_BEFORE_TRUST):
+            asked += 1
+            again = by_id(low, min(rows_max, high - low + 1))
+            again = again.filter(pc.less_equal(again["trade_id"], pa.scalar(high, pa.uint64())))
+            if not again.num_rows:
+                break
+            is_doubted = True
+            table = pa.concat_tables([table, again])
+            low = _last_id(again) + 1
+    return distinct(table)
+
+
+def missing_ids(table: pa.Table, first: int) -> list[tuple[int, int]]:
+    """Ranges, both ends inclusive, of ids from `first` on that a table in order of ids leaves out before its last."""
+    if not table.num_rows:
+        return []
+    ids = np.concatenate([np.array([first - 1], np.int64), table["trade_id"].cast(pa.int64()).to_numpy()])
+    places = np.flatnonzero(np.diff(ids) > 1)
+    return [(int(ids[n]) + 1, int(ids[n + 1]) - 1) for n in places]
+
+
+def distinct(table: pa.Table) -> pa.Table:
+    """A table in order of ids, rows of one id in the order they came; rows that are the same in all are one."""
+    if table.num_rows < 2:
+        return table
+    ids = table["trade_id"].cast(pa.int64()).to_numpy()
+    steps = np.diff(ids)
+    if steps.min() > 0:
+        return table
+    order = np.argsort(ids, kind="stable")
+    table, ids = table.take(pa.array(order)), ids[order]
+    if (np.diff(ids) > 0).all():
+        return table
+    # Only of ids that come more than once are the values compared.
+    _, place, count = np.unique(ids, return_inverse=True, return_counts=True)
+    twice = np.flatnonzero(count[place] > 1)
+    told = table.take(pa.array(twice)).to_pylist()
+    seen: dict[tuple[Any, ...], int] = {}
+    for n, row in zip(twice, told, strict=True):
+        seen.setdefault(tuple(row.values()), int(n))
+    keep = np.ones(len(ids), bool)
+    keep[twice] = False
+    keep[list(seen.values())] = True
+    return table.filter(pa.array(keep))
+
+
+def contradictions_ms(table: pa.Table) -> list[int]:
+    """Milliseconds in which lies a trade that was told with different values, ascending."""
+    if table.num_rows < 2:
+        return []
+    ids = table["trade_id"].cast(pa.int64()).to_numpy()
+    values, count = np.unique(ids, return_counts=True)
+    if len(values) == len(ids):
+        return []
+    times = table["timestamp"].cast(pa.int64()).to_numpy()[np.isin(ids, values[count > 1])]
+    return sorted({int(ms) for ms in times // 1000})
+
+
+def check_ids(table: pa.Table, first: int, horizon_ms: int) -> pa.Table:
+    """`table`, if its ids are not below the one asked for, nor its times beyond `horizon_ms`.
+
+    Raises VenueUnavailable otherwise: such a page is another answer than ours.
+    """
+    if table.num_rows:
+        low, last_us = pc.min(table["trade_id"]).as_py(), pc.max(table["timestamp"]).value
+        if low < first or last_us >= horizon_ms * 1000:
+            raise VenueUnavailable(
+                f"trades from id {first} on were asked for, and some from {low} on up to {last_us // 1000} ms came: the"
+                " page is not trusted",
+                str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
+            )
+    return table
+
+
+def check_times(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
+    """`table`, if its trades are of [start_ms, end_ms). Raises VenueUnavailable otherwise."""
+    if table.num_rows:
+        first, last = pc.min(table["timestamp"]).value, pc.max(table["timestamp"]).value
+        if first < start_ms * 1000 or last >= end_ms * 1000:
+            raise VenueUnavailable(
+                f"trades of [{start_ms}, {end_ms}) ms were asked for, and some of [{first}, {last}] us came: the page"
+                " is not trusted",
+                str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
+            )
+    return table
+
+
+def _first(window: Window, span_ms: int, by_time: Callable[[int, int, int], pa.Table]) -> int | None:
+    """The lowest id that the venue tells of a window by time; None if it has none, twice."""
+    for start_ms in range(window.start_ms, window.end_ms, span_ms):
+        end_ms = min(window.end_ms, start_ms + span_ms)
+        for _ in range(SILENCES):
+            table = by_time(start_ms, end_ms, 1)
+            if table.num_rows:
+                first: int = pc.min(table["trade_id"]).as_py()
+                return first
+    return None
+
+
+def _before(window: Window, first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> list[pa.Table]:
+    """Pages that end with the one after which nothing of the window is missing: its first trade is before the window.
+
+    Should the trade before `first` be of the window, the page by time has lost some, and pages are asked for further
+    and further back. Raises VenueUnavailable if the venue has `first` by time, and not by its id.
+    """
+    tables = [_with(first, rows_max, by_id)]
+    low = known = pc.min(tables[0]["trade_id"]).as_py()
+    if known == first or pc.min(tables[0]["timestamp"]).value < window.start_ms * 1000:
+        return tables
+    while low > 0:
+        low = max(0, low - rows_max)
+        table = whole(low, rows_max, by_id)
+        table = table.filter(pc.less(table["trade_id"], pa.scalar(known, pa.uint64())))
+        if not table.num_rows:
+            break
+        tables.insert(0, table)
+        known = pc.min(table["trade_id"]).as_py()
+        if pc.min(table["timestamp"]).value < window.start_ms * 1000:
+            break
+    return tables
+
+
+def _with(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
+    """The page that begins just before a trade that is known to be there."""
+    for _ in range(SILENCES + 1):
+        table = whole(max(0, first - 1), rows_max, by_id)
+        is_there = pc.any(pc.equal(table["trade_id"], pa.scalar(first, pa.uint64()))).as_py()
+        if is_there or (table.num_rows and _last_id(table) < first):
+            return table
+    raise VenueUnavailable(
+        f"the venue told trade {first} by its time, and does not by its id: its pages are not believed",
+        str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
+    )
+
+
+def _check_silence(
+    tables: Sequence[pa.Table],
+    cursor: int,
+    window: Window,
+    rows_max: int,
+    by_time: Callable[[int, int, int], pa.Table],
+) -> None:
+    """Raise VenueUnavailable if a venue that has no trade from `cursor` on by id has one of the window by time."""
+    last_ms = max([window.start_ms, *(pc.max(t["timestamp"]).value // 1000 for t in tables if t.num_rows)])
+    if last_ms >= window.end_ms:
+        return
+    table = by_time(last_ms, window.end_ms, rows_max)
+    if table.num_rows and _last_id(table) >= cursor:
+        raise VenueUnavailable(
+            f"the venue said twice that it has no trade from id {cursor} on, yet it has {_last_id(table)}: its empty"
+            " pages are not believed"
+        )
+
+
+def _inside(table: pa.Table, window: Window) -> pa.Table:
+    times = table["timestamp"].cast(pa.int64())
+    return table.filter(pc.and_(pc.greater_equal(times, window.start_ms * 1000), pc.less(times, window.end_ms * 1000)))
+
+
+def _last_id(table: pa.Table) -> int:
+    last: int = pc.max(table["trade_id"]).as_py()
+    return last
