@@ -267,6 +267,15 @@ def test_several_intervals_share_a_choice() -> None:
     assert sum(len(its) for _, its in shares) == 24
 
 
+def test_what_rest_could_not_answer_is_no_matter_of_files() -> None:
+    instrument = UNIVERSE.instrument(KEY)
+    failed = [Left(Window(instrument, "1m", *month), frozenset({"rest"})) for month in YEAR]
+    assert shared_out(ranked("binance_spot", "bars", ["1m"]), "bars", failed, "best", NOW) == []
+    young = Left(Window(instrument, "1m", NOW - dt.timedelta(hours=2), NOW), frozenset({"archive_monthly"}))
+    shares = shared_out(ranked("binance_spot", "bars", ["1m"]), "bars", [young], "best", NOW)
+    assert [source.name for source, _ in shares] == ["rest"]
+
+
 def test_a_wish_is_obeyed() -> None:
     assert sources(YEAR, "1m", "rest") == ["rest"]
     assert sources(YEAR[:1], "1m", "archive") == ["archive_monthly"]

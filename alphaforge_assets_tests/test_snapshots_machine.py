@@ -32,6 +32,7 @@ from alphaforge_assets.universe import Instrument
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.migrations import files, migrator
+from alphaforge_assets_tests.installed import Installed
 
 # Three days over the end of a month, so that there are two partitions and two hashes an instrument.
 START, HOURS = dt.datetime(2025, 5, 30, tzinfo=dt.UTC), 72
@@ -277,7 +278,7 @@ def both(beside: Callable[[], Any], here: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("histories", [5, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_nothing_we_do_changes_a_snapshot(histories: int, migrated: Client, tmp_path: Path) -> None:
-    with open_warehouse(tmp_path / "fresh") as other:
+    with open_warehouse(Installed(tmp_path / "migrated").home) as other:  # a second client of the same server
         warehouse = Warehouse(migrated, other, tmp_path)
         settings = hypothesis.settings(
             max_examples=histories,

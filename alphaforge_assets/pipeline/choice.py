@@ -7,6 +7,7 @@ REST, whose requests go at once, and long spans of closed months go to files. Pu
 """
 
 import datetime as dt
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,14 +41,31 @@ def shared_out(sources: Sequence[Source], dataset: str, left: Sequence[Left], wi
     best: tuple[tuple[int, float, float], Shares] | None = None
     for count in range(len(slow) + 1):  # all of them, then all but one, and so on: the first of equals stays
         for without in combinations(slow, count):
-            able = [s for s in sources if not any(s is other for other in without)]
-            shares = _assigned(able, left, wish, prices)
+            shares = _assigned(sources, without, left, wish, prices)
             unserved = len(left) - sum(len(its) for _, its in shares)
             # Of what takes equally long the least effort: bursts hide it from the clock.
             price = unserved, round(prices.seconds(shares), 3), prices.effort_s(shares)
             if best is None or price < best[0]:
                 best = price, shares
     return best[1] if best else []
+
+
+def able(sources: Sequence[Source], dataset: str, one: Left, wish: str, now: dt.datetime) -> list[Source]:
+    """Who may be asked for a window now.
+
+    A source that settles its own holes is not made up for by one of a higher rank: that the venue itself failed is told
+    and asked again, and files are for what is long over. Unless files alone are wished for, only those are asked that
+    should have it by now.
+    """
+    below = min((s.rank for s in sources if s.name in one.tried and s.settles_holes), default=math.inf)
+    w = one.window
+    its = [
+        s
+        for s in sources
+        if s.serves(dataset, w.interval) and s.name not in one.tried and is_wished(s, wish) and s.rank < below
+    ]
+    offering = [s for s in its if s.offers(dataset, w.interval, w.start, w.end, now)]
+    return offering or (its if wish != BEST else [])
 
 
 def is_wished(source: Source, wish: str) -> bool:
@@ -107,16 +125,17 @@ class _Price:
         return self.line_s + sum(units * budget.seconds_per_unit for budget, units in self.weight.items())
 
 
-def _assigned(sources: Sequence[Source], left: Iterable[Left], wish: str, prices: _Prices) -> Shares:
+def _assigned(
+    sources: Sequence[Source], without: Sequence[Source], left: Iterable[Left], wish: str, prices: _Prices
+) -> Shares:
     """Each window with the source that brings it with the least effort."""
     chosen: dict[int, tuple[Source, list[Left]]] = {}
-    dataset, now = prices.dataset, prices.now
     for one in left:
-        w = one.window
-        able = [s for s in sources if s.serves(dataset, w.interval) and s.name not in one.tried and is_wished(s, wish)]
-        able = [s for s in able if s.offers(dataset, w.interval, w.start, w.end, now)] or able
-        if len(able) > 1:
-            able.sort(key=lambda s: (prices.of(s, w).effort_s, -s.rank))
-        if able:
-            chosen.setdefault(id(able[0]), (able[0], []))[1].append(one)
+        its = [
+            s for s in able(sources, prices.dataset, one, wish, prices.now) if not any(s is other for other in without)
+        ]
+        if its:
+            efforts = [(prices.of(s, one.window).effort_s, -s.rank) for s in its] if len(its) > 1 else [(0.0, 0)]
+            source = its[efforts.index(min(efforts))]
+            chosen.setdefault(id(source), (source, []))[1].append(one)
     return sorted(chosen.values(), key=lambda share: -share[0].rank)

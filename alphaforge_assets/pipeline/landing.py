@@ -16,7 +16,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes
-from alphaforge_assets.pipeline.choice import BEST, Left, is_wished, shared_out
+from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out
 from alphaforge_assets.pipeline.served import closed, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
@@ -161,6 +161,10 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
     total, refused, gone = Landed(), list[Failure](), list[Window]()
     waiting, now = [Left(w) for w in left], dt.datetime.now(dt.UTC)
+
+    def is_left(one: Left) -> bool:
+        return bool(able(sources, dataset.name, one, order.wish, now))
+
     while waiting:
         shares = shared_out(sources, dataset.name, waiting, order.wish, now)
         refused += _unserved(order, waiting, [one for _, its in shares for one in its])
@@ -173,10 +177,10 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
                 landed = _land_source(order, source, part, asked)
             failed = _tried(source, its, [f.window for f in landed.failures])
             let_go = _tried(source, its, landed.gone)
-            waiting += [one for one in (*failed, *let_go) if _is_left(order, sources, one)]
+            waiting += [one for one in (*failed, *let_go) if is_left(one)]
             pairs = zip(landed.failures, failed, strict=True)
-            refused += [failure for failure, one in pairs if not _is_left(order, sources, one)]
-            gone += [one.window for one in let_go if not _is_left(order, sources, one)]
+            refused += [failure for failure, one in pairs if not is_left(one)]
+            gone += [one.window for one in let_go if not is_left(one)]
             total = total + replace(landed, failures=[], gone=[])
     if gone:
         _note_gone(order, sources[-1], gone)
@@ -194,14 +198,6 @@ def _tried(source: Source, asked: Sequence[Left], windows: Sequence[Window]) -> 
 def _is_part(window: Window, whole: Window) -> bool:
     same = window.instrument == whole.instrument and window.interval == whole.interval
     return same and window.start < whole.end and window.end > whole.start
-
-
-def _is_left(order: Order, sources: Sequence[Source], one: Left) -> bool:
-    """Whether there is a source that was not asked for it yet."""
-    return any(
-        s.serves(order.dataset.name, one.window.interval) and is_wished(s, order.wish) and s.name not in one.tried
-        for s in sources
-    )
 
 
 def _unserved(order: Order, waiting: Sequence[Left], served: Sequence[Left]) -> list[Failure]:
