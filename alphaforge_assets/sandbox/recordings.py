@@ -118,13 +118,16 @@ class Recordings:
 
     @cached_property
     def listings(self) -> tuple[Listing, ...]:
-        """One listing a recorded symbol, from the files' metadata and their first times; funding alone counts too."""
+        """One listing a recorded symbol, from the files' metadata and their first times; funding or trades suffice."""
         listed = {}
         for key, by_interval in self.files.items():
             paths = [path for files in by_interval.values() for path in files]
             listed[key] = recorded_listing(*key, _schema_scales(paths), min(map(_first_time, paths)))
         for key, paths in funding_files(self.root).items():
             first = min(_first_time(path, "funding_time") for path in paths)
+            listed.setdefault(key, recorded_listing(*key, Scales(8, 8, 8), first))
+        for key, paths in trade_files(self.root).items():
+            first = min(_first_time(path, "time") for path in paths)
             listed.setdefault(key, recorded_listing(*key, Scales(8, 8, 8), first))
         return tuple(listed.values())
 
@@ -310,6 +313,16 @@ def funding_files(root: Path) -> dict[tuple[str, str], list[Path]]:
         venue = FOLDERS.get(path.parent.name, "")
         if venue.endswith("_perp"):
             found.setdefault((venue, path.stem.split("_")[0]), []).append(path)
+    return found
+
+
+def trade_files(root: Path) -> dict[tuple[str, str], list[Path]]:
+    """(venue, symbol) -> files of `trades/<venue>_<market>/<symbol>/*.parquet`, in name order."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(root.glob("trades/*/*/*.parquet")):
+        folder, symbol = path.parts[-3:-1]
+        if folder in FOLDERS:
+            found.setdefault((FOLDERS[folder], symbol), []).append(path)
     return found
 
 

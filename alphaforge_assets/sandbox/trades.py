@@ -23,7 +23,7 @@ from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import DAY_MS, MINUTE_MS, Bars, Interval, Ints
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.prices import Generated, Market, hashed_words
-from alphaforge_assets.sandbox.recordings import FOLDERS, exact
+from alphaforge_assets.sandbox.recordings import exact, trade_files
 
 ANCHOR_MS = 1_735_689_600_000  # 2025-01-01
 ANCHOR_ID = 3_000_000_000
@@ -343,13 +343,7 @@ class Tapes:
 def _recorded(root: Path, listing: Listing, *, is_single: bool) -> Trades:
     nothing = np.empty(0, np.int64)
     empty = Trades(0, 0, nothing, nothing, nothing, nothing, nothing, nothing, np.empty(0, np.bool_))
-    found = [
-        path
-        for folder, venue in FOLDERS.items()
-        if venue == listing.venue
-        for path in sorted(root.glob(f"trades/{folder}/{listing.symbol}/*.parquet"))
-    ]
-    parts = [read(path) for path in found]
+    parts = [read(path) for path in trade_files(root).get(listing.key, [])]
     singles = [part for part, kind in parts if kind == "single"]
     if is_single:
         return joined(singles, empty)
