@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import alternative_me, binance, binance_trades, bybit, okx
+from alphaforge_assets.sandbox import alternative_me, binance, binance_trades, bybit, okx, okx_trades
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.faults import Fault, Faults, misbehave, respond
@@ -48,6 +48,7 @@ class Server:
             **binance.endpoints(self.exchange),
             **binance_trades.endpoints(self.exchange),
             **okx.endpoints(self.exchange),
+            **okx_trades.endpoints(self.exchange),
             **bybit.endpoints(self.exchange),
             **alternative_me.endpoints(self.exchange),
         }
