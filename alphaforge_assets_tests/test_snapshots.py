@@ -317,7 +317,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "no interval": ({"interval": ()}, "bars need one of"),
     "reversed": ({"end": START - dt.timedelta(1)}, "is not after start"),
     "empty range": ({"end": START}, "is not after start"),
-    "dataset": ({"datasets": ("trades",)}, "dataset 'trades': use one of bars"),
+    "dataset": ({"datasets": ("ticks",)}, "dataset 'ticks': use one of bars"),
     "no dataset": ({"datasets": ()}, "no dataset named"),
     "funding of spot": ({"datasets": "funding_rates"}, "no perpetual among them"),
 }

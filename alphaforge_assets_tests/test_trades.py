@@ -284,7 +284,7 @@ def test_trades_are_kept_of_instruments_that_say_so(tmp_path: Path) -> None:
     for text, said in (
         ("  binance_spot: {instruments: [{symbol: BTC/USDT, trades: 'yes'}]}", "[0].trades: 'yes': input should be a"),
         ("  binance_spot: {instruments: [{symbol: BTC/USDT, trade: true}]}", "unknown field; did you mean trades?"),
-        ("  okx_spot: {instruments: [{symbol: BTC/USDT, trades: true}]}", "trades: true: of okx_spot we know none"),
+        ("  okx_perp: {instruments: [{symbol: BTC/USDT, trades: true}]}", "trades: true: of okx_perp we know none"),
     ):
         file = tmp_path / "universe.yaml"
         file.write_text(head + text, encoding="utf-8")

@@ -25,7 +25,7 @@ from alphaforge_assets.sandbox import process
 from alphaforge_assets.universe import Instrument, load_universe
 from alphaforge_assets.venues.columns import BAR_SCHEMA
 from alphaforge_assets.venues.directory import REST, VENUES, kept
-from alphaforge_assets.venues.rest import _gathered
+from alphaforge_assets.venues.gathering import gathered
 from alphaforge_assets.venues.source import Connection, Patience
 from alphaforge_assets_tests.conftest import open_venue
 
@@ -476,14 +476,14 @@ def test_a_limit_of_the_venue_reaches_the_caller(opened: Opener, exchange: str) 
 
 def test_one_failure_cancels_the_rest() -> None:
     parts: list[Future[int]] = [Future() for _ in range(5)]
-    whole = _gathered(parts, sum)
+    whole = gathered(parts, sum)
     parts[0].set_result(1)
     parts[3].set_exception(UnknownSymbol("X"))
     with pytest.raises(UnknownSymbol):
         whole.result(timeout=1)
     assert [p.cancelled() for p in parts] == [False, True, True, False, True]
     parts = [Future() for _ in range(3)]
-    whole = _gathered(parts, lambda numbers: numbers[0] - sum(numbers[1:]))
+    whole = gathered(parts, lambda numbers: numbers[0] - sum(numbers[1:]))
     for n in (2, 0, 1):
         parts[n].set_result(n + 1)
     assert whole.result(timeout=1) == 1 - 5

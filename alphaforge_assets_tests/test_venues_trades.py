@@ -25,6 +25,8 @@ from alphaforge_assets.venues.trades import (
     contradictions_ms,
     distinct,
     missing_ids,
+    newest,
+    oldest,
     walk,
 )
 from alphaforge_assets_tests.conftest import open_venue
@@ -75,6 +77,9 @@ class Venue:
     def by_time(self, start_ms: int, end_ms: int, rows: int) -> pa.Table:
         return self._page([n for n, ms in enumerate(self.times) if start_ms <= ms < end_ms], rows)
 
+    def newest(self, start_ms: int, end_ms: int, rows: int) -> pa.Table:
+        return self._page([n for n, ms in enumerate(self.times) if start_ms <= ms < end_ms][-1:], rows)
+
     def by_id(self, first: int, rows: int) -> pa.Table:
         return self._page([n for n, i in enumerate(self.ids) if i >= first], rows)
 
@@ -85,13 +90,17 @@ class Venue:
     rows=st.integers(1, 25),
     hidden=st.sets(st.integers(0, 110), max_size=10),
     window=st.tuples(st.integers(0, 60_000_000), st.integers(1, 40_000_000)),
+    is_newest=st.booleans(),
 )
 def test_a_walk_brings_every_trade_of_its_window_once(
-    first: int, steps: list[int], rows: int, hidden: set[int], window: tuple[int, int]
+    first: int, steps: list[int], rows: int, hidden: set[int], window: tuple[int, int], is_newest: bool
 ) -> None:
     venue = Venue(first, [int(ms) for ms in np.cumsum(steps)], rows, hidden)
     start, end = window[0], window[0] + window[1]
-    found = walk(Window(start, end), 25, 3_600_000, venue.by_time, venue.by_id)
+    told = oldest(Window(start, end), 3_600_000, 25, venue.by_time)
+    if is_newest:
+        told = newest(Window(start, end), venue.newest)
+    found = walk(Window(start, end), 25, told, venue.by_id)
     expected = [i for i, ms in zip(venue.ids, venue.times, strict=True) if start <= ms < end]
     assert ids_of(found) == expected
     # A page each, the probes by time, what is asked again for holes, and the silence at the end.
@@ -110,7 +119,7 @@ def test_what_is_the_same_is_one_and_what_differs_is_two() -> None:
 def test_a_record_keeps_what_is_said() -> None:
     row = {"a": 26129, "p": "0.01633102", "q": "4.70443515", "f": 27781, "l": 27783, "T": 1498793709153, "m": True}
     rows = [row | {"M": True}, row | {"M": False, "a": 26130, "m": False}, row | {"a": 26131, "nq": "4.7"}]
-    found = parse_trades(AGGREGATE, rows)
+    found = parse_trades(AGGREGATE, rows, "BTCUSDT")
     assert found.schema == TRADE_SCHEMA
     assert found["side"].to_pylist() == ["sell", "buy", "sell"]
     assert found["metadata"].to_pylist() == ["", '{"M":false}', '{"nq":"4.7"}']
@@ -125,15 +134,15 @@ def test_a_record_keeps_what_is_said() -> None:
 def test_what_cannot_be_read_is_kept_as_it_came() -> None:
     row = {"a": 1, "p": "1.5", "q": "2", "f": 1, "l": 1, "T": 1498793709153, "m": True}
     rows: list[dict[str, Any]] = [row | {"p": "x"}, row | {"m": "maybe"}, {k: v for k, v in row.items() if k != "q"}]
-    found = parse_trades(AGGREGATE, rows)
+    found = parse_trades(AGGREGATE, rows, "BTCUSDT")
     assert found["price"].to_pylist() == [None, 1.5, 1.5]
     assert found["side"].to_pylist() == ["sell", "", "sell"]
     assert found["quantity"].to_pylist() == [2.0, 2.0, None]
     assert all(text.startswith('{"row":{') for text in found["metadata"].to_pylist())
     for bad in ("x", [1], [row | {"T": 1498793709}], [row | {"a": -1}], [row | {"a": None}]):
         with pytest.raises(VenueUnavailable, match="the page is not trusted"):
-            parse_trades(AGGREGATE, bad)
-    assert parse_trades(AGGREGATE, []).num_rows == 0
+            parse_trades(AGGREGATE, bad, "BTCUSDT")
+    assert parse_trades(AGGREGATE, [], "BTCUSDT").num_rows == 0
 
 
 def test_a_page_of_other_trades_is_not_trusted() -> None:
@@ -222,7 +231,38 @@ def test_a_trade_with_two_values_comes_with_both(fetch: Callable[..., pa.Table])
     assert len(contradictions_ms(found)) in (1, 2)
 
 
+def test_okx_tells_every_trade_by_its_id(opened: tuple[str, RestConnection], tmp_path: Path) -> None:
+    url, _ = opened
+    path, end = "/api/v5/market/history-trades", START + dt.timedelta(minutes=20)
+    more: dict[str, Any] = {"patience": BRIEF, "limits_factor": 1000.0}
+    with open_venue("okx_spot", base_url=url, governor_file=tmp_path / "g.sqlite3", **more) as connection:
+
+        def fetch() -> pa.Table:
+            return connection.submit("trades", "ETH-BTC", "", START, end, NOW).result(60).table
+
+        true = fetch()
+        ids = ids_of(true)
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        assert len(ids) > 100  # more than a page
+        assert set(true["side"].to_pylist()) == {"buy", "sell"}
+        assert set(true["trade_kind"].to_pylist()) == {"single"}
+        assert set(true["metadata"].to_pylist()) == {""}
+        asked = f"{url}{path}?instId=ETH-BTC&type=1&limit=100"
+        around = call(f"{asked}&after={ids[-1] + 2}&before={ids[0] - 2}")["data"]
+        assert int(around[0]["tradeId"]) == ids[-1] + 1  # descending
+        (before,) = call(f"{asked}&after={ids[0]}&before={ids[0] - 2}")["data"]
+        assert int(before["ts"]) < START.timestamp() * 1000 <= true["timestamp"][0].value // 1000
+        assert int(around[0]["ts"]) >= end.timestamp() * 1000
+        try:
+            for order in ({"kind": "turned"}, {"kind": "holes", "rows": 20}, {"kind": "empty"}, {"kind": "truncate"}):
+                for skip in (0, 1, 2):
+                    fault(url, path=path, skip=skip, **order)
+                    assert fetch().equals(true), (order, skip)
+        finally:
+            call(f"{url}/_faults", method="DELETE")
+
+
 def test_who_has_no_trades_says_so(tmp_path: Path) -> None:
-    venue = open_venue("okx_perp", base_url="http://127.0.0.1:1", governor_file=tmp_path / "g.sqlite3")
-    with venue as connection, pytest.raises(BadInput, match="okx_perp: we do not know to ask it for trades"):
-        connection.submit("trades", "BTC-USDT-SWAP", "", START, END, NOW)
+    venue = open_venue("bybit_perp", base_url="http://127.0.0.1:1", governor_file=tmp_path / "g.sqlite3")
+    with venue as connection, pytest.raises(BadInput, match="bybit_perp: we do not know to ask it for trades"):
+        connection.submit("trades", "BTCUSDT", "", START, END, NOW)

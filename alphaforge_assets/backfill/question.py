@@ -51,7 +51,9 @@ def _check_instruments(dataset: Dataset, instruments: Sequence[Instrument], patt
     if not patterns:
         raise BadInput(f"--instruments is missing: {dataset.name} needs keys or globs, such as 'binance_spot.*'")
     if not any(map(dataset.keeps, instruments)):
-        raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}")
+        mend = f"; write `{{symbol: …, {dataset.name}: true}}` in the universe for those that should"
+        mend = mend if dataset.has else ""
+        raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}{mend}")
 
 
 def _check_source(dataset: Dataset, universe: Universe, instruments: Sequence[Instrument], wish: str) -> None:

@@ -107,6 +107,11 @@ def check_series(option: str, interval: str, universe: "Universe", start: dt.dat
     if interval not in universe.intervals:
         kept = ", ".join(universe.intervals)
         raise BadInput(f"{option} {interval}: the universe keeps {kept}; bars of another length are not fetched")
+    check_range(start, end)
+
+
+def check_range(start: dt.datetime, end: dt.datetime) -> None:
+    """Raises BadInput unless there is something between start and end."""
     if end <= start:
         raise BadInput(f"--to {_shown(end)} is not after --from {_shown(start)}: the range is [from, to)")
 

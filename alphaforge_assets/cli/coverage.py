@@ -46,7 +46,7 @@ def read(statement: str, patterns: Sequence[str], **parameters: Any) -> list[dic
 
 
 def scores(client: "Client", instruments: "Sequence[Instrument]") -> dict[tuple[str, str, str], float]:
-    """Mean score by (venue, symbol, interval), that of funding is called "funding"."""
+    """Mean score by (venue, symbol, interval), in the words of `series`."""
     from alphaforge_assets.warehouse import statements
 
     rows = statements.rows(client, "reads/coverage", instruments=[i.instrument_id for i in instruments])
@@ -54,8 +54,9 @@ def scores(client: "Client", instruments: "Sequence[Instrument]") -> dict[tuple[
 
 
 def series(row: dict[str, Any]) -> tuple[str, str]:
-    """Whose row it is: the instrument's key, and the interval or "funding"."""
-    return f"{row['venue']}.{row['symbol'].replace('/', '-')}", row["interval"] or "funding"
+    """Whose row it is: the instrument's key, and the interval, else what it is: "funding" or "trades"."""
+    what = "funding" if row["dataset"] == "funding_rates" else row["dataset"]
+    return f"{row['venue']}.{row['symbol'].replace('/', '-')}", row["interval"] or what
 
 
 def print_coverage(rows: Sequence[dict[str, Any]]) -> None:

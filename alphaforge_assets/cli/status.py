@@ -35,14 +35,15 @@ def status(as_json: bool) -> None:
 def status_rows(client: "Client", universe: "Universe") -> list[dict[str, Any]]:
     """One dict per instrument and interval that was ever asked for, in the order of the universe; Fear & Greed last.
 
-    The interval of funding is "funding". What the universe keeps no longer comes after it, with `is_kept` false.
+    The interval of funding is "funding", that of trades "trades". What the universe keeps no longer comes after it,
+    with `is_kept` false.
     """
     from alphaforge_assets.warehouse import statements
 
     instruments = (*universe.instruments, *_no_longer_kept(client, universe))
     names = {(i.venue, i.symbol): i.key for i in instruments}
     asked = {"instruments": [i.instrument_id for i in instruments], "now": dt.datetime.now(dt.UTC)}
-    found = statements.rows(client, "reads/status", **asked) + _funding_rows(client, asked)
+    found = statements.rows(client, "reads/status", **asked) + _funding_rows(client, asked) + _event_rows(client, asked)
     scored = scores(client, instruments)
     rows: list[dict[str, Any]] = []
     for row in found:
@@ -79,6 +80,14 @@ def _funding_rows(client: "Client", asked: dict[str, Any]) -> list[dict[str, Any
     for hole in statements.rows(client, check, instruments=asked["instruments"], **span):
         missing[hole["venue"], hole["symbol"]] += hole["rows"]
     return [row | {"missing": missing[row["venue"], row["symbol"]]} for row in found]
+
+
+def _event_rows(client: "Client", asked: dict[str, Any]) -> list[dict[str, Any]]:
+    from alphaforge_assets.datasets.registry import DATASETS
+    from alphaforge_assets.warehouse import statements
+
+    events = [dataset for dataset in DATASETS.values() if dataset.id]
+    return [row for d in events for row in statements.rows(client, "reads/status_events", **asked, **d.tables)]
 
 
 def _fear_greed_rows(client: "Client") -> list[dict[str, Any]]:
@@ -120,9 +129,10 @@ def print_status(rows: list[dict[str, Any]]) -> None:
 def _kinds(rows: list[dict[str, Any]]) -> list[str]:
     from alphaforge_assets.universe import FEAR_GREED
 
-    kinds = {"bars": 0, "funding rates": 0, "days of Fear & Greed": 0}
+    kinds = {"bars": 0, "funding rates": 0, "trades": 0, "days of Fear & Greed": 0}
     for row in rows:
         days_alone = row["instrument"] == FEAR_GREED.key
-        kind = "days of Fear & Greed" if days_alone else "funding rates" if row["interval"] == "funding" else "bars"
+        named = {"funding": "funding rates", "trades": "trades"}
+        kind = "days of Fear & Greed" if days_alone else named.get(row["interval"], "bars")
         kinds[kind] += row["rows"]
     return [f"{count(n)} {kind}" for kind, n in kinds.items() if n or kind == "bars"]

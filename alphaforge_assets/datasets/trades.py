@@ -7,12 +7,10 @@ import datetime as dt
 
 from alphaforge_assets.datasets.dataset import (
     CLOCK_SLACK_MS,
-    COUNT,
     FLOAT,
     NO_GRID,
     TEXT,
     TIME,
-    TIME_US,
     UNSIGNED,
     Dataset,
     Rule,
@@ -48,8 +46,6 @@ TRADES = Dataset(
         "first_id": UNSIGNED,
         "last_id": UNSIGNED,
         "trade_uuid": TEXT,
-        "timestamp_unix": COUNT,
-        "trade_ts": TIME_US,
         **dict.fromkeys(("ingest_ts", "published_at"), TIME),
     },
     usual=("trade_id", "side", "price", "quantity", "quote_quantity", "source"),

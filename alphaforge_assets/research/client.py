@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.research import arguments, completeness, frames, identity, receipts
+from alphaforge_assets.research import arguments, completeness, frames, identity, receipts, trades
 from alphaforge_assets.research import snapshots as pinned
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
-from alphaforge_assets.research.hashes import Difference, contents
+from alphaforge_assets.research.hashes import contents
+from alphaforge_assets.research.proofs import SnapshotVerification, Verification
 from alphaforge_assets.research.reading import again, answer, schema_there
 from alphaforge_assets.research.receipts import Receipt
 from alphaforge_assets.research.snapshots import Snapshot
@@ -48,57 +50,6 @@ def connect(url: str | None = None) -> "Research":
     settings = settings_from_environment()
     universe = load_universe(settings.universe_file)
     return Research(keep_open(settings.home, url or settings.clickhouse_url), universe)
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Whether a frame is what its receipt says, and whether the warehouse still gives it. True if both."""
-
-    receipt: Receipt
-    frame_hash: str
-    warehouse_hash: str
-
-    @property
-    def is_untouched(self) -> bool:
-        """The content of the frame is the one that was read."""
-        return self.frame_hash == self.receipt.content_hash
-
-    @property
-    def is_reproduced(self) -> bool:
-        """The warehouse, read as of the receipt's instant, gives the content that was read."""
-        return self.warehouse_hash == self.receipt.content_hash
-
-    def __bool__(self) -> bool:
-        return self.is_untouched and self.is_reproduced
-
-    def __str__(self) -> str:
-        frame = "is what was read" if self.is_untouched else "was changed since it was read"
-        warehouse = "still gives it" if self.is_reproduced else f"gives something else as of {self.receipt.as_of}"
-        return f"the frame {frame}; the warehouse {warehouse}"
-
-
-@dataclass(frozen=True)
-class SnapshotVerification:
-    """Whether a snapshot still is what was pinned: where it is not, by instrument and month. True if nowhere."""
-
-    snapshot: Snapshot
-    differences: tuple[Difference, ...]
-
-    def __bool__(self) -> bool:
-        return not self.differences
-
-    def __str__(self) -> str:
-        its = f"snapshot {self.snapshot.name}: "
-        if not self.differences:
-            return (
-                its
-                + f"all {self.snapshot.rows:,} rows are as pinned at {self.snapshot.pinned_at:%Y-%m-%d %H:%M:%S} UTC"
-            )
-        first = self.differences[0]
-        return its + (
-            f"{len(self.differences)} months are not what was pinned, the first {first.dataset} of {first.instrument}"
-            f" {first.interval} in {first.month:%Y-%m}"
-        )
 
 
 @dataclass(frozen=True)
@@ -189,13 +140,34 @@ class Research:
         request = self._request("fear_greed_index", key, "1d", start, end, columns, as_of, snapshot, "long", None)
         return self._frame(request, frame, require_complete)
 
+    def trades(
+        self, instrument: Instruments, start: Moment, end: Moment, *,
+        columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
+        require_complete: Complete = False,
+    ) -> pa.RecordBatchReader:  # fmt: skip
+        """Trades with [start, end) of their times, as Arrow batches that come while they are read: iterate over it, or
+        `read_pandas()`, `read_all()` where all of it fits into memory.
+
+        Columns: `instrument` where many were asked for, `timestamp` (us, UTC), trade_id, side (what the taker did),
+        price (quote), quantity (base), quote_quantity, source; on request also trade_kind, first_id, last_id,
+        trade_uuid, ingest_ts, published_at. In the order of instruments and ids.
+
+        Complete means that the venue answered for every minute of the range, and that no id is missing between two
+        trades. The arguments are explained at `Research`.
+        """
+        request = self._request("trades", instrument, "", start, end, columns, as_of, snapshot, "long", None)
+        arguments.one_of("require_complete", require_complete, (True, False, "explained"))
+        identity.say(request.what, request.edges, request.start, request.end, None, _CALLER - 1)
+        return trades.read(self.client, request, require_complete, _CALLER)
+
     def read(
         self, dataset: str, instrument: Instruments, start: Moment, end: Moment, *,
         interval: str = "", columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
         frame: Kind = "pandas", form: Literal["long", "wide"] = "long", require_complete: Complete = False,
     ) -> AnyFrame:  # fmt: skip
         """Any dataset by its name; those above have readers of their own. The arguments are explained at `Research`."""
-        arguments.one_of("dataset", dataset, tuple(DATASETS))
+        framed = tuple(d.name for d in DATASETS.values() if not d.id)
+        arguments.one_of("dataset", dataset, framed, "; trades() reads trades, in batches")
         request = self._request(dataset, instrument, interval, start, end, columns, as_of, snapshot, form, None)
         return self._frame(request, frame, require_complete)
 

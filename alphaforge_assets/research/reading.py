@@ -68,7 +68,7 @@ def answer(client: Client, request: Request) -> Answer:
     if request.adjust:
         parts = {key: identity.adjusted(part, key, request.edges) for key, part in parts.items()}
     times = {key: frames.milliseconds(part.column("timestamp")) for key, part in parts.items()}
-    ledger = completeness.Ledger(known["gaps"], lambda: _asked(client, bounds, instant))
+    ledger = completeness.Ledger(known["gaps"], lambda: asked_of(client, bounds, instant))
     gaps = completeness.gaps_of(request, times, instant, ledger)
     columns = request.columns
     if request.fill:
@@ -129,7 +129,8 @@ def _rows(client: Client, request: Request, bounds: dict[str, Any]) -> pa.Table:
     return table.rename_columns(["key", "timestamp", "source", *needed])
 
 
-def _asked(client: Client, bounds: dict[str, Any], as_of: dt.datetime) -> list[tuple[int, str, int, int]]:
+def asked_of(client: Client, bounds: dict[str, Any], as_of: dt.datetime) -> list[tuple[int, str, int, int]]:
+    """What was asked and answered by a moment, as `completeness.Ledger` has it. Raises WarehouseDown."""
     found = statements.rows(client, "reads/asked_as_of", **bounds, as_of=as_of)
     return [(row["instrument_id"], row["status"], row["from_ms"], row["until_ms"]) for row in found]
 

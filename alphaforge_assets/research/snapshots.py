@@ -58,6 +58,9 @@ _DIFF_COLUMNS = (
 )
 _PUBLICATION_S_MAX = 600.0
 _POLL_S = 0.02
+_INSERT = r"(?i)insert\s+into\s+(table\s+)?(analytics\.)?"
+_HISTORIES = _INSERT + "(" + "|".join([r"\w+_history", *(d.history for d in DATASETS.values() if d.id)]) + r")\b"
+_LEDGER = _INSERT + r"snapshots\b"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
     snapshot_id = str(uuid.uuid4())
     statements.execute(client, "snapshots/begin", **_asked(client, name, snapshot_id, wanted))
     passing("pin.begun")
-    _wait_for(client, _insert_into("|".join({r"\w+_history", *(d.history for d in DATASETS.values())})))
+    _wait_for(client, _HISTORIES)
     (begun,) = statements.rows(client, "snapshots/begun", snapshot_id=snapshot_id)
     pinned_at = begun["pinned_at"]
     found = hashes(client, wanted, pinned_at)
@@ -127,7 +130,7 @@ def pin(client: Client, name: str, wanted: Contents) -> Snapshot:
     )
     passing("pin.finished")
     # Another pin of the name may be at the same point: once both are visible, both see who is first.
-    _wait_for(client, _insert_into("snapshots"))
+    _wait_for(client, _LEDGER)
     pinned = find(client, name)
     if pinned.snapshot_id == snapshot_id:
         return pinned
@@ -249,11 +252,6 @@ def _no_difference() -> pd.DataFrame:
     frame = pd.DataFrame({c: moment if c in _MOMENTS else text for c in _DIFF_COLUMNS})
     frame.attrs["is_complete"] = True
     return frame
-
-
-def _insert_into(tables: str) -> str:
-    """What the text of an insert into any of these tables matches."""
-    return rf"(?i)insert\s+into\s+(table\s+)?(analytics\.)?({tables})\b"
 
 
 def _wait_for(client: Client, target: str) -> None:

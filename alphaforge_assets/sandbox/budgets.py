@@ -35,6 +35,7 @@ RULES = {
     "okx_history": Rule(20, 2),
     "okx_public": Rule(20, 2),
     "okx_time": Rule(10, 2),
+    "okx_trades": Rule(20, 2),
     "okx_funding": Rule(10, 2),
     "okx_status": Rule(1, 5),
     "bybit": Rule(600, 5, patience=0, ban_s=600),

@@ -15,6 +15,7 @@ from alphaforge_assets.sandbox import (
     coinbase,
     kraken,
     okx,
+    okx_trades,
 )
 from alphaforge_assets.sandbox.budgets import Rule
 from alphaforge_assets.sandbox.exchange import Clock, Exchange, milliseconds
@@ -30,6 +31,7 @@ ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     binance.endpoints,
     binance_trades.endpoints,
     okx.endpoints,
+    okx_trades.endpoints,
     bybit.endpoints,
     coinbase.endpoints,
     kraken.endpoints,

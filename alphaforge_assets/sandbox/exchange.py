@@ -63,7 +63,7 @@ class Exchange:
     def __post_init__(self) -> None:
         self.market = Market(self.seed)
         self.funding = Funding(self.market, self.recordings)
-        self.tapes = Tapes(self.market, self.revised, self.places, self.recordings.root if self.recordings else None)
+        self.tapes = Tapes(self.market, self.revised, self.recordings)
 
     def of_venue(self, *venues: str) -> Iterable[Listing]:
         return (listing for listing in self.listings.values() if listing.venue in venues)

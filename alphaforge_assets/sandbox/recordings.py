@@ -115,13 +115,16 @@ class Recordings:
 
     @cached_property
     def listings(self) -> tuple[Listing, ...]:
-        """One listing a recorded symbol, from the files' metadata and their first times; funding alone counts too."""
+        """One listing a recorded symbol, from the files' metadata and their first times; funding or trades suffice."""
         listed = {}
         for key, by_interval in self.files.items():
             paths = [path for files in by_interval.values() for path in files]
             listed[key] = self._listing(*key, _schema_scales(paths), min(map(_first_time, paths)))
         for key, paths in self.funding_files().items():
             first = min(_first_time(path, "funding_time") for path in paths)
+            listed.setdefault(key, self._listing(*key, Scales(8, 8, 8), first))
+        for key, paths in self.trade_files().items():
+            first = min(_first_time(path, "time") for path in paths)
             listed.setdefault(key, self._listing(*key, Scales(8, 8, 8), first))
         return tuple(listed.values())
 
@@ -135,6 +138,16 @@ class Recordings:
         for path in sorted(self.root.glob("funding/*/*.parquet")):
             if path.parent.name in folders:
                 found.setdefault((folders[path.parent.name], path.stem.split("_")[0]), []).append(path)
+        return found
+
+    def trade_files(self) -> dict[tuple[str, str], list[Path]]:
+        """(venue, symbol) -> files of `trades/<venue>_<market>/<symbol>/*.parquet`, in name order."""
+        folders = {place.folder: place.name for place in self.places.values()}
+        found: dict[tuple[str, str], list[Path]] = {}
+        for path in sorted(self.root.glob("trades/*/*/*.parquet")):
+            folder, symbol = path.parts[-3:-1]
+            if folder in folders:
+                found.setdefault((folders[folder], symbol), []).append(path)
         return found
 
     def series(self, venue: str, symbol: str, interval: Interval) -> Recorded | None:

@@ -12,7 +12,7 @@ from typing import Any
 from alphaforge_assets.sandbox.wire import dump
 
 Row = Any  # a list of a bar, a record of a trade
-TRADE_FIELDS = {"p": "T", "price": "time"}  # price -> time
+TRADE_FIELDS = {"p": "T", "price": "time", "px": "ts"}  # price -> time
 MINUTE_MS = 60_000
 
 

@@ -31,9 +31,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Flag:
-    """Truths to print, as JSON has them."""
+    """Truths to print: the word of what is not, and of what is."""
 
     values: npt.NDArray[np.bool_]
+    words: tuple[bytes, bytes] = (b"false", b"true")
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ def render(
 
 
 def _truth(flag: Flag) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Bytes (n, 5), and which of them to keep."""
-    words, which = np.stack([_literal(b"false"), _literal(b"true ")]), flag.values.astype(np.intp)
-    return words[which], np.arange(5) < 5 - which[:, None]
+    """Bytes (n, width of the longer word), and which of them to keep."""
+    width, which = max(map(len, flag.words)), flag.values.astype(np.intp)
+    words = np.stack([_literal(word.ljust(width)) for word in flag.words])
+    return words[which], np.arange(width) < np.array(list(map(len, flag.words)))[which, None]
 
 
 def _literal(text: bytes) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ one another in one millisecond, at one price, on one side.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import DAY_MS, MINUTE_MS, Bars, Interval, Ints
-from alphaforge_assets.sandbox.listings import Listing, Place
+from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.prices import Generated, Market, hashed_words
-from alphaforge_assets.sandbox.recordings import exact
+from alphaforge_assets.sandbox.recordings import Recordings, exact
 
 ANCHOR_MS = 1_735_689_600_000  # 2025-01-01
 ANCHOR_ID = 3_000_000_000
@@ -322,17 +322,16 @@ class Tapes:
 
     market: Market
     revised: dict[tuple[str, str], dict[tuple[int, int], dict[str, int]]]
-    places: Mapping[str, Place]
-    root: Path | None = None
+    recordings: Recordings | None = None
     _kept: dict[tuple[str, str, bool], Tape] = field(default_factory=dict)
 
     def of(self, listing: Listing, *, is_single: bool = False) -> Tape:
         """Its trades. Raises BadInput for a recording that is no recording of trades."""
         key = (*listing.key, is_single)
         if key not in self._kept:
-            if self.root:
-                folder = self.root / "trades" / self.places[listing.venue].folder
-                self._kept[key] = Played(_recorded(folder, listing, is_single=is_single))
+            if self.recordings:
+                paths = self.recordings.trade_files().get(listing.key, [])
+                self._kept[key] = Played(_recorded(paths, is_single=is_single))
             else:
                 self._kept[key] = Made(self.market, listing, self.revised.setdefault(listing.key, {}), is_single)
         return self._kept[key]
@@ -342,10 +341,10 @@ class Tapes:
         self._kept.clear()
 
 
-def _recorded(folder: Path, listing: Listing, *, is_single: bool) -> Trades:
+def _recorded(paths: Sequence[Path], *, is_single: bool) -> Trades:
     nothing = np.empty(0, np.int64)
     empty = Trades(0, 0, nothing, nothing, nothing, nothing, nothing, nothing, np.empty(0, np.bool_))
-    parts = [read(path) for path in sorted(folder.glob(f"{listing.symbol}/*.parquet"))]
+    parts = [read(path) for path in paths]
     singles = [part for part, kind in parts if kind == "single"]
     if is_single:
         return joined(singles, empty)

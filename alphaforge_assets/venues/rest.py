@@ -267,7 +267,7 @@ class RestConnection:
 
             def page(asked: trades.TradePage, check: Callable[[pa.Table], pa.Table]) -> pa.Table:
                 def read(answer: Any) -> pa.Table:
-                    return check(trade_rows.parse_trades(feed.layout, _found(feed.rows, answer)))
+                    return check(trade_rows.parse_trades(feed.layout, _found(feed.rows, answer), symbol))
 
                 return self._ask(feed.ask(asked), read, cost)
 

@@ -53,17 +53,20 @@ class TradeLayout:
     sides: Mapping[str, str] = field(default_factory=lambda: {"buy": "buy", "sell": "sell"})
     usual: Mapping[str, Any] = field(default_factory=dict)
     time_units_a_ms: int = 1
+    own: str = ""  # the field that names the instrument, where there is one
 
 
-def parse_trades(layout: TradeLayout, rows: Any) -> pa.Table:
+def parse_trades(layout: TradeLayout, rows: Any, venue_symbol: str) -> pa.Table:
     """A page of trades as a table of TRADE_SCHEMA, in the order it came.
 
-    Raises VenueUnavailable if `rows` is not a list of records, or one has no id or no time.
+    Raises VenueUnavailable if `rows` is not a list of records of this instrument, or one has no id or no time.
     """
     if not isinstance(rows, list) or set(map(type, rows)) - {dict}:
         raise _untrusted("a page that is not a list of records", rows)
     if not rows:
         return TRADE_SCHEMA.empty_table()
+    if layout.own and (strangers := {str(row.get(layout.own)) for row in rows} - {venue_symbol}):
+        raise _untrusted(f"trades of {', '.join(sorted(strangers))} for {venue_symbol}", rows)
     names, fields = [*layout.keys, "side"], [*layout.keys.values(), layout.side or layout.buyer_is_maker]
     spoiled: set[int] = set()
     raw = dict(zip(names, _columns(fields, rows, spoiled), strict=True))
@@ -115,7 +118,7 @@ def _sides(layout: TradeLayout, told: Sequence[Any], spoiled: set[int]) -> pa.Ar
 def _metadata(
     layout: TradeLayout, fields: Sequence[str], rows: Sequence[Mapping[str, Any]], spoiled: set[int]
 ) -> pa.Array:
-    known = {*fields, *layout.usual}
+    known = {*fields, *layout.usual, layout.own}
     usual = sorted(layout.usual)
     odd = set(spoiled)
     if set(map(len, rows)) != {len(fields)}:

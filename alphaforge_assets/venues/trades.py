@@ -7,7 +7,7 @@ begins with a trade before it and ends with one beyond it, where the venue has s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,18 @@ class TradePage:
     end_ms: int = 0
 
 
+# by_time(start_ms, end_ms, rows): trades of [start_ms, end_ms), of which end a feed says.
+ByTime = Callable[[int, int, int], pa.Table]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a venue tells of a window by time: the id to begin with, and one of [from_ms, end) as late as may be."""
+
+    find: Callable[[], int | None]
+    latest: Callable[[int], int | None]
+
+
 @dataclass(frozen=True)
 class TradeFeed:
     """How a venue is asked for the trades of one instrument by their ids."""
@@ -49,6 +61,7 @@ class TradeFeed:
     layout: TradeLayout
     kept_hours: int | None = None  # what is older the venue no longer serves; None: it serves all there ever was
     span_ms: int = HOUR_MS  # the longest a page may be asked for by time
+    by_time: Literal["oldest", "newest"] = "oldest"  # what a page by time has: the oldest of a span, or the newest
 
 
 def fetch(
@@ -67,7 +80,8 @@ def fetch(
     def by_id(first: int, rows: int) -> pa.Table:
         return page(TradePage(symbol, rows, first), lambda table: check_ids(table, first, horizon_ms))
 
-    return walk(window, feed.rows_max, feed.span_ms, by_time, by_id)
+    told = oldest(window, feed.span_ms, feed.rows_max, by_time) if feed.by_time == "oldest" else newest(window, by_time)
+    return walk(window, feed.rows_max, told, by_id)
 
 
 def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int) -> list[Call]:
@@ -78,19 +92,49 @@ def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int) -> list[Call
     return by_time[:1] + [feed.ask(TradePage(symbol, feed.rows_max, n)) for n in range(0, ids, feed.rows_max)]
 
 
-def walk(
-    window: Window,
-    rows_max: int,
-    span_ms: int,
-    by_time: Callable[[int, int, int], pa.Table],
-    by_id: Callable[[int, int], pa.Table],
-) -> pa.Table:
+def oldest(window: Window, span_ms: int, rows_max: int, by_time: ByTime) -> Told:
+    """What a venue tells of a window whose pages by time begin with the oldest trade of a span of `span_ms` at most."""
+
+    def find() -> int | None:
+        for start_ms in range(window.start_ms, window.end_ms, span_ms):
+            for _ in range(SILENCES):
+                table = by_time(start_ms, min(window.end_ms, start_ms + span_ms), 1)
+                if table.num_rows:
+                    first: int = pc.min(table["trade_id"]).as_py()
+                    return first
+        return None
+
+    def latest(from_ms: int) -> int | None:
+        table = by_time(from_ms, min(window.end_ms, from_ms + span_ms), rows_max)
+        return _last_id(table) if table.num_rows else None
+
+    return Told(find, latest)
+
+
+def newest(window: Window, by_time: ByTime) -> Told:
+    """What a venue tells of a window whose pages by time are the newest trades before a moment."""
+
+    def before(end_ms: int) -> int | None:
+        for _ in range(SILENCES):
+            table = by_time(0, end_ms, 1)
+            if table.num_rows:
+                return _last_id(table)
+        return None
+
+    def find() -> int | None:
+        first = before(window.start_ms)
+        return before(window.end_ms) if first is None else first
+
+    return Told(find, lambda from_ms: before(window.end_ms))
+
+
+def walk(window: Window, rows_max: int, told: Told, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
     """The trades of a window, by id; what is told twice alike is there once, what is told differently twice.
 
-    `by_time(start_ms, end_ms, rows)` and `by_id(first, rows)` are pages in any order, none of an earlier time or lower
-    id than asked for. Raises what they raise, and VenueUnavailable for a venue that never comes to an end.
+    `by_id(first, rows)` is a page in any order, of no lower id than asked for. Raises what it and `told` raise, and
+    VenueUnavailable for a venue that never comes to an end, or tells by time what it does not by id.
     """
-    first = _first(window, span_ms, by_time)
+    first = told.find()
     if first is None:
         return TRADE_SCHEMA.empty_table()
     tables = _before(window, first, rows_max, by_id)
@@ -104,7 +148,7 @@ def walk(
         if not table.num_rows:
             silences += 1
             if silences == SILENCES:
-                _check_silence(tables, cursor, window, rows_max, by_time)
+                _check_silence(tables, cursor, window, told)
                 break
             continue
         tables.append(table)
@@ -211,18 +255,6 @@ def check_times(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
     return table
 
 
-def _first(window: Window, span_ms: int, by_time: Callable[[int, int, int], pa.Table]) -> int | None:
-    """The lowest id that the venue tells of a window by time; None if it has none, twice."""
-    for start_ms in range(window.start_ms, window.end_ms, span_ms):
-        end_ms = min(window.end_ms, start_ms + span_ms)
-        for _ in range(SILENCES):
-            table = by_time(start_ms, end_ms, 1)
-            if table.num_rows:
-                first: int = pc.min(table["trade_id"]).as_py()
-                return first
-    return None
-
-
 def _before(window: Window, first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> list[pa.Table]:
     """Pages that end with the one after which nothing of the window is missing: its first trade is before the window.
 
@@ -259,22 +291,14 @@ def _with(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> p
     )
 
 
-def _check_silence(
-    tables: Sequence[pa.Table],
-    cursor: int,
-    window: Window,
-    rows_max: int,
-    by_time: Callable[[int, int, int], pa.Table],
-) -> None:
+def _check_silence(tables: Sequence[pa.Table], cursor: int, window: Window, told: Told) -> None:
     """Raise VenueUnavailable if a venue that has no trade from `cursor` on by id has one of the window by time."""
     last_ms = max([window.start_ms, *(pc.max(t["timestamp"]).value // 1000 for t in tables if t.num_rows)])
-    if last_ms >= window.end_ms:
-        return
-    table = by_time(last_ms, window.end_ms, rows_max)
-    if table.num_rows and _last_id(table) >= cursor:
+    latest = told.latest(last_ms) if last_ms < window.end_ms else None
+    if latest is not None and latest >= cursor:
         raise VenueUnavailable(
-            f"the venue said twice that it has no trade from id {cursor} on, yet it has {_last_id(table)}: its empty"
-            " pages are not believed"
+            f"the venue said twice that it has no trade from id {cursor} on, yet it has {latest}: its empty pages are"
+            " not believed"
         )
 
 

@@ -7,7 +7,7 @@ by the server ({name:Type} in the file); nothing is ever pasted into the text.
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,15 @@ def stream(client: Client, name: str, /, **parameters: Any) -> pa.Table:
     ):
         schema = blocks.gen.schema
         return pa.Table.from_batches(list(blocks), schema)
+
+
+def blocks(client: Client, name: str, /, **parameters: Any) -> Iterator[pa.RecordBatch]:
+    """Result of a SELECT block by block, for what no memory holds at once. Raises WarehouseDown, WarehouseRefused."""
+    with (
+        translated(),
+        client.query_arrow_stream(text(name), parameters=_bound(parameters), settings=_settings(name, None)) as stream,
+    ):
+        yield from stream
 
 
 def insert(client: Client, table_name: str, data: pa.Table, token: str) -> None:

@@ -1,0 +1,159 @@
+"""Trades as people read them: batches, a snapshot, and through Dagster by the installed command."""
+
+import csv
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.datasets.trades import TRADES
+from alphaforge_assets.errors import BadInput, CoverageError
+from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.refresh import refresh
+from alphaforge_assets.research import IncompleteWarning, Research
+from alphaforge_assets.research.trades import METADATA
+from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.universe import Universe
+from alphaforge_assets.warehouse.client import open_warehouse
+from alphaforge_assets_tests.conftest import LIFTED, lifted
+from alphaforge_assets_tests.installed import Installed, call, fault
+
+NOW = dt.datetime(2025, 6, 2, 1, 10, tzinfo=dt.UTC)
+KEY = "binance_spot.ETH-BTC"
+HOUR = ("2025-06-02T00:00", "2025-06-02T01:00")
+LISTED = [{"symbol": "ETH/BTC", "trades": True}, {"symbol": "SOL/BTC", "trades": True}]
+UNIVERSE = Universe.model_validate(
+    {"history_start": dt.date(2025, 1, 1), "intervals": ["1m"], "venues": {"binance_spot": {"instruments": LISTED}}}
+)
+PART = Rectangle(UNIVERSE.instruments, dt.date(2025, 6, 2), dt.date(2025, 6, 3))
+
+
+@pytest.fixture(scope="module")
+def venues() -> Iterator[str]:
+    with sandbox.start(now=NOW, budget_scale=LIFTED) as url:
+        yield url
+
+
+@pytest.fixture
+def research(emptied: Client, venues: str, tmp_path: Path) -> Research:
+    exchanges = lifted(venues, tmp_path / "governor.sqlite3")
+    landed = refresh(emptied, exchanges, UNIVERSE, PART, TRADES, run_id="test")
+    assert landed.failures == []
+    return Research(emptied, UNIVERSE)
+
+
+def test_trades_come_in_batches_in_the_order_of_their_ids(research: Research) -> None:
+    found = research.trades(KEY, *HOUR, require_complete=True)
+    assert isinstance(found, pa.RecordBatchReader)
+    table = found.read_all()
+    names = ["timestamp", "trade_id", "side", "price", "quantity", "quote_quantity", "source"]
+    assert table.schema.names == names
+    assert table.schema.field("timestamp").type == pa.timestamp("us", "UTC")
+    ids = table["trade_id"].to_pylist()
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert len(ids) > 1000
+    says = json.loads(table.schema.metadata[METADATA])
+    assert (says["trades_missing"], says["minutes_unanswered"]) == (0, 0)
+    again = research.trades(KEY, *HOUR, as_of=says["as_of"]).read_all()
+    assert again.equals(table)
+    frame = research.trades(["binance_spot.SOL-BTC", KEY], *HOUR, columns=["price", "first_id"]).read_pandas()
+    assert list(frame.columns) == ["instrument", "timestamp", "price", "first_id"]
+    assert list(frame.instrument.unique()) == [KEY, "binance_spot.SOL-BTC"]
+    assert (frame.instrument == KEY).sum() == len(ids)
+    with pytest.warns(IncompleteWarning, match="60 minutes have no answer of the venue"):
+        assert research.trades(KEY, *HOUR, as_of="2025-01-01").read_all().num_rows == 0
+    with pytest.raises(BadInput, match=r"trades have no 'prize'; did you mean price\?"):
+        research.trades(KEY, *HOUR, columns="prize")
+    with pytest.raises(BadInput, match=r"trades\(\) reads trades, in batches"):
+        research.read("trades", KEY, *HOUR)
+
+
+def test_what_is_missing_is_said_or_refused(emptied: Client, venues: str, tmp_path: Path) -> None:
+    start = int(dt.datetime(2025, 6, 2, 0, 10, tzinfo=dt.UTC).timestamp() * 1000)
+    fault(venues, path="/api/v3/aggTrades", kind="without", since=start, rows=1, times=1000, symbol="ETHBTC")
+    research = Research(emptied, UNIVERSE)
+    try:
+        part = Rectangle(PART.instruments[:1], PART.start, PART.end)
+        refresh(emptied, lifted(venues, tmp_path / "g.sqlite3"), UNIVERSE, part, TRADES, run_id="test")
+    finally:
+        call(f"{venues}/_faults", method="DELETE")
+    with pytest.warns(IncompleteWarning, match=r"trades of binance_spot.ETH-BTC: \d+ trades are known to be missing"):
+        research.trades(KEY, *HOUR)
+    with pytest.raises(CoverageError, match="are known to be missing") as error:
+        research.trades(KEY, *HOUR, require_complete=True)
+    assert list(error.value.gaps.verdict) == ["unknown"]
+    with pytest.raises(CoverageError, match="60 minutes have no answer of the venue"):
+        research.trades(KEY, "2025-06-01T22:00", "2025-06-01T23:00", require_complete=True)
+
+
+def test_a_snapshot_of_trades_is_the_same_for_ever(research: Research) -> None:
+    pinned = research.pin("study", KEY, "1m", "2025-06-02", "2025-06-03", datasets="trades")
+    assert research.verify("study")
+    rows = research.trades(KEY, *HOUR, snapshot="study").read_all()
+    research.client.command(
+        "INSERT INTO analytics.trades (instrument_id, venue, symbol, timestamp, trade_kind, trade_id, trade_uuid,"
+        " first_id, trade_count, side, price, quantity, quote_quantity, metadata,"
+        " source, batch_id, ingested_at, published_at)"
+        " SELECT instrument_id, venue, symbol, timestamp, trade_kind, 7, trade_uuid, 7, trade_count, side, price,"
+        " quantity, quote_quantity, metadata, source, batch_id, ingested_at, now64(3) FROM analytics.trades"
+        " WHERE symbol = 'ETH/BTC' LIMIT 1"
+    )
+    assert research.trades(KEY, *HOUR, snapshot="study").read_all().equals(rows)
+    assert research.trades(KEY, *HOUR).read_all().num_rows == rows.num_rows + 1
+    assert research.verify("study")
+    changed = research.diff("study")
+    assert list(changed.change) == ["added"]
+    assert list(changed.new) == ["7"]
+    assert pinned.rows >= rows.num_rows
+
+
+FILE = """
+history_start: 2025-06-01
+intervals: [1m]
+venues:
+  binance_spot: {instruments: [{symbol: ETH/BTC, trades: true}, SOL/BTC]}
+"""
+
+
+@pytest.fixture(scope="module")
+def alphaforge(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Installed]:
+    """The command with a warehouse of its own and the sandbox of today."""
+    with sandbox.start(budget_scale=LIFTED) as url:
+        installed = Installed(tmp_path_factory.mktemp("trades"), url).furnished(template)
+        (installed.root / "universe.yaml").write_text(FILE)
+        with open_warehouse(installed.home):
+            yield installed
+
+
+def test_the_command_brings_and_shows_them(alphaforge: Installed, tmp_path: Path) -> None:
+    more = {"ALPHAFORGE_UNIVERSE": str(alphaforge.root / "universe.yaml")}
+    days = ("--from", "2025-06-02", "--to", "2025-06-03")
+    said = alphaforge.well("backfill", "--datasets", "bars,trades", "--instruments", KEY, *days, **more)
+    assert "rows of trades" in said
+    again = alphaforge.well("backfill", "--datasets", "trades", "--instruments", KEY, *days, **more)
+    assert "nothing to do" in again
+    refused = alphaforge.run("backfill", "--datasets", "trades", "--instruments", "binance_spot.SOL-BTC", *days, **more)
+    assert refused.returncode == 2
+    assert "trades: true" in refused.stderr
+    hour = ("--from", "2025-06-02T12:00", "--to", "2025-06-02T13:00")
+    file = tmp_path / "trades.parquet"
+    alphaforge.well("trades", KEY, *hour, "--require-complete", "--parquet", str(file), **more)
+    table = pq.read_table(file)
+    rows = list(csv.DictReader(alphaforge.well("trades", KEY, *hour, "--csv", **more).splitlines()))
+    lines = [json.loads(line) for line in alphaforge.well("trades", KEY, *hour, "--json", **more).splitlines()]
+    assert [int(row["trade_id"]) for row in rows] == table["trade_id"].to_pylist() == [r["trade_id"] for r in lines]
+    assert [float(row["price"]) for row in rows] == table["price"].to_pylist() == [r["price"] for r in lines]
+    assert rows[0]["timestamp"].startswith("2025-06-02T12:0")
+    shown = alphaforge.well("trades", KEY, *hour, **more)
+    assert f"{len(rows):,} trades" in shown
+    status = json.loads(alphaforge.well("status", "--json", **more))
+    (its,) = [row for row in status if row["interval"] == "trades"]
+    assert (its["instrument"], its["missing"], its["score"]) == (KEY, 0, 100.0)
+    assert its["rows"] > len(rows)
+    gaps = json.loads(alphaforge.well("gaps", "--json", **more))
+    assert [gap for gap in gaps if gap["dataset"] == "trades"] == []
