@@ -22,7 +22,6 @@ from alphaforge_assets.warehouse.batches import (
     cut,
     following,
     record_failures,
-    refuse_mixing,
     unanswered,
 )
 

@@ -74,7 +74,7 @@ def run_backfill(question: "Question", *, refetch: bool = False, dry_run: bool =
     start_warehouse(settings)
     with loading():
         from alphaforge_assets.upkeep.runs import record_finished
-        from alphaforge_assets.warehouse.batches import refuse_mixing
+        from alphaforge_assets.warehouse.origins import refuse_mixing
 
     failed: dict[str, str] = {}
     with warehouse_and_dagster(settings) as (client, dagster):

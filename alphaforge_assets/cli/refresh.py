@@ -36,7 +36,7 @@ def refresh_dimensions(believe: Sequence[str] = ()) -> None:
     from alphaforge_assets.pipeline.dimensions import refresh_listings
     from alphaforge_assets.resources import exchanges_of
     from alphaforge_assets.upkeep.runs import record_command
-    from alphaforge_assets.warehouse.batches import refuse_mixing
+    from alphaforge_assets.warehouse.origins import refuse_mixing
 
     settings, universe = environment()
     for venue in believe:

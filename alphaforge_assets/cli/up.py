@@ -56,7 +56,7 @@ def up(
     from alphaforge_assets.cli.logs import journal
     from alphaforge_assets.cli.processes import Parts, alone, answers, free_port, notify_ready, refuse_taken, stoppable
     from alphaforge_assets.cli.unit import unit
-    from alphaforge_assets.warehouse.batches import refuse_mixing
+    from alphaforge_assets.warehouse.origins import refuse_mixing
 
     settings, _ = environment()
     if venues == "live":

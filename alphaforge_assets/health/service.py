@@ -22,10 +22,10 @@ from alphaforge_assets.settings import Settings
 from alphaforge_assets.upkeep.runs import LIVE_TAIL
 from alphaforge_assets.upkeep.tail import EVERY
 from alphaforge_assets.warehouse import schema
-from alphaforge_assets.warehouse.batches import refuse_mixing
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.local import running
 from alphaforge_assets.warehouse.migrations.states import disagreements
+from alphaforge_assets.warehouse.origins import refuse_mixing
 
 # Dagster's daemons write a heartbeat every 30 s, and count as healthy for half an hour without; this is one an operator
 # can act upon. A loaded machine may miss two.

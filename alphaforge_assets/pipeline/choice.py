@@ -68,6 +68,19 @@ def able(sources: Sequence[Source], dataset: str, one: Left, wish: str, now: dt.
     return offering or (its if wish != BEST else [])
 
 
+def tried(source: Source, asked: Sequence[Left], windows: Sequence[Window]) -> list[Left]:
+    """Windows that a source did not answer, each with all the sources that could not."""
+    return [
+        Left(w, frozenset({source.name}).union(*(one.tried for one in asked if _is_part(w, one.window))))
+        for w in windows
+    ]
+
+
+def _is_part(window: Window, whole: Window) -> bool:
+    same = window.instrument == whole.instrument and window.interval == whole.interval
+    return same and window.start < whole.end and window.end > whole.start
+
+
 def is_wished(source: Source, wish: str) -> bool:
     """Whether a source is of the kind that somebody wants: rest, archive, whatever is best, or one by its name."""
     return wish in (BEST, source.name.partition("_")[0], source.name)

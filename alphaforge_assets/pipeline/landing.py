@@ -16,7 +16,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes
-from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out
+from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out, tried
 from alphaforge_assets.pipeline.served import closed, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
@@ -32,10 +32,10 @@ from alphaforge_assets.warehouse.batches import (
     following,
     record_failures,
     record_unserved,
-    refuse_mixing,
     unanswered,
 )
 from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
+from alphaforge_assets.warehouse.origins import refuse_mixing
 
 # Windows in flight a venue: enough to keep its connections busy while rows are written, few enough to bound memory.
 WINDOWS_IN_FLIGHT_MAX = 16
@@ -175,8 +175,8 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
                 landed = _land_from(order, reached, asked)
             else:
                 landed = _land_source(order, source, part, asked)
-            failed = _tried(source, its, [f.window for f in landed.failures])
-            let_go = _tried(source, its, landed.gone)
+            failed = tried(source, its, [f.window for f in landed.failures])
+            let_go = tried(source, its, landed.gone)
             waiting += [one for one in (*failed, *let_go) if is_left(one)]
             pairs = zip(landed.failures, failed, strict=True)
             refused += [failure for failure, one in pairs if not is_left(one)]
@@ -185,19 +185,6 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     if gone:
         _note_gone(order, sources[-1], gone)
     return replace(total, failures=refused, gone=gone)
-
-
-def _tried(source: Source, asked: Sequence[Left], windows: Sequence[Window]) -> list[Left]:
-    """Windows that a source did not answer, each with all the sources that could not."""
-    return [
-        Left(w, frozenset({source.name}).union(*(one.tried for one in asked if _is_part(w, one.window))))
-        for w in windows
-    ]
-
-
-def _is_part(window: Window, whole: Window) -> bool:
-    same = window.instrument == whole.instrument and window.interval == whole.interval
-    return same and window.start < whole.end and window.end > whole.start
 
 
 def _unserved(order: Order, waiting: Sequence[Left], served: Sequence[Left]) -> list[Failure]:

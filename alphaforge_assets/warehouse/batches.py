@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.errors import Permanent
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.source import Cost, FileSeen
@@ -74,19 +73,6 @@ class _Batch:
     content_hash: str
     answer: Answer
     source: str
-
-
-def refuse_mixing(client: Client, origin: str) -> None:
-    """A warehouse is fed by the real venues or by the sandbox, never by both: emulated prices must not pass for real.
-
-    Raises Permanent naming what the warehouse holds.
-    """
-    others = [row["origin"] for row in statements.rows(client, "reads/origins") if row["origin"] != origin]
-    if others:
-        raise Permanent(
-            f"this warehouse holds {others[0]} data and the venues are now {origin}: set ALPHAFORGE_HOME (or"
-            f" CLICKHOUSE_URL) to another warehouse, or ALPHAFORGE_VENUES back to {others[0]}"
-        )
 
 
 def unanswered(

@@ -1,0 +1,19 @@
+"""Where what a warehouse holds comes from: the venues themselves, or the sandbox."""
+
+from clickhouse_connect.driver.client import Client
+
+from alphaforge_assets.errors import Permanent
+from alphaforge_assets.warehouse import statements
+
+
+def refuse_mixing(client: Client, origin: str) -> None:
+    """A warehouse is fed by the real venues or by the sandbox, never by both: emulated prices must not pass for real.
+
+    Raises Permanent naming what the warehouse holds.
+    """
+    others = [row["origin"] for row in statements.rows(client, "reads/origins") if row["origin"] != origin]
+    if others:
+        raise Permanent(
+            f"this warehouse holds {others[0]} data and the venues are now {origin}: set ALPHAFORGE_HOME (or"
+            f" CLICKHOUSE_URL) to another warehouse, or ALPHAFORGE_VENUES back to {others[0]}"
+        )
