@@ -24,6 +24,7 @@ from alphaforge_assets.warehouse.batches import (
     record_failures,
     unanswered,
 )
+from alphaforge_assets.warehouse.origins import refuse_mixing
 
 START = dt.datetime(2025, 1, 30, tzinfo=dt.UTC)
 BTC = Instrument("binance_spot", "BTC/USDT", dt.date(2025, 1, 1))

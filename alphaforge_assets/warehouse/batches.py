@@ -379,10 +379,8 @@ def _window_fields(dataset: str, window: Window) -> dict[str, object]:
 
 def _extent(answer: Answer) -> dict[str, int]:
     """The lowest and highest id of an answer."""
-    if not answer.id or not answer.rows.num_rows:
-        return {}
-    extent = pc.min_max(answer.rows[answer.id])
-    return {"first_id": extent["min"].as_py(), "last_id": extent["max"].as_py()}
+    extent = pc.min_max(answer.rows[answer.id]).as_py() if answer.id and answer.rows.num_rows else {}
+    return {f"{'first' if end == 'min' else 'last'}_id": id_ for end, id_ in extent.items()}
 
 
 def _ledger_row(dataset: str, batch: _Batch, origin: str, run_id: str) -> dict[str, object]:
