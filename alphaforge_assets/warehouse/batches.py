@@ -380,7 +380,7 @@ def _window_fields(dataset: str, window: Window) -> dict[str, object]:
 def _extent(answer: Answer) -> dict[str, int]:
     """The lowest and highest id of an answer."""
     extent = pc.min_max(answer.rows[answer.id]).as_py() if answer.id and answer.rows.num_rows else {}
-    return {f"{'first' if end == 'min' else 'last'}_id": id_ for end, id_ in extent.items()}
+    return {"first_id": extent["min"], "last_id": extent["max"]} if extent else {}
 
 
 def _ledger_row(dataset: str, batch: _Batch, origin: str, run_id: str) -> dict[str, object]:
