@@ -26,17 +26,17 @@ up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 	@$(BIN)/alphaforge up --venues sandbox
 
 check: setup lint  ## style, types, import contracts and the fast tests: before a commit (a minute or two)
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not tools and not faults" $(FAST)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(FAST)
 
 test: setup lint  ## every check and test but the slow ones (some twenty minutes on two cores)
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not tools and not faults"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults"
 
 faults: setup  ## faults on demand and random schedules of them, each held against the truth (half an hour)
 	FAULTS_PAGE=$(PAGE) FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -p no:randomly alphaforge_assets_tests/test_faults
 
 coverage: setup  ## which lines of the package `make test` runs, in the processes it starts too (half an hour)
 	rm -f .coverage .coverage.*
-	-$(BIN)/coverage run -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not tools and not faults" $(ONLY)
+	-$(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(ONLY)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90
 

@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
+from xdist.scheduler import LoadFileScheduling
 
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.venues.directory import REST, Exchanges
@@ -41,10 +42,21 @@ LONG = ("test_bench.py", "test_cli.py", "test_up.py", "test_readme.py", "test_do
         "test_migrations.py", "test_coverage.py", "test_live_up.py", "test_health.py", "test_crash.py")  # fmt: skip
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A file's tests run in one process, and so do all that ask for `up`: a second one costs two minutes."""
-    is_of_up = isinstance(item, pytest.Function) and "up" in item.fixturenames
-    item.add_marker(pytest.mark.xdist_group("up" if is_of_up else item.nodeid.partition("::")[0]))
+# Files that share a running `up`: a second one, with its backfill, costs two minutes.
+OF_UP = ("test_up.py", "test_ui.py", "test_webserver.py", "test_health.py", "test_audit.py")
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests run in one process, and so do the files of `up`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "up" if file.endswith(OF_UP) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """What `--dist loadfile` stands for here."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(trylast=True)
