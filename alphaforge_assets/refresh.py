@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.pipeline.landing import NO_END, Landed, Reached, land
+from alphaforge_assets.pipeline.landing import EVER, NO_END, Landed, Reached, land
 from alphaforge_assets.pipeline.mart import Lock, publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
@@ -28,18 +28,28 @@ def refresh(
     run_id: str,
     refetch: bool = False,
     until: dt.datetime = NO_END,
+    since: dt.datetime = EVER,
     reached: Reached | None = None,
     lock: Lock = lambda dataset: nullcontext(),
     is_judged: bool = True,
 ) -> Landed:
     """Bring everything of a rectangle up to date. What was landed is returned, failures included; the rest follows.
 
-    `refetch` asks again for what was answered, `until` only for what closed before, `reached` is an open source, `lock`
-    what is held while the dataset is published. Raises what `land` raises.
+    `refetch` asks again for what was answered, `until` only for what closed before and `since` for what opened from
+    then on, `reached` is an open source, `lock` what is held while the dataset is published. Raises what `land` raises.
     """
     intervals, comment = dataset.intervals(universe), {"run_id": run_id, "refresh": dataset.name}
     landed = land(
-        client, exchanges, part, dataset, intervals, run_id=run_id, refetch=refetch, until=until, reached=reached
+        client,
+        exchanges,
+        part,
+        dataset,
+        intervals,
+        run_id=run_id,
+        refetch=refetch,
+        until=until,
+        since=since,
+        reached=reached,
     )
     stage(client, part, dataset, intervals, comment)
     with lock(dataset):

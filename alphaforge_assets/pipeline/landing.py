@@ -83,6 +83,7 @@ class Order:
     run_id: str
     refetch: bool = False
     until: dt.datetime = NO_END  # only what closed before
+    since: dt.datetime = EVER  # only what opened from then on
     written: Written = lambda windows: None  # told of each insert
 
 
@@ -96,6 +97,7 @@ def land(
     run_id: str,
     refetch: bool = False,
     until: dt.datetime = NO_END,
+    since: dt.datetime = EVER,
     reached: Reached | None = None,
     written: Written = lambda windows: None,
 ) -> Landed:
@@ -107,7 +109,7 @@ def land(
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, written)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, since, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -147,7 +149,7 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     dataset, venue = order.dataset, part.instruments[0].venue
     sources = ranked(venue, dataset.name, order.intervals)
     wanted = part.windows([i for i in order.intervals if any(s.serves(dataset.name, i) for s in sources)], NO_END)
-    left = wanted
+    wanted = left = [replace(w, start=max(w.start, order.since)) for w in wanted if w.end > order.since]
     if not order.refetch:
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
     total = Landed()
