@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets import failpoints
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.trades import TRADES
-from alphaforge_assets.errors import BadInput
+from alphaforge_assets.errors import BadInput, Transient
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed
 from alphaforge_assets.quality.checks import every_check, offenders
@@ -275,6 +276,31 @@ def test_one_kind_of_an_instrument_is_published(emptied: Client, venues: tuple[s
     bring(emptied, exchanges)
     assert published(emptied) == before
     assert found(emptied, "landing_is_accounted_for") == []
+
+
+POINTS = ("landing.before", "landing.after", "ledger.after", "staging.between", "publish.between", "judge.before")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_that_dies_anywhere_is_made_up_for_by_the_next(
+    point: str, emptied: Client, venues: tuple[str, Exchanges]
+) -> None:
+    url, exchanges = venues
+    failpoints.arm(f"{point}=raise", is_sandbox=True)
+    try:
+        with pytest.raises(Transient):
+            bring(emptied, exchanges)
+    finally:
+        failpoints.arm("", is_sandbox=True)
+    assert bring(emptied, exchanges).failures == []
+    true = as_rows(told(url, START, CLOSED))
+    assert published(emptied) == true
+    tables = ("landing_trades", "staging_trades", "trades")
+    counts = [emptied.query("SELECT count() FROM analytics." + table).result_rows[0][0] for table in tables]
+    assert counts == [len(true)] * 3
+    for check in every_check():
+        if check.dataset is TRADES and check.name != "trades_rebuild_bars":
+            assert offenders(emptied, check, PART, NOW) == [], check.name
 
 
 def test_the_tail_begins_a_while_back_and_goes_on_where_it_ended(
