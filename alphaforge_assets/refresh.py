@@ -13,6 +13,7 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.choice import BEST
 from alphaforge_assets.pipeline.landing import NO_END, Landed, Reached, land
 from alphaforge_assets.pipeline.mart import Lock, publish
+from alphaforge_assets.pipeline.served import EVER
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.universe import Universe
@@ -30,14 +31,16 @@ def refresh(
     refetch: bool = False,
     until: dt.datetime = NO_END,
     wish: str = BEST,
+    since: dt.datetime = EVER,
     reached: Reached | None = None,
     lock: Lock = lambda dataset: nullcontext(),
     is_judged: bool = True,
 ) -> Landed:
     """Bring everything of a rectangle up to date. What was landed is returned, failures included; the rest follows.
 
-    `refetch` asks again for what was answered, `wish` is as of `land`, `until` only for what closed before, `reached`
-    is an open source, `lock` what is held while the dataset is published. Raises what `land` raises.
+    `refetch` asks again for what was answered, `wish` is as of `land`, `until` only for what closed before and `since`
+    for what opened from then on, `reached` is an open source, `lock` what is held while the dataset is published.
+    Raises what `land` raises.
     """
     intervals, comment = dataset.intervals(universe), {"run_id": run_id, "refresh": dataset.name}
     landed = land(
@@ -50,6 +53,7 @@ def refresh(
         refetch=refetch,
         until=until,
         wish=wish,
+        since=since,
         reached=reached,
     )
     stage(client, part, dataset, intervals, comment)

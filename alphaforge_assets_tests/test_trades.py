@@ -3,15 +3,17 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets import failpoints
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.trades import TRADES
-from alphaforge_assets.errors import BadInput
+from alphaforge_assets.errors import BadInput, Transient
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed
 from alphaforge_assets.quality.checks import every_check, offenders
@@ -20,6 +22,7 @@ from alphaforge_assets.refresh import refresh
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.upkeep.healing import due, note_attempt
+from alphaforge_assets.upkeep.tail import tail
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.installed import call, fault
@@ -273,6 +276,65 @@ def test_one_kind_of_an_instrument_is_published(emptied: Client, venues: tuple[s
     bring(emptied, exchanges)
     assert published(emptied) == before
     assert found(emptied, "landing_is_accounted_for") == []
+
+
+POINTS = ("landing.before", "landing.after", "ledger.after", "staging.between", "publish.between", "judge.before")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_that_dies_anywhere_is_made_up_for_by_the_next(
+    point: str, emptied: Client, venues: tuple[str, Exchanges]
+) -> None:
+    url, exchanges = venues
+    failpoints.arm(f"{point}=raise", is_sandbox=True)
+    try:
+        with pytest.raises(Transient):
+            bring(emptied, exchanges)
+    finally:
+        failpoints.arm("", is_sandbox=True)
+    assert bring(emptied, exchanges).failures == []
+    true = as_rows(told(url, START, CLOSED))
+    assert published(emptied) == true
+    tables = ("landing_trades", "staging_trades", "trades")
+    counts = [emptied.query("SELECT count() FROM analytics." + table).result_rows[0][0] for table in tables]
+    assert counts == [len(true)] * 3
+    for check in every_check():
+        if check.dataset is TRADES and check.name != "trades_rebuild_bars":
+            assert offenders(emptied, check, PART, NOW) == [], check.name
+
+
+def test_the_tail_begins_a_while_back_and_goes_on_where_it_ended(
+    emptied: Client, venues: tuple[str, Exchanges]
+) -> None:
+    url, exchanges = venues
+    windows = (
+        "SELECT toString(min(window_start)), toString(max(window_end)), max(last_id) - min(first_id) + 1,"
+        " sum(row_count) FROM analytics.ingest_batches"
+        " WHERE dataset = 'trades' AND symbol = 'ETH/BTC' AND run_id = {run:String}"
+    )
+    universe = Universe.model_validate(
+        {
+            "history_start": dt.date(2025, 1, 1),
+            "intervals": ["1h"],
+            "venues": {"binance_spot": {"instruments": [{"symbol": "ETH/BTC", "trades": True}, "SOL/BTC"]}},
+        }
+    )
+    ends = []
+    try:
+        for run, moment in (("cold", NOW), ("warm", NOW + dt.timedelta(minutes=7)), ("late", LATER)):
+            call(f"{url}/_clock", json.dumps({"now": moment.isoformat()}).encode())
+            (its,) = tail(emptied, exchanges, universe, run_id=run, lock=lambda dataset: nullcontext())
+            assert (its.unreachable, its.failed) == ("", {})
+            ((start, end, ids, rows),) = emptied.query(windows, parameters={"run": run}).result_rows
+            assert ids == rows
+            ends.append((start, end))
+        told_all = as_rows(told(url, dt.datetime(2025, 6, 1, 23, 25, tzinfo=dt.UTC), LATER_CLOSED))
+    finally:
+        call(f"{url}/_clock", json.dumps({"now": NOW.isoformat()}).encode())
+    assert [start for start, _ in ends[1:]] == [end for _, end in ends[:-1]]
+    assert ends[0] == ("2025-06-01 23:25:00.000", "2025-06-02 00:54:00.000")
+    assert ends[2][1] == "2025-06-02 02:29:00.000"
+    assert published(emptied) == told_all
 
 
 def test_trades_are_kept_of_instruments_that_say_so(tmp_path: Path) -> None:

@@ -77,10 +77,15 @@ class Tempo:
 
 @dataclass(frozen=True)
 class Tail:
-    """How far the live tail asks: to `after` the last whole `every` before the venue's clock; 0: to the clock."""
+    """How far the live tail asks: to `after` the last whole `every` before the venue's clock; 0: to the clock.
+
+    What is heavy is not asked for since yesterday: the first time reaches back `cold_start`, later ones go on where the
+    last one ended.
+    """
 
     every: dt.timedelta = dt.timedelta(0)
     after: dt.timedelta = dt.timedelta(0)
+    cold_start: dt.timedelta | None = None
 
     def until(self, closed: dt.datetime) -> dt.datetime:
         """The end of what is asked for when the venue's clock, less what it takes to settle, is `closed`."""

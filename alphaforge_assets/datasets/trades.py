@@ -14,6 +14,7 @@ from alphaforge_assets.datasets.dataset import (
     UNSIGNED,
     Dataset,
     Rule,
+    Tail,
     Tempo,
 )
 from alphaforge_assets.universe import FEAR_GREED
@@ -35,7 +36,8 @@ TRADES = Dataset(
     settle=dt.timedelta(seconds=10),
     chunk="hour",  # a busy hour is a hundred thousand rows, and sixteen windows are in flight
     keys_per_run_max=31,
-    tempo=Tempo(late=dt.timedelta(hours=26), silent=dt.timedelta(hours=26)),  # asked for when a day is over
+    tempo=Tempo(late=dt.timedelta(minutes=30), silent=dt.timedelta(minutes=30)),
+    tail=Tail(cold_start=dt.timedelta(minutes=90)),
     own_freshness=True,  # a market may rest: what counts is that the venue was asked
     columns={
         "trade_id": UNSIGNED,

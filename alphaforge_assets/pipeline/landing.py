@@ -17,7 +17,7 @@ from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavai
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes
 from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out, tried
-from alphaforge_assets.pipeline.served import closed, windows, younger
+from alphaforge_assets.pipeline.served import EVER, closed, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -90,6 +90,7 @@ class Order:
     refetch: bool = False
     until: dt.datetime = NO_END  # only what closed before
     wish: str = BEST  # which sources are asked
+    since: dt.datetime = EVER  # only what opened from then on
     written: Written = lambda windows: None  # told of each insert
 
 
@@ -104,6 +105,7 @@ def land(
     refetch: bool = False,
     until: dt.datetime = NO_END,
     wish: str = BEST,
+    since: dt.datetime = EVER,
     reached: Reached | None = None,
     written: Written = lambda windows: None,
 ) -> Landed:
@@ -116,7 +118,7 @@ def land(
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, wish, written)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, wish, since, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -156,7 +158,7 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     dataset, venue = order.dataset, part.instruments[0].venue
     sources = ranked(venue, dataset.name, order.intervals)
     wanted = windows(dataset, part, order.intervals, NO_END)
-    left = wanted
+    wanted = left = [replace(w, start=max(w.start, order.since)) for w in wanted if w.end > order.since]
     if not order.refetch:
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
     total, refused, gone = Landed(), list[Failure](), list[Window]()

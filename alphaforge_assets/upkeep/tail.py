@@ -10,7 +10,7 @@ import datetime as dt
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
@@ -25,8 +25,9 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import served
 from alphaforge_assets.pipeline.landing import Landed, not_reached, reach
 from alphaforge_assets.pipeline.mart import Lock, publishing
+from alphaforge_assets.pipeline.served import EVER
 from alphaforge_assets.refresh import refresh
-from alphaforge_assets.universe import Universe
+from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.runs import LIVE_TAIL
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.source import Patience
@@ -50,6 +51,10 @@ class Tailed:
     venue: str
     landed: dict[str, Landed] = field(default_factory=dict)
     unreachable: str = ""
+
+    def add(self, dataset: Dataset, landed: Landed) -> None:
+        """What was landed of a part of a dataset."""
+        self.landed[dataset.name] = self.landed.get(dataset.name, Landed()) + landed
 
     @property
     def failed(self) -> dict[str, str]:
@@ -87,15 +92,17 @@ def _tail(client: Client, exchanges: Exchanges, universe: Universe, venue: str, 
             reached = reach(client, source, connection, instruments)
         except AlphaForgeError as error:
             its.unreachable = f"{type(error).__name__}: {error}"
-            for dataset, part in _parts(universe, venue, dt.datetime.now(dt.UTC)):
-                left = _left(client, dataset, part, universe)
-                its.landed[dataset.name] = not_reached(
+            now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+            for dataset, part, since in _parts(client, universe, venue, now):
+                left = _left(client, dataset, part, universe, now)
+                left = [replace(w, start=max(w.start, since)) for w in left if w.end > since]
+                its.add(dataset, not_reached(
                     client, dataset, left, error, origin=exchanges.origin, source=source.name, run_id=run_id
-                )
+                ))  # fmt: skip
             return its
         passing("tail.reached")
-        for dataset, part in _parts(universe, venue, reached.clock):
-            its.landed[dataset.name] = refresh(
+        for dataset, part, since in _parts(client, universe, venue, reached.clock):
+            landed = refresh(
                 client,
                 exchanges,
                 universe,
@@ -103,27 +110,55 @@ def _tail(client: Client, exchanges: Exchanges, universe: Universe, venue: str, 
                 dataset,
                 run_id=run_id,
                 until=dataset.tail.until(reached.clock - dataset.settle) if dataset.tail else reached.clock,
+                since=since,
                 reached=reached,
                 lock=lock,
                 is_judged=False,  # the open day is judged when it closes, and by healing
             )
+            its.add(dataset, landed)
     return its
 
 
-def _parts(universe: Universe, venue: str, now: dt.datetime) -> Iterator[tuple[Dataset, Rectangle]]:
-    """Yesterday and today of each dataset that a venue has."""
+def _parts(
+    client: Client, universe: Universe, venue: str, now: dt.datetime
+) -> Iterator[tuple[Dataset, Rectangle, dt.datetime]]:
+    """Yesterday and today of each dataset that a venue has, and from when on: EVER but for what has a cold start."""
     for dataset in tailed():
         instruments = tuple(i for i in dataset.instruments(universe) if i.venue == venue)
-        if instruments:
-            day = now.date()
-            yield dataset, Rectangle(instruments, day - dt.timedelta(days=1), day + dt.timedelta(days=1))
+        if not instruments:
+            continue
+        day = now.date()
+        whole = Rectangle(instruments, day - dt.timedelta(days=1), day + dt.timedelta(days=1))
+        since = dict.fromkeys(instruments, EVER)
+        if dataset.tail and dataset.tail.cold_start:
+            minute = now.replace(second=0, microsecond=0)
+            since |= _ended(client, dataset, whole, universe, minute, minute - dataset.tail.cold_start)
+        for moment in sorted(set(since.values())):
+            yield dataset, replace(whole, instruments=tuple(i for i in instruments if since[i] == moment)), moment
 
 
-def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe) -> list[Window]:
-    """What should have been asked of a venue by now."""
-    now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+def _ended(
+    client: Client, dataset: Dataset, part: Rectangle, universe: Universe, now: dt.datetime, cold: dt.datetime
+) -> dict[Instrument, dt.datetime]:
+    """Where the answers to each instrument end, and `cold` where there are none since yesterday."""
+    left: dict[Instrument, dt.datetime] = {}
+    for window in _left(client, dataset, part, universe, now):  # in order of time
+        if window.end == now:
+            left[window.instrument] = window.start
+    return {
+        i: cold if left.get(i) == max(part.start_time, _midnight(i)) else left.get(i, now) for i in part.instruments
+    }
+
+
+def _midnight(instrument: Instrument) -> dt.datetime:
+    """When an instrument begins to be kept."""
+    return dt.datetime.combine(instrument.listed_from, dt.time(), dt.UTC)
+
+
+def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe, now: dt.datetime) -> list[Window]:
+    """What should have been asked of a venue by now, in windows that end where an answer begins."""
     wanted = served.windows(dataset, part, dataset.intervals(universe), now)
-    return served.still(dataset, unanswered(client, dataset.name, wanted), now)
+    return served.still(dataset, unanswered(client, dataset.name, wanted, chunk="year"), now)
 
 
 @dg.op(
@@ -143,7 +178,7 @@ def tail_op(
     lock = publishing(Path(instance.root_directory))
     tails = tail(warehouse, exchanges, universe, run_id=context.run_id, lock=lock)
     today = dt.datetime.now(dt.UTC).date()
-    for dataset in tailed():
+    for dataset in (d for d in tailed() if d.instruments(universe)):
         rows = sum(t.landed[dataset.name].rows for t in tails if dataset.name in t.landed)
         # Of the view: one of the mart, without partitions, would be newer than all its checks, which the UI then calls
         # not evaluated. The count is there because the UI shows the latest materialization's.

@@ -1,6 +1,6 @@
 -- Staging -> the table that researchers read, of rows that never change: ids that it does not have. What was published once stays,
 -- whatever came later of the same id: a check names that. Staging says which landed row counts, its values are read where they
--- landed; columns go by their place, which a test holds. The server says when, never up to the instant of a snapshot.
+-- landed; columns go by their place, which a test holds. A row that landed twice in one batch collapses, as one key. The server says when, never up to the instant of a snapshot.
 INSERT INTO {database:Identifier}.{current:Identifier}
 SELECT
     * EXCEPT (version, is_final, rule, row_hash, row),
@@ -28,4 +28,3 @@ WHERE instrument_id IN {instruments:Array(UInt32)}
         WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
     )
-LIMIT 1 BY instrument_id, {id:Identifier}
