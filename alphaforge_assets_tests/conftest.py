@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ ENVIRONMENT = (
 )
 RECORDED = Path(__file__).parents[1].parent / "shared"
 
+
+# In the background of a script it is ignored. Dagster may give SIGTERM the same, and what tests start would not end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that take minutes, whatever their number of tests: begun last, one of them would keep a single worker busy.
 LONG = ("test_bench.py", "test_cli.py", "test_up.py", "test_readme.py", "test_docs.py", "test_backup.py", "test_ui.py",
