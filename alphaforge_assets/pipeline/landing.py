@@ -16,7 +16,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.pipeline import holes
+from alphaforge_assets.pipeline import holes, trail
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -196,6 +196,8 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     origin, run_id = order.exchanges.origin, order.run_id
     landed = Landed(failures=gone)
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
+        if order.exchanges.trail:
+            trail.keep(order.exchanges.trail, answers)
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
@@ -285,7 +287,7 @@ def _ask(
         w, pending = ahead.popleft()
         try:
             fetched = pending.result()
-            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost, dataset.id)
+            answer = Answer(w, fetched.table, dt.datetime.now(dt.UTC), fetched.cost, dataset.id, fetched.raw)
             again = _asked_again(reached, dataset, answer, closed_before)
         except AlphaForgeError as error:
             yield _failure(w, error)
@@ -306,7 +308,7 @@ def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_befo
 
     def ask(window: Window) -> Answer:
         fetched = _submitted(reached, dataset, window, closed_before).result()
-        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost, dataset.id)
+        return Answer(window, fetched.table, dt.datetime.now(dt.UTC), fetched.cost, dataset.id, fetched.raw)
 
     def brings(again: Answer) -> bool:
         return bool(again.rows.num_rows)

@@ -50,6 +50,7 @@ class Answer:
     answered_at: dt.datetime
     cost: Cost
     id: str = ""  # the column by which the venue counts its rows, if it does
+    raw: bytes = b""  # what it said, word for word, where that is kept
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,11 @@ def _next(moment: dt.datetime, chunk: Chunk) -> dt.datetime:
         return dt.datetime(months // 12, months % 12 + 1, 1, tzinfo=dt.UTC)
     start = moment.replace(minute=0, second=0, microsecond=0)
     return start + dt.timedelta(hours=1) if chunk == "hour" else start.replace(hour=0) + dt.timedelta(days=1)
+
+
+def batch_id(dataset: str, answer: Answer, source: str) -> str:
+    """The identity of an answer: the same one gives the same."""
+    return _batch(dataset, answer, source).batch_id
 
 
 def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
