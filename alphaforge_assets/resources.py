@@ -14,7 +14,7 @@ from alphaforge_assets.warehouse.client import open_warehouse
 
 def exchanges_of(settings: Settings) -> Exchanges:
     """The venues that the settings name."""
-    return Exchanges(settings.origin, settings.venues_url, settings.governor_file, settings.keys)
+    return Exchanges(settings.origin, settings.venues_url, settings.governor_file, settings.keys, trail=settings.raw)
 
 
 class WarehouseResource(dg.ConfigurableResource[Client]):

@@ -37,6 +37,7 @@ class Settings:
     live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
     alerts: "tuple[Webhook, ...]" = ()  # who is told of trouble; nobody, if empty
     alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
+    raw: Path | None = None  # where what venues said of trades is kept word for word; None: nowhere
     ui_url: str | None = None  # where the Dagster UI is, for links; None if nobody said
 
     @property
@@ -61,8 +62,9 @@ def server_of_environment() -> str | None:
 
 def settings_from_environment() -> Settings:
     """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
-    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_UI, the keys (ALPHAFORGE_<VENUE>_KEY), and AWS_ENDPOINT_URL
-    (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks. ALPHAFORGE_FAIL, for tests, goes to failpoints at once.
+    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_RAW, ALPHAFORGE_UI, the keys (ALPHAFORGE_<VENUE>_KEY), and
+    AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks. ALPHAFORGE_FAIL, for tests, goes to
+    failpoints at once.
 
     Raises BadInput for a malformed value.
     """
@@ -87,6 +89,7 @@ def settings_from_environment() -> Settings:
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
     home = home_of_environment()
+    raw = os.environ.get("ALPHAFORGE_RAW", "")
     return Settings(
         home=home,
         clickhouse_url=server_of_environment(),
@@ -97,6 +100,7 @@ def settings_from_environment() -> Settings:
         live_updates=live == "on",
         alerts=read_webhooks(os.environ.get("ALPHAFORGE_ALERTS", "")),
         alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
+        raw=None if raw == "off" else Path(raw).absolute() if raw else home / "raw",
         ui_url=_address("ALPHAFORGE_UI"),
         reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
         s3_endpoint=_address("AWS_ENDPOINT_URL_S3") or _address("AWS_ENDPOINT_URL"),

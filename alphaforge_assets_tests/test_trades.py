@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.trades import TRADES
 from alphaforge_assets.errors import BadInput, Transient
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline import trail
 from alphaforge_assets.pipeline.landing import Landed
+from alphaforge_assets.pipeline.mart import publish
+from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.quality.coverage import judge, missing_by_verdict
 from alphaforge_assets.refresh import refresh
@@ -24,7 +28,7 @@ from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.upkeep.healing import due, note_attempt
 from alphaforge_assets.upkeep.tail import tail
 from alphaforge_assets.venues.directory import Exchanges
-from alphaforge_assets_tests.conftest import LIFTED, lifted
+from alphaforge_assets_tests.conftest import LIFTED, empty, lifted
 from alphaforge_assets_tests.installed import call, fault
 
 NOW = dt.datetime(2025, 6, 2, 0, 55, tzinfo=dt.UTC)  # one window, of a few pages
@@ -301,6 +305,43 @@ def test_a_run_that_dies_anywhere_is_made_up_for_by_the_next(
     for check in every_check():
         if check.dataset is TRADES and check.name != "trades_rebuild_bars":
             assert offenders(emptied, check, PART, NOW) == [], check.name
+
+
+def test_the_raw_trail_replayed_into_an_empty_warehouse_gives_the_same(
+    emptied: Client, venues: tuple[str, Exchanges], tmp_path: Path
+) -> None:
+    url, exchanges = venues
+    root = tmp_path / "raw"
+    kept = replace(exchanges, trail=root)
+    fault(url, path=PATH, skip=1, kind="double", value=1.5, start=10, rows=1)  # asked for alone: a file of its own
+    fault(url, path=PATH, skip=2, kind="turned")
+    assert bring(emptied, kept).failures == []
+    files = trail.files(root, [])
+    assert len(files) == 2
+    assert files[0].parts[-4:-1] == ("binance_spot", "ETH-BTC", "2025-06-02")
+    true = published(emptied)
+    landed = "SELECT trade_id, count(), sum(price), any(metadata) FROM analytics.landing_trades GROUP BY 1 ORDER BY 1"
+    rows = emptied.query(landed).result_rows
+    bring(emptied, kept, refetch=True)
+    bring(emptied, kept, refetch=True)
+    assert len(trail.files(root, [])) == 3  # what was told in order is another answer, and twice it is the same
+    empty(emptied)
+    done = trail.replay(emptied, files, origin="sandbox", run_id="again")
+    assert done.rows == sum(n for _, n, *_ in rows)
+    assert {i.key: days for i, days in done.days.items()} == {SPOT.key: (DAY, DAY + dt.timedelta(days=1))}
+    stage(emptied, PART, TRADES, [""])
+    publish(emptied, PART, TRADES, [""])
+    assert published(emptied) == true
+    assert emptied.query(landed).result_rows == rows
+    assert trail.replay(emptied, files, origin="sandbox", run_id="twice").rows == 0
+    assert bring(emptied, exchanges).cost.requests == 0  # the ledger knows what the trail told it
+    torn = files[0].with_name(f"1-2-3-{'0' * 16}.jsonl.zst")
+    torn.write_bytes(files[0].read_bytes()[:-10])
+    with pytest.raises(BadInput, match="is not what its name says"):
+        trail.replay(emptied, [torn], origin="sandbox", run_id="torn")
+    empty(emptied)
+    with pytest.raises(BadInput, match="was said by sandbox venues"):
+        trail.replay(emptied, files, origin="live", run_id="live")
 
 
 def test_the_tail_begins_a_while_back_and_goes_on_where_it_ended(

@@ -157,3 +157,10 @@ def test_the_command_brings_and_shows_them(alphaforge: Installed, tmp_path: Path
     assert its["rows"] > len(rows)
     gaps = json.loads(alphaforge.well("gaps", "--json", **more))
     assert [gap for gap in gaps if gap["dataset"] == "trades"] == []
+    brought = alphaforge.well("replay", "--instruments", "binance_spot.*", **more)
+    assert "0 trades from 24 files" in brought  # the ledger knows them
+    elsewhere = {**more, "ALPHAFORGE_HOME": str(tmp_path / "other"), "ALPHAFORGE_RAW": str(alphaforge.home / "raw")}
+    brought = alphaforge.well("replay", **elsewhere)
+    assert f"{its['rows']:,} trades from 24 files" in brought
+    again = alphaforge.well("trades", KEY, *hour, "--csv", **elsewhere)
+    assert list(csv.DictReader(again.splitlines())) == rows

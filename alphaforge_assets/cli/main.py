@@ -29,6 +29,7 @@ from alphaforge_assets.cli.migrate import migrate
 from alphaforge_assets.cli.plan import plan
 from alphaforge_assets.cli.rebuild_status import rebuild_status
 from alphaforge_assets.cli.refresh import refresh
+from alphaforge_assets.cli.replay import replay
 from alphaforge_assets.cli.report import report
 from alphaforge_assets.cli.runs import runs
 from alphaforge_assets.cli.sandbox import sandbox
@@ -43,7 +44,7 @@ from alphaforge_assets.cli.warehouse import warehouse
 from alphaforge_assets.errors import AlphaForgeError
 
 COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, migrate, pin, plan,
-            rebuild_status, refresh, report, restore, runs, sandbox, snapshots, sql, status, trades, universe,
+            rebuild_status, refresh, replay, report, restore, runs, sandbox, snapshots, sql, status, trades, universe,
             unpin, up, verify, warehouse)  # fmt: skip
 
 
@@ -94,4 +95,5 @@ def main() -> None:
       ALPHAFORGE_UNIVERSE  a file that says what to keep        (the one in the package)
       ALPHAFORGE_ALERTS    who is told of trouble: URLs         (nobody; see `alphaforge alerts --help`)
       ALPHAFORGE_REPORTS   a directory, or s3://bucket/prefix   (ALPHAFORGE_HOME/reports)
+      ALPHAFORGE_RAW       words of venues, of trades; or off   (ALPHAFORGE_HOME/raw)
     """

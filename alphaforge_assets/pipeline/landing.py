@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.pipeline import holes
+from alphaforge_assets.pipeline import holes, trail
 from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out, tried
 from alphaforge_assets.pipeline.served import EVER, closed, windows, younger
 from alphaforge_assets.universe import Instrument
@@ -232,6 +232,7 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     ask_again = order.refetch
     plan = following(client, dataset.name, asked, chunk=dataset.chunk) if ask_again else cut(asked, dataset.chunk)
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
+        trail.keep(order.exchanges.trail, answers)
         outcomes: list[Answer | Failure] = [*answers, *failures]
         seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
         publish_files(client, seen, origin)  # first: a window that is answered is not asked for its files again
@@ -326,7 +327,7 @@ def _ask(
 
 def _answered(window: Window, fetched: Fetched, dataset: Dataset) -> Answer:
     now = dt.datetime.now(dt.UTC)
-    return Answer(window, fetched.table, now, fetched.cost, fetched.source, fetched.files, dataset.id)
+    return Answer(window, fetched.table, now, fetched.cost, fetched.source, fetched.files, dataset.id, fetched.raw)
 
 
 def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:

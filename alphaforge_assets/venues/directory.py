@@ -65,6 +65,7 @@ class Exchanges:
     governor_file: Path
     keys: Mapping[str, SecretStr] = field(default_factory=dict)  # by venue; never needed for public data
     limits_factor: float = 1.0
+    trail: Path | None = None  # where what venues said is kept word for word; None: it is not
 
     def open(self, source: Source, patience: Patience | None = None) -> Connection:
         """Connect to a source; nothing is sent yet. Raises BadInput for an address that cannot be."""
@@ -73,4 +74,5 @@ class Exchanges:
     def access(self, source: Source, patience: Patience | None = None) -> Access:
         """Where and how a source is reached."""
         key = self.keys.get(source.venue)
-        return Access(self.base_url, self.governor_file, key, patience or Patience(), self.limits_factor)
+        its, keeps_raw = patience or Patience(), self.trail is not None
+        return Access(self.base_url, self.governor_file, key, its, self.limits_factor, keeps_raw)

@@ -40,6 +40,7 @@ from alphaforge_assets.venues.listings import moment, read_listings
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, Listing
 from alphaforge_assets.venues.transport import guarded, open_pool, rehost
 from alphaforge_assets.venues.venue import BarPage, FundingFeed, Venue
+from alphaforge_assets.venues.words import Words
 
 BARS, FUNDING_RATES, TRADES = "bars", "funding_rates", "trades"
 
@@ -158,6 +159,7 @@ class RestConnection:
         self.patience = access.patience
         self._asker = Asker(venue.name, governor, access.patience)
         self._api_key = access.api_key
+        self._keeps_raw = access.keeps_raw
         exchange = getattr(importlib.import_module("ccxt"), venue.exchange)  # 0.3 s: not at import
         self._exchange_class = guarded(exchange, venue.refusals)
         self._sockets = open_pool(venue.concurrency + 1)
@@ -262,18 +264,26 @@ class RestConnection:
             raise BadInput(f"{self.venue.name}: we do not know to ask it for trades: ask a venue of which we do")
         window = Window(_ms("start", start), _ms("end", end))
 
-        def fetch() -> tuple[list[pa.Table], Cost]:
-            cost = Cost()
+        question: dict[str, Any] = {"origin": "sandbox" if self.base_url else "live", "source": "rest"}
+        question |= {"symbol": symbol, "start_ms": window.start_ms, "end_ms": window.end_ms}
+
+        def fetch() -> Fetched:
+            cost, words = Cost(), Words(question) if self._keeps_raw else None
 
             def page(asked: trades.TradePage, check: Callable[[pa.Table], pa.Table]) -> pa.Table:
                 def read(answer: Any) -> pa.Table:
-                    return check(trade_rows.parse_trades(feed.layout, _found(feed.rows, answer), symbol))
+                    rows = _found(feed.rows, answer)
+                    table = check(trade_rows.parse_trades(feed.layout, rows, symbol))
+                    if words:
+                        words.add(rows)
+                    return table
 
                 return self._ask(feed.ask(asked), read, cost)
 
-            return [trades.fetch(feed, window, symbol, horizon_ms, page)], cost
+            table = trades.fetch(feed, window, symbol, horizon_ms, page)
+            return Fetched(table, cost, raw=words.whole() if words else b"")
 
-        return gathered([self._threads.submit(fetch)], lambda parts: _fetched(trade_rows.TRADE_SCHEMA, parts))
+        return gathered([self._threads.submit(fetch)], lambda parts: parts[0])
 
     def _walk_funding(self, feed: FundingFeed, window: Window, symbol: str, now_ms: int) -> tuple[list[pa.Table], Cost]:
         cost, horizon_ms = Cost(), max(window.end_ms, now_ms) + HORIZON_MS

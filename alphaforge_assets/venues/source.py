@@ -89,6 +89,7 @@ class Fetched:
     cost: Cost
     source: str = ""
     files: tuple[FileSeen, ...] = ()
+    raw: bytes = b""  # what the source said, word for word, where it was told to keep that and can: see trail.py
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class Access:
     api_key: SecretStr | None = None
     patience: Patience = Patience()
     limits_factor: float = 1.0
+    keeps_raw: bool = False  # of what cannot be asked for again once it is old: trades
 
 
 class Connection(Protocol):

@@ -157,7 +157,7 @@ def walk(window: Window, rows_max: int, told: Told, by_id: Callable[[int, int], 
         raise VenueUnavailable(
             f"the venue sends page after page for [{window.start_ms}, {window.end_ms}) ms and never comes to its end"
         )
-    return distinct(_inside(pa.concat_tables([TRADE_SCHEMA.empty_table(), *tables]), window))
+    return distinct(inside(pa.concat_tables([TRADE_SCHEMA.empty_table(), *tables]), window))
 
 
 def whole(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
@@ -302,7 +302,8 @@ def _check_silence(tables: Sequence[pa.Table], cursor: int, window: Window, told
         )
 
 
-def _inside(table: pa.Table, window: Window) -> pa.Table:
+def inside(table: pa.Table, window: Window) -> pa.Table:
+    """The trades of a window."""
     times = table["timestamp"].cast(pa.int64())
     return table.filter(pc.and_(pc.greater_equal(times, window.start_ms * 1000), pc.less(times, window.end_ms * 1000)))
 

@@ -21,6 +21,7 @@ from alphaforge_assets.failpoints import passing
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.source import Cost, FileSeen
 from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse.content import content_hash
 
 ROWS_PER_INSERT_MAX = 1_000_000
 Chunk = Literal["year", "month", "day", "hour"]
@@ -54,6 +55,7 @@ class Answer:
     source: str = ""
     files: tuple[FileSeen, ...] = ()
     id: str = ""  # the column by which the venue counts its rows, if it does
+    raw: bytes = b""  # what it said, word for word, where that is kept
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ def _next(moment: dt.datetime, chunk: Chunk) -> dt.datetime:
     return start + dt.timedelta(hours=1) if chunk == "hour" else start.replace(hour=0) + dt.timedelta(days=1)
 
 
+def batch_id(dataset: str, answer: Answer, source: str) -> str:
+    """The identity of an answer: the same one gives the same."""
+    return _batch(dataset, answer, source).batch_id
+
+
 def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
     """Write answers to landing, then to the ledger. Returns the number of rows.
 
@@ -215,25 +222,6 @@ def record_unserved(
     ]
     if ledger:
         statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), str(uuid.uuid4()))
-
-
-def content_hash(rows: pa.Table) -> str:
-    """SHA-256 of the values of a table, hexadecimal: independent of chunking, padding and library version."""
-    digest = hashlib.sha256()
-    for name in rows.column_names:
-        column = rows[name].combine_chunks()
-        digest.update(name.encode())
-        digest.update(pc.is_null(column).to_numpy(zero_copy_only=False))
-        if pa.types.is_string(column.type):
-            digest.update(pc.fill_null(pc.binary_length(column), 0).to_numpy())
-            whole = pa.ListArray.from_arrays([0, len(column)], pc.fill_null(column, ""))
-            digest.update(pc.binary_join(whole, "")[0].as_buffer())
-        elif pa.types.is_timestamp(column.type):
-            digest.update(pc.fill_null(column.cast(pa.int64()), 0).to_numpy())
-        else:
-            nothing = False if pa.types.is_boolean(column.type) else 0
-            digest.update(pc.fill_null(column, nothing).to_numpy(zero_copy_only=False))
-    return digest.hexdigest()
 
 
 def _answered(
