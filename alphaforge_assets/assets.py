@@ -238,6 +238,7 @@ def _days(window: Window) -> list[dt.date]:
 def _metadata(landed: Landed) -> dict[str, dg.MetadataValue]:
     return {
         "rows_fetched": dg.MetadataValue.int(landed.rows),
+        "rows_by_source": dg.MetadataValue.json(dict(landed.by_source)),
         "requests": dg.MetadataValue.int(landed.cost.requests),
         "weight": dg.MetadataValue.int(landed.cost.weight),
         "retries": dg.MetadataValue.int(landed.cost.retries),

@@ -273,3 +273,57 @@ def test_a_recorded_month_is_what_rest_would_have_said(recorded: Path) -> None:
         rows.append([int(cells[0]), *cells[1:6], int(cells[6]), cells[7], int(cells[8]), *cells[9:]])
     assert (found.has_header, found.time_unit, found.table.num_rows) == (True, "ms", 44_640)
     assert found.table.combine_chunks().equals(parse_rows(binance.KLINE, rows, 60_000, closed_before).combine_chunks())
+
+
+def zipped(tmp_path: Path, text: bytes) -> Expected:
+    path = tmp_path / "BTCUSDT-1m-2024-10.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("BTCUSDT-1m-2024-10.csv", text)
+    span = Window(1_727_740_800_000, 1_730_419_200_000)
+    return Expected(path.stem, binance.KLINE, 60_000, span, path.stat().st_size, span.end_ms)
+
+
+ROW = b"1727740800000,3.809,3.825,3.809,3.822,162058.7,1727740859999,618500.0259,992,132245.2,504708.4891,"
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata"),
+    [
+        (ROW + b"0\n", ""),
+        (ROW + b"17928899.62484339\n", '{"ignore":"17928899.62484339"}'),  # as Binance wrote it in 2017 and 2018
+        (ROW + b'"\\\n', '{"ignore":"\\"\\\\"}'),
+        (ROW + b"0,more\n", "more"),
+        (ROW.replace(b"992", b"-1") + b"0\n", '"-1"'),
+        (ROW.replace(b"3.825", b"inf") + b"0\n", '"inf"'),
+    ],
+    ids=["usual", "ignored", "quoted", "longer", "negative count", "no number"],
+)
+def test_what_has_no_column_goes_to_metadata_as_of_rest(tmp_path: Path, text: bytes, metadata: str) -> None:
+    expected = zipped(tmp_path, text)
+    (row,) = read_file(tmp_path / "BTCUSDT-1m-2024-10.zip", expected).table.to_pylist()
+    assert metadata in row["metadata"]
+    assert bool(metadata) == bool(row["metadata"])
+    cells = text.decode().rstrip("\n").split(",")
+    sent = [int(cells[0]), *cells[1:6], int(cells[6]), cells[7], int(cells[8]), *cells[9:]]
+    (said,) = parse_rows(binance.KLINE, [sent], 60_000, expected.span.end_ms).to_pylist()
+    assert {k: v for k, v in row.items() if k != "metadata"} == {k: v for k, v in said.items() if k != "metadata"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"\xef\xbb\xbf" + ROW + b"0\n", "neither a number nor a name"),
+        (ROW.replace(b"17277408", b"17") + b"0\n", "not all of one unit"),
+        (ROW.replace(b"1727740800000", b"1730419200000") + b"0\n", "not of the span"),
+        (b"open_time,open\nopen_time,open\n", "an open time"),
+    ],
+    ids=["byte order mark", "seconds", "another month", "names twice"],
+)
+def test_a_file_that_could_be_misread_is_refused(tmp_path: Path, text: bytes, said: str) -> None:
+    with pytest.raises(VenueUnavailable, match=said):
+        read_file(tmp_path / "BTCUSDT-1m-2024-10.zip", zipped(tmp_path, text))
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    expected = zipped(tmp_path, b"")
+    assert read_file(tmp_path / "BTCUSDT-1m-2024-10.zip", expected).table.num_rows == 0

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import requests
 from clickhouse_connect.driver.client import Client
@@ -14,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.alerts.troubles import _revised_files
 from alphaforge_assets.backfill.cost import predict
 from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.definitions import build
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.choice import Left, shared_out
 from alphaforge_assets.pipeline.landing import Landed
@@ -80,6 +82,7 @@ def seen(client: Client) -> list[tuple[Any, ...]]:
 def test_a_month_comes_from_its_file_and_is_noted(emptied: Client, files: Exchanges) -> None:
     found = landed(emptied, files)
     assert (found.rows, found.cost.requests, found.failures, found.files) == (744, 2, [], ["loaded"])
+    assert found.by_source == {"archive_monthly": 744}
     assert ledger(emptied) == [("archive_monthly", "complete", 744, 1)]
     assert published(emptied) == [("archive_monthly", 744)]
     (row,) = rows(
@@ -208,6 +211,20 @@ def test_a_file_that_was_replaced_becomes_versions_of_the_bars_that_changed(empt
     versions = "SELECT toString(timestamp) FROM analytics.bars_history GROUP BY timestamp HAVING count() > 1 ORDER BY 1"
     assert rows(emptied, versions) == [("2025-05-01 03:00:00.000",), ("2025-05-01 04:00:00.000",)]
     assert watched(emptied, files).changed == ()
+
+
+def test_the_job_of_the_watch_runs_and_says_what_it_compared(emptied: Client, files: Exchanges) -> None:
+    landed(emptied, files)
+    wrong(files, "revised", start=3, rows=2)
+    job = build(HOURS, {"warehouse": emptied, "exchanges": files, "universe": HOURS}).resolve_job_def("watch_archives")
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = job.execute_in_process(instance=instance)
+        event = instance.get_latest_materialization_event(dg.AssetKey("archive_files"))
+    assert done.success
+    assert event
+    assert event.asset_materialization
+    said = event.asset_materialization.metadata
+    assert (said["files_compared"].value, said["files_changed"].value, said["changed"].value) == (1, 1, [FILE])
 
 
 def test_an_alert_names_the_snapshots_that_hold_what_was_replaced(emptied: Client, files: Exchanges) -> None:

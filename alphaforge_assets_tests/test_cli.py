@@ -97,6 +97,10 @@ IMPOSSIBLE = {
     "words": ((*BTC, "--from", "yesterday", "--to", "2025-05-02"), "--from 'yesterday'"),
     "dataset unknown": ((*RANGE, *BTC, "--datasets", "bars,tades"), "--datasets 'tades'"),
     "no dataset": ((*RANGE, *BTC, "--datasets", ","), "--datasets"),
+    "no archive": (
+        (*RANGE, "--instruments", "okx_spot.BTC-USDT", "--source", "archive"),
+        "--source archive: okx_spot has no archive of bars",
+    ),
     "option missing": (BTC, "--from"),
 }
 

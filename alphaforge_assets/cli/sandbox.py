@@ -25,6 +25,7 @@ def sandbox(port: int, recordings: Path | None, now: dt.datetime | None, seed: i
       GET  /_log      every request so far, as JSON
       POST /_revise   another bar: {"venue": …, "symbol": …, "interval": …, "open_time": ms, "close": …}
       POST /_faults   what fails, how and how often (alphaforge_assets/sandbox/faults.py)
+      POST /_archive  what is wrong with files of the archive (alphaforge_assets/sandbox/vision.py)
       POST /_clock    {"now": "2025-07-01T00:00:00Z"}: the time at the venues, null for the real one
     """
     from alphaforge_assets.sandbox.process import serve

@@ -5,7 +5,7 @@ answer the next one of the venue is asked for.
 """
 
 import datetime as dt
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavai
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes, trail
 from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out, tried
-from alphaforge_assets.pipeline.served import EVER, closed, windows, younger
+from alphaforge_assets.pipeline.served import EVER, closed, older, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -54,6 +54,7 @@ class Landed:
     failures: list[Failure] = field(default_factory=list)
     gone: list[Window] = field(default_factory=list)  # what no source serves any more
     files: list[str] = field(default_factory=list)  # the status of each file that was looked at
+    by_source: Counter[str] = field(default_factory=Counter)  # rows by what stands in their column `source`
 
     def __add__(self, other: "Landed") -> "Landed":
         changed = [n for n in (self.listings_changed, other.listings_changed) if n is not None]
@@ -64,6 +65,7 @@ class Landed:
             self.failures + other.failures,
             self.gone + other.gone,
             self.files + other.files,
+            self.by_source + other.by_source,
         )
 
 
@@ -222,12 +224,12 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     kept = {w.interval: source.kept(dataset.name, w.interval) for w in asked}
     landed = Landed()
     if dataset.grid == "ids":
-        landed.failures = list(_gone(asked, reached, dataset))
+        landed.failures = list(_let_go(asked, reached, dataset))
         record_failures(client, dataset.name, landed.failures, origin=origin, source=source.name, run_id=run_id)
     if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
         still = [younger(w, reached.clock, kept[w.interval]) for w in asked]
-        older = [replace(w, end=min(w.end, young.start)) for w, young in zip(asked, still, strict=True)]
-        landed.gone = [w for w in older if w.start < w.end and dataset.grid != "ids"]
+        before = [replace(w, end=min(w.end, young.start)) for w, young in zip(asked, still, strict=True)]
+        landed.gone = [w for w in before if w.start < w.end and dataset.grid != "ids"]
         asked = [w for w in still if w.start < w.end]
     ask_again = order.refetch
     plan = following(client, dataset.name, asked, chunk=dataset.chunk) if ask_again else cut(asked, dataset.chunk)
@@ -240,8 +242,11 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())
-        rows = sum(a.rows.num_rows for a in answers)
-        landed = landed + Landed(rows, cost, failures=failures, files=[file.status for _, _, file in seen])
+        by_source = Counter[str]()
+        for a in answers:
+            by_source[a.source or source.name] += a.rows.num_rows
+        statuses: list[str] = [file.status for _, _, file in seen]
+        landed = landed + Landed(by_source.total(), cost, None, failures, [], statuses, by_source)
     if dataset.grid == "observed" and kept.get("") is not None:
         _note_lost(order, reached, plan, kept[""])
     return landed
@@ -254,21 +259,11 @@ def _note_gone(order: Order, last: Source, gone: Sequence[Window]) -> None:
     record_unserved(order.client, name, never, origin=origin, source=last.name, run_id=order.run_id)
 
 
-def _gone(windows: Iterable[Window], reached: Reached, dataset: Dataset) -> Iterator[Failure]:
-    """What of windows a source serves no longer, as few as possible: another source may, and if none it is missing."""
-    pieces: list[Window] = []
-    for w in sorted(windows):
-        young = younger(w, reached.clock, reached.source.kept(dataset.name, w.interval))
-        if young.start <= w.start:
-            continue
-        piece = replace(w, end=min(w.end, young.start))
-        last = pieces[-1] if pieces else piece
-        if pieces and (last.instrument, last.interval, last.end) == (piece.instrument, piece.interval, piece.start):
-            pieces[-1] = replace(last, end=piece.end)
-        else:
-            pieces.append(piece)
-    for piece in pieces:
-        kept = reached.source.kept(dataset.name, piece.interval) or dt.timedelta(0)
+def _let_go(windows: Sequence[Window], reached: Reached, dataset: Dataset) -> Iterator[Failure]:
+    """What of windows a source serves no longer: another source may, and if none it is missing."""
+    if (kept := reached.source.kept(dataset.name, "")) is None:
+        return
+    for piece in older(windows, reached.clock, kept):
         error = VenueUnavailable(
             f"{reached.source.venue} serves no more than the last {int(kept.total_seconds() // 3600)} hours of"
             f" {dataset.name} by {reached.source.name}: ask for younger ones than {reached.clock - kept:%Y-%m-%d %H:%M}"

@@ -96,17 +96,19 @@ def _member(archive: zipfile.ZipFile, expected: Expected) -> zipfile.ZipInfo:
     return member
 
 
-def _has_header(stream: IO[bytes]) -> tuple[bool, IO[bytes]]:
+def _has_header(stream: IO[bytes], expected: Expected) -> tuple[bool, IO[bytes]]:
     """Whether the first line is names; the stream from its beginning."""
     buffered = io.BufferedReader(cast(io.RawIOBase, stream), BLOCK_BYTES)
     first = buffered.peek(1)[:1]
-    return bool(first) and not first.isdigit(), buffered
+    if first and not first.isdigit() and not first.isalpha():
+        raise VenueUnavailable(f"{expected.stem}.zip begins with {first!r}: neither a number nor a name")
+    return first.isalpha(), buffered
 
 
 def _read_columns(stream: IO[bytes], expected: Expected) -> Read:
     """The fast way. Raises pa.ArrowInvalid where a value is not of its column's type."""
     layout = expected.layout
-    has_header, stream = _has_header(stream)
+    has_header, stream = _has_header(stream, expected)
     types = {name: _type(name) for name in layout.fields}
     try:
         reader = pacsv.open_csv(
@@ -179,6 +181,8 @@ def _metadata(columns: dict[str, pa.Array], layout: Layout, per_ms: int) -> pa.A
     for name, usual in layout.usual.items():
         is_usual = pc.equal(columns[name], usual)
         if not pc.all(is_usual).as_py():
+            if not pc.all(pc.match_substring_regex(columns[name], r"^[\w.+-]*$")).as_py():
+                raise pa.ArrowInvalid("a text that is no plain JSON")
             said = pc.binary_join_element_wise(f'{{"{name}":"', columns[name], '"}', "")
             texts = pc.if_else(is_usual, texts, said)
     if per_ms > 1:
@@ -193,7 +197,7 @@ def _metadata(columns: dict[str, pa.Array], layout: Layout, per_ms: int) -> pa.A
 
 def _read_rows(stream: IO[bytes], expected: Expected) -> Read:
     """The way of REST's rows, for a file that has some which are not as they should be."""
-    has_header, stream = _has_header(stream)
+    has_header, stream = _has_header(stream, expected)
     lines = csv.reader(io.TextIOWrapper(stream, "utf-8", newline=""), quoting=csv.QUOTE_NONE)
     rows = list(_without_header(lines) if has_header else lines)
     times = [int(row[0]) for row in rows if row and row[0].isascii() and row[0].isdigit() and len(row[0]) < 19]
