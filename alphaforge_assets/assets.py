@@ -31,6 +31,7 @@ class Fetch(dg.Config):
     """How to fetch."""
 
     refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
+    only_gaps: bool = False  # of the range only the minutes in which something is known to be missing
 
 
 def chain(dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ()) -> list[dg.AssetsDefinition]:
@@ -78,6 +79,7 @@ def landing_asset(
                 intervals,
                 run_id=run_id,
                 refetch=config.refetch,
+                only_gaps=config.only_gaps,
                 written=ahead[run_id].landed,
             )
         record_beside(context, "ingest_batches", _metadata(landed))

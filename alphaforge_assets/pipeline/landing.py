@@ -38,6 +38,7 @@ from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 WINDOWS_IN_FLIGHT_MAX = 16
 ROWS_PER_FLUSH = 250_000
 NO_END = dt.datetime.max.replace(tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
 EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 Written = Callable[[Sequence[Window]], None]
 
@@ -84,6 +85,7 @@ class Order:
     refetch: bool = False
     until: dt.datetime = NO_END  # only what closed before
     since: dt.datetime = EVER  # only what opened from then on
+    only_gaps: bool = False  # only the minutes of open gaps
     written: Written = lambda windows: None  # told of each insert
 
 
@@ -98,6 +100,7 @@ def land(
     refetch: bool = False,
     until: dt.datetime = NO_END,
     since: dt.datetime = EVER,
+    only_gaps: bool = False,
     reached: Reached | None = None,
     written: Written = lambda windows: None,
 ) -> Landed:
@@ -109,7 +112,7 @@ def land(
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, since, written)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, since, only_gaps, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -150,6 +153,8 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     sources = ranked(venue, dataset.name, order.intervals)
     wanted = part.windows([i for i in order.intervals if any(s.serves(dataset.name, i) for s in sources)], NO_END)
     wanted = left = [replace(w, start=max(w.start, order.since)) for w in wanted if w.end > order.since]
+    if order.only_gaps:
+        wanted = left = _of_gaps(order, part, wanted)
     if not order.refetch:
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
     total = Landed()
@@ -166,6 +171,22 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
         total = total + landed
         total.failures = [f for f in total.failures if f.window in left] + failures
     return total
+
+
+def _of_gaps(order: Order, part: Rectangle, wanted: Sequence[Window]) -> list[Window]:
+    """The minutes of windows in which the ledger of gaps has an open one: few of a busy day."""
+    bounds = {"instruments": part.instrument_ids, "start": part.start_time, "end": part.end_time}
+    gaps = statements.rows(order.client, "reads/gaps_between", **bounds, interval="", with_filled=False)
+    found: set[Window] = set()
+    for gap in gaps:
+        low = gap["gap_start"].replace(second=0, microsecond=0)
+        high = (gap["gap_end"] + MINUTE - dt.timedelta(microseconds=1)).replace(second=0, microsecond=0)
+        for w in wanted:
+            start, end = max(w.start, low), min(w.end, high)
+            its = (w.instrument.instrument_id, order.dataset.name, w.interval)
+            if its == (gap["instrument_id"], gap["dataset"], gap["interval"]) and start < end:
+                found.add(replace(w, start=start, end=end))
+    return sorted(found)
 
 
 def _land_source(order: Order, source: Source, part: Rectangle, its: Sequence[Window]) -> Landed:
