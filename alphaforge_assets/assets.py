@@ -33,6 +33,7 @@ class Fetch(dg.Config):
 
     refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
     source: Literal["best", "archive", "rest"] = "best"  # which sources are asked: best is what brings it soonest
+    only_gaps: bool = False  # of the range only the minutes in which something is known to be missing
 
 
 def chain(dataset: Dataset, universe: Universe, only: Sequence[Instrument] = ()) -> list[dg.AssetsDefinition]:
@@ -81,6 +82,7 @@ def landing_asset(
                 run_id=run_id,
                 refetch=config.refetch,
                 wish=config.source,
+                only_gaps=config.only_gaps,
                 written=ahead[run_id].landed,
             )
         record_beside(context, "ingest_batches", _metadata(landed))

@@ -32,15 +32,16 @@ def refresh(
     until: dt.datetime = NO_END,
     wish: str = BEST,
     since: dt.datetime = EVER,
+    only_gaps: bool = False,
     reached: Reached | None = None,
     lock: Lock = lambda dataset: nullcontext(),
     is_judged: bool = True,
 ) -> Landed:
     """Bring everything of a rectangle up to date. What was landed is returned, failures included; the rest follows.
 
-    `refetch` asks again for what was answered, `wish` is as of `land`, `until` only for what closed before and `since`
-    for what opened from then on, `reached` is an open source, `lock` what is held while the dataset is published.
-    Raises what `land` raises.
+        `refetch` asks again for what was answered, `wish` is as of `land`, `only_gaps` for nothing but open gaps, `until` only
+    for what closed before and `since` for what opened from then on, `reached` is an open source, `lock` what is held
+    while the dataset is published. Raises what `land` raises.
     """
     intervals, comment = dataset.intervals(universe), {"run_id": run_id, "refresh": dataset.name}
     landed = land(
@@ -54,6 +55,7 @@ def refresh(
         until=until,
         wish=wish,
         since=since,
+        only_gaps=only_gaps,
         reached=reached,
     )
     stage(client, part, dataset, intervals, comment)

@@ -217,7 +217,10 @@ def test_what_the_venue_keeps_for_itself_is_a_gap_that_healing_fills(
     (part,) = due(emptied, TRADES, UNIVERSE, NOW + dt.timedelta(days=600))
     note_attempt(emptied, TRADES, part, NOW + dt.timedelta(days=600))
     call(f"{url}/_faults", method="DELETE")
-    assert bring(emptied, exchanges, part, refetch=True).failures == []
+    healed = bring(emptied, exchanges, part, refetch=True, only_gaps=True)
+    assert healed.failures == []
+    assert healed.cost.requests <= 3
+    assert len(lost) < healed.rows < len(lost) + 200
     assert published(emptied) == as_rows(told(url, START, CLOSED))
     assert found(emptied, "trade_ids_are_continuous") == []
     assert verdicts(emptied) == []

@@ -164,3 +164,20 @@ def test_the_command_brings_and_shows_them(alphaforge: Installed, tmp_path: Path
     assert f"{its['rows']:,} trades from 24 files" in brought
     again = alphaforge.well("trades", KEY, *hour, "--csv", **elsewhere)
     assert list(csv.DictReader(again.splitlines())) == rows
+    catalog = tmp_path / "catalog"
+    for _ in range(2):  # the same question is the same file
+        alphaforge.well("trades", KEY, *hour, "--nautilus", str(catalog), **more)
+    (ticks,) = catalog.glob("data/trade_tick/ETHBTC.BINANCE/2025-06-02T12-0*_2025-06-02T12-59-*.parquet")
+    found = pq.read_table(ticks)
+    assert found.schema.names == ["price", "size", "aggressor_side", "trade_id", "ts_event", "ts_init"]
+    assert found.schema.metadata[b"instrument_id"] == b"ETHBTC.BINANCE"
+    assert [int.from_bytes(b, "little") for b in found["price"].to_pylist()] == [
+        round(float(row["price"]) * 10**5) * 10**11 for row in rows
+    ]
+    assert found["trade_id"].to_pylist() == [row["trade_id"] for row in rows]
+    assert found["aggressor_side"].to_pylist() == [1 if row["side"] == "buy" else 2 for row in rows]
+    assert found["ts_event"][0].as_py() == table["timestamp"][0].value * 1000
+    wider = ("--from", "2025-06-02T12:00", "--to", "2025-06-02T13:30")
+    overlapping = alphaforge.run("trades", KEY, *wider, "--nautilus", str(catalog), **more)
+    assert overlapping.returncode == 2
+    assert "of the same time" in overlapping.stderr

@@ -18,6 +18,9 @@ from alphaforge_assets.errors import BadInput
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from alphaforge_assets.research import Research
+    from alphaforge_assets.universe import Instrument
+
 HEAD, TAIL = 8, 8
 
 
@@ -29,6 +32,9 @@ HEAD, TAIL = 8, 8
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, an object a line.")
 @click.option("--parquet", type=click.Path(path_type=Path), metavar="FILE", help="A Parquet file.")
+@click.option(
+    "--nautilus", type=click.Path(path_type=Path), metavar="CATALOG", help="Trade ticks of nautilus_trader, a file."
+)
 def trades(
     pattern: str,
     start: dt.datetime,
@@ -38,6 +44,7 @@ def trades(
     as_csv: bool,
     as_json: bool,
     parquet: Path | None,
+    nautilus: Path | None,
 ) -> None:
     """Trades of an instrument, or of all that match a glob, in the order of their ids; the side is the taker's.
 
@@ -49,14 +56,18 @@ def trades(
       alphaforge trades binance_spot.BTC-USDT --from 2025-05-01 --to 2025-05-02 --parquet trades.parquet
       alphaforge trades 'binance_*.BTC-USDT' --from 2025-05-01 --to 2025-05-02 --csv > trades.csv
     """
-    outputs = [name for name, value in (("--csv", as_csv), ("--json", as_json), ("--parquet", parquet)) if value]
+    choices = (("--csv", as_csv), ("--json", as_json), ("--parquet", parquet), ("--nautilus", nautilus))
+    outputs = [name for name, value in choices if value]
     if len(outputs) > 1:
         raise BadInput(f"{' and '.join(outputs)}: choose one of them")
     if parquet is not None and not parquet.parent.is_dir():
         raise BadInput(f"{parquet}: there is no folder {parquet.parent}; make it or name another file")
-    environment(opens_warehouse=True)
+    _, universe = environment(opens_warehouse=True)
     check_range(start, end)
     with reader() as research:
+        if nautilus is not None:
+            _write_nautilus(research, universe.instrument(pattern), (start, end), options, nautilus)
+            return
         found = research.trades(pattern, start, end, columns=[*columns] or None, **options)
         if as_csv:
             _print_csv(found)
@@ -114,6 +125,20 @@ def _write_parquet(found: "pa.RecordBatchReader", file: Path) -> None:
             writer.write_batch(batch)
             rows += batch.num_rows
     say(f"{count(rows)} trades in {file}", markup=False, soft_wrap=True)
+
+
+def _write_nautilus(
+    research: "Research",
+    instrument: "Instrument",
+    span: tuple[dt.datetime, dt.datetime],
+    options: Mapping[str, Any],
+    catalog: Path,
+) -> None:
+    from alphaforge_assets.exports.nautilus_trades import COLUMNS, write
+
+    found = research.trades(instrument.key, *span, columns=COLUMNS, **options)
+    file, rows = write(research, instrument, found, catalog)
+    say(f"{count(rows)} trade ticks in {file}", markup=False, soft_wrap=True)
 
 
 def _print(found: "pa.RecordBatchReader", pattern: str) -> None:

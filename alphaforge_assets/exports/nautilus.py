@@ -45,7 +45,7 @@ def files(series: Series) -> list[File]:
         return []
     bar_type = f"{instrument_id(series)}-{STEPS[series.interval]}-LAST-EXTERNAL"
     closes = milliseconds(series.bars) + INTERVAL_MS[series.interval]
-    name = f"{_moment(int(closes[0]))}_{_moment(int(closes[-1]))}.parquet"
+    name = f"{moment(int(closes[0]))}_{moment(int(closes[-1]))}.parquet"
 
     def write(to: Path) -> None:
         pq.write_table(_table(series, bar_type, closes * 1_000_000), to)
@@ -58,7 +58,7 @@ def _table(series: Series, bar_type: str, closes_ns: "np.typing.NDArray[np.int64
     bars = series.bars
     prices = {name: bars[name].to_numpy("float64") for name in PRICES}
     volume = bars["volume"].to_numpy("float64")
-    tick, lot = (_decimals(series.listing.get(name)) for name in ("tick_size", "lot_size"))
+    tick, lot = (step_places(series.listing.get(name)) for name in ("tick_size", "lot_size"))
     price_places = decimals.places(np.concatenate(list(prices.values())), tick)
     size_places = decimals.places(volume, 0 if series.instrument.is_perpetual else lot)  # a lot may be contracts
     columns = [decimals.fixed_point(values, price_places) for values in prices.values()]
@@ -76,13 +76,14 @@ def _table(series: Series, bar_type: str, closes_ns: "np.typing.NDArray[np.int64
     return pa.table([*columns, times, times], schema=pa.schema(fields, metadata=metadata))
 
 
-def _decimals(step: object) -> int:
+def step_places(step: object) -> int:
     """0.01 -> 2"""
     size = optional_number(step)
     return decimals.places(np.array([size])) if size else 0
 
 
-def _moment(ms: int) -> str:
+def moment(ms: int) -> str:
+    """A time as its files are named by."""
     return f"{utc(ms):%Y-%m-%dT%H-%M-%S}-{ms % 1000:03d}000000Z"
 
 

@@ -17,6 +17,7 @@ from alphaforge_assets.errors import AlphaForgeError, UnknownSymbol, VenueUnavai
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes, trail
 from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out, tried
+from alphaforge_assets.pipeline.gaps import of_open_gaps
 from alphaforge_assets.pipeline.served import EVER, closed, older, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
@@ -93,6 +94,7 @@ class Order:
     until: dt.datetime = NO_END  # only what closed before
     wish: str = BEST  # which sources are asked
     since: dt.datetime = EVER  # only what opened from then on
+    only_gaps: bool = False  # only the minutes of open gaps
     written: Written = lambda windows: None  # told of each insert
 
 
@@ -108,6 +110,7 @@ def land(
     until: dt.datetime = NO_END,
     wish: str = BEST,
     since: dt.datetime = EVER,
+    only_gaps: bool = False,
     reached: Reached | None = None,
     written: Written = lambda windows: None,
 ) -> Landed:
@@ -120,7 +123,7 @@ def land(
     WarehouseDown, WarehouseRefused.
     """
     refuse_mixing(client, exchanges.origin)
-    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, wish, since, written)
+    order = Order(client, exchanges, dataset, intervals, run_id, refetch, until, wish, since, only_gaps, written)
     venues = {i.venue: [j for j in covered.instruments if j.venue == i.venue] for i in covered.instruments}
     with ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="venue") as pool:
         parts = [Rectangle(tuple(instruments), covered.start, covered.end) for instruments in venues.values()]
@@ -161,6 +164,8 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     sources = ranked(venue, dataset.name, order.intervals)
     wanted = windows(dataset, part, order.intervals, NO_END)
     wanted = left = [replace(w, start=max(w.start, order.since)) for w in wanted if w.end > order.since]
+    if order.only_gaps:
+        wanted = left = of_open_gaps(order.client, dataset, part, wanted)
     if not order.refetch:
         left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
     total, refused, gone = Landed(), list[Failure](), list[Window]()

@@ -121,11 +121,12 @@ def heal_gaps(jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition:
 
 
 def _heal_request(dataset: Dataset, part: Rectangle, job_name: str, now: dt.datetime) -> dg.RunRequest:
+    how = {"refetch": True, **({"only_gaps": True} if dataset.id else {})}  # a day of events is too much to ask again
     identity = "|".join([dataset.name, *(i.key for i in part.instruments), str(part.start), str(part.end)])
     return dg.RunRequest(
         run_key=f"heal:{hashlib.sha256(identity.encode()).hexdigest()[:16]}:{now.isoformat()}",
         job_name=job_name,
-        run_config={"ops": {dataset.chain[0]: {"config": {"refetch": True}}}},
+        run_config={"ops": {dataset.chain[0]: {"config": how}}},
         tags=part.tags() | {TRIGGER_TAG: "heal"},
     )
 
