@@ -39,9 +39,9 @@ def refresh(
 ) -> Landed:
     """Bring everything of a rectangle up to date. What was landed is returned, failures included; the rest follows.
 
-        `refetch` asks again for what was answered, `wish` is as of `land`, `only_gaps` for nothing but open gaps, `until` only
-    for what closed before and `since` for what opened from then on, `reached` is an open source, `lock` what is held
-    while the dataset is published. Raises what `land` raises.
+    `refetch` asks again for what was answered, `wish` is as of `land`, `only_gaps` for nothing but open gaps, `until`
+    only for what closed before and `since` for what opened from then on, `reached` is an open source, `lock` what is
+    held while the dataset is published. Raises what `land` raises.
     """
     intervals, comment = dataset.intervals(universe), {"run_id": run_id, "refresh": dataset.name}
     landed = land(
