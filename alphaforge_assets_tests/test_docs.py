@@ -227,9 +227,7 @@ def test_the_keys_are_keys(tutorial: Tutorial) -> None:
             ((rows, keys),) = client.query(f"SELECT count(), uniqExact({columns}) FROM analytics.{view}").result_rows
             assert rows == keys, view
             # The tutorial asks for no index and no trades, and one source of bars has nothing to be compared with.
-            assert rows or view in ("v_fear_greed", "v_trades", "v_reconciliation"), (
-                f"{view} is empty, so that says nothing"
-            )
+            assert rows or view in ("v_fear_greed", "v_trades", "v_reconciliation"), f"{view} has no rows to tell by"
 
 
 @pytest.mark.timeout(1200)
