@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alphaforge_assets.errors import BadInput, VenueUnavailable
@@ -84,6 +84,9 @@ class Venue:
         return self._page([n for n, i in enumerate(self.ids) if i >= first], rows)
 
 
+@settings(max_examples=300)
+@example(first=0, steps=[0, 0, 0, 0], rows=1, hidden=set(), window=(0, 1), is_newest=True)
+@example(first=31, steps=[0, 0, 0, 0, 0, 0], rows=1, hidden={35}, window=(0, 1), is_newest=True)
 @given(
     first=st.integers(0, 50),
     steps=st.lists(st.integers(0, 3_000_000), max_size=60),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from alphaforge_assets.universe import Instrument
 
 HEAD, TAIL = 8, 8
+_MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(.+?)(?:000)?Z$")  # without microseconds where there are none
 
 
 @click.command()
@@ -176,4 +178,4 @@ def _around(head: list[dict[str, Any]], tail: list[dict[str, Any]], rows: int) -
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.8f}".rstrip("0").rstrip(".")
-    return str(value)
+    return _MOMENT.sub(r"\1 \2", str(value))

@@ -111,7 +111,7 @@ class RestSource:
         if dataset == FUNDING_RATES:
             return funding_calls(self.of.funding, symbol, start_ms, end_ms, now_ms) if self.of.funding else []
         if dataset == TRADES:
-            return trades.calls(self.of.trades, symbol, start_ms, end_ms) if self.of.trades else []
+            return trades.calls(self.of.trades, symbol, start_ms, end_ms, now_ms) if self.of.trades else []
         pages = (
             bar_page(self.of, w, symbol, interval, now_ms) for w in bar_windows(self.of, start_ms, end_ms, interval)
         )

@@ -84,8 +84,15 @@ def fetch(
     return walk(window, feed.rows_max, told, by_id)
 
 
-def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int) -> list[Call]:
-    """The pages of a window of a market as busy as TRADES_A_SECOND: nobody knows beforehand how many there are."""
+def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int, now_ms: int) -> list[Call]:
+    """The pages of a window of a market as busy as TRADES_A_SECOND: nobody knows beforehand how many there are.
+
+    What the venue serves no longer is not asked for.
+    """
+    if feed.kept_hours:
+        start_ms = max(start_ms, now_ms - feed.kept_hours * HOUR_MS)
+    if start_ms >= end_ms:
+        return []
     ids = TRADES_A_SECOND * (end_ms - start_ms) // 1000
     times = range(start_ms, end_ms, feed.span_ms)
     by_time = [feed.ask(TradePage(symbol, 1, None, ms, min(end_ms, ms + feed.span_ms))) for ms in times]
@@ -137,12 +144,10 @@ def walk(window: Window, rows_max: int, told: Told, by_id: Callable[[int, int], 
     first = told.find()
     if first is None:
         return TRADE_SCHEMA.empty_table()
-    tables = _before(window, first, rows_max, by_id)
-    cursor, silences = first, 0
-    if tables:
-        cursor = max(_last_id(t) for t in tables) + 1
+    tables = [_before(window, first, rows_max, by_id)]
+    cursor, silences = (_last_id(tables[0]) + 1 if tables[0].num_rows else first), 0
     for _ in range(PAGES_MAX):
-        if tables and pc.max(tables[-1]["timestamp"]).value >= window.end_ms * 1000:
+        if tables[-1].num_rows and pc.max(tables[-1]["timestamp"]).value >= window.end_ms * 1000:
             break
         table = whole(cursor, rows_max, by_id)
         if not table.num_rows:
@@ -255,27 +260,27 @@ def check_times(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
     return table
 
 
-def _before(window: Window, first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> list[pa.Table]:
-    """Pages that end with the one after which nothing of the window is missing: its first trade is before the window.
+def _before(window: Window, first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
+    """The page to walk on from: it begins with a trade before the window, or with the first that the venue has.
 
-    Should the trade before `first` be of the window, the page by time has lost some, and pages are asked for further
-    and further back. Raises VenueUnavailable if the venue has `first` by time, and not by its id.
+    Should the trade before `first` be of the window, the page by time has lost some or begins elsewhere, and pages are
+    asked for further and further back. Raises VenueUnavailable if the venue has `first` by time, and not by its id.
     """
-    tables = [_with(first, rows_max, by_id)]
-    low = known = pc.min(tables[0]["trade_id"]).as_py()
-    if known == first or pc.min(tables[0]["timestamp"]).value < window.start_ms * 1000:
-        return tables
+    table = _with(first, rows_max, by_id)
+    known = pc.min(table["trade_id"]).as_py()
+    if pc.min(table["timestamp"]).value < window.start_ms * 1000:
+        return table
+    low = known
     while low > 0:
         low = max(0, low - rows_max)
         table = whole(low, rows_max, by_id)
         table = table.filter(pc.less(table["trade_id"], pa.scalar(known, pa.uint64())))
         if not table.num_rows:
             break
-        tables.insert(0, table)
         known = pc.min(table["trade_id"]).as_py()
         if pc.min(table["timestamp"]).value < window.start_ms * 1000:
             break
-    return tables
+    return whole(known, rows_max, by_id)  # and forwards from here: pages may be shorter than the steps back
 
 
 def _with(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
