@@ -122,10 +122,11 @@ class Ground:
         return {k: v for k, v in os.environ.items() if not k.startswith(theirs)} | ours
 
     def backfill_words(self, days: int, *, lifted: bool = False) -> list[str]:
-        """The command line that fetches the first `days` of all symbols."""
+        """The command line that fetches the first `days` of all symbols, by REST as the floors and peers do."""
         command = [sys.executable, "-m", "bench.lifted"] if lifted else [str(SCRIPT)]
         end = self.start + dt.timedelta(days=days)
-        return [*command, "backfill", "--instruments", "*", "--from", str(self.start), "--to", str(end)]
+        span = ["--from", str(self.start), "--to", str(end)]
+        return [*command, "backfill", "--instruments", "*", *span, "--source", "rest"]
 
     def backfill(self, url: str, days: int, *, lifted: bool = False) -> None:
         """The whole command, to its end."""
@@ -133,7 +134,8 @@ class Ground:
 
     def body(self, client: Client, url: str, days: int) -> None:
         """Everything that a run does between the venue and what researchers read, without Dagster, limits lifted."""
-        landed = refresh(client, self.exchanges(url, LIFTED), self.universe, self.rectangle(days), BARS, run_id="bench")
+        part, venues = self.rectangle(days), self.exchanges(url, LIFTED)
+        landed = refresh(client, venues, self.universe, part, BARS, run_id="bench", wish="rest")
         assert not landed.failures, landed.failures
 
     def parts(self, client: Client, url: str, days: int) -> dict[str, float]:
@@ -141,7 +143,7 @@ class Ground:
         part, universe, intervals = self.rectangle(days), self.universe, BARS.intervals(self.universe)
         venues = self.exchanges(url, LIFTED)
         links: dict[str, Callable[[], object]] = {
-            "land": lambda: land(client, venues, part, BARS, intervals, run_id="bench"),
+            "land": lambda: land(client, venues, part, BARS, intervals, run_id="bench", wish="rest"),
             "stage": lambda: stage(client, part, BARS, intervals),
             "publish": lambda: publish(client, part, BARS, intervals),
             "judge": lambda: judge(client, part, BARS, universe),
