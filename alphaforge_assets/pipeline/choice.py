@@ -18,7 +18,6 @@ from alphaforge_assets.venues.source import Call, Source
 from alphaforge_assets.warehouse.batches import Window
 
 BEST = "best"
-WISHES = (BEST, "archive", "rest")
 # What a line is assumed to bring; a tenth of it or ten times as much changes little but for the largest files.
 BYTES_A_S = 10_000_000.0
 

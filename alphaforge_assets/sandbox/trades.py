@@ -30,7 +30,6 @@ ANCHOR_MS = 1_735_689_600_000  # 2025-01-01
 ANCHOR_ID = 3_000_000_000
 HOUR_MS = 60 * MINUTE_MS
 HOURS_KEPT = 48
-MOST = 1 << 62
 
 Bools = npt.NDArray[np.bool_]
 
