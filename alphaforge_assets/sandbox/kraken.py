@@ -67,7 +67,7 @@ PLACE = Place(
     },
     open_state="online",
     turnover=0.1,
-    quote_decimals=None,
+    quote_decimals=8,
     symbol=pair_name,
     pair=recorded_pair,
     recorded_by_pair=True,

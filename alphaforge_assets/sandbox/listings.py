@@ -39,7 +39,7 @@ class Listing:
     delisted_ms: int | None = None
     contract: str = ""
     contract_value: Decimal = Decimal(1)
-    quote_decimals: int | None = 6
+    quote_decimals: int = 6
     turnover: float = 1.0
 
     @property
@@ -66,8 +66,7 @@ class Listing:
     def scales(self) -> Scales:
         """Decimals of this listing's generated bars; quote volume is cut where the venue cuts it."""
         full = self.price_decimals + self.base_per_volume[1]
-        most = full if self.quote_decimals is None else self.quote_decimals
-        return Scales(self.price_decimals, self.volume_decimals, min(full, most))
+        return Scales(self.price_decimals, self.volume_decimals, min(full, self.quote_decimals))
 
 
 def joined(base: str, quote: str) -> str:
@@ -97,8 +96,8 @@ class Place:
 
     `grids` is, by pair, (price decimals, tick, volume decimals, lot, first day), ticks and lots as in Listing; `others`
     is what it lists in another state. `folder` is where its recordings lie below klines/. `turnover` is what is traded
-    there where Binance spot trades 1. Quote volumes are cut to `quote_decimals`; None: not cut. `symbol` makes its name
-    of a pair, and `pair` a pair of what a recording is called, which is the venue's own name unless it is
+    there where Binance spot trades 1. Quote volumes are cut to `quote_decimals`. `symbol` makes its name of a
+    pair, and `pair` a pair of what a recording is called, which is the venue's own name unless it is
     `recorded_by_pair`. `rules` are its rate limits.
     """
 
@@ -107,7 +106,7 @@ class Place:
     grids: Mapping[str, tuple[int, int, int, int, str]]
     open_state: str
     turnover: float
-    quote_decimals: int | None = 6
+    quote_decimals: int = 6
     symbol: Callable[[str, str], str] = joined
     pair: Callable[[str], tuple[str, str]] = split
     recorded_by_pair: bool = False
@@ -249,7 +248,7 @@ def _swap(base: str, quote: str) -> str:
 
 PLACES = (
     Place("binance_spot", "binance_spot", _GRIDS["binance_spot"], "TRADING", 1.0, 8, others=_of("binance_spot")),
-    Place("binance_perp", "binance_um", _GRIDS["binance_perp"], "TRADING", 7.0, None, contract="PERPETUAL",
+    Place("binance_perp", "binance_um", _GRIDS["binance_perp"], "TRADING", 7.0, 8, contract="PERPETUAL",
           others=_of("binance_perp")),
     Place("okx_spot", "okx_spot", _GRIDS["okx_spot"], "live", 0.3, symbol=hyphened, others=_of("okx_spot")),
     Place("okx_perp", "okx_swap", _GRIDS["okx_perp"], "live", 2.5, symbol=_swap, contract="linear",

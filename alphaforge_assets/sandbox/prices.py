@@ -307,8 +307,13 @@ class Generated:
         per_volume = sum(prices) // 4 * value
         cut = 10 ** (listing.price_decimals + decimals - listing.scales.quote)
         times = minute * MINUTE_MS, minute * MINUTE_MS + MINUTE_MS - 1
-        sums = volume, volume * per_volume // cut, count, taker, taker * per_volume // cut
+        sums = volume, _cut_product(volume, per_volume, cut), count, taker, _cut_product(taker, per_volume, cut)
         return Bars(listing.scales, **dict(zip(COLUMNS, (*times, *prices, *sums), strict=True)))
+
+
+def _cut_product(volume: Ints, price: Ints, cut: int) -> Ints:
+    """volume × price // cut, exactly, where the product itself may be past 63 bits but the result is not."""
+    return volume // cut * price + volume % cut * price // cut
 
 
 def _flat_where_quiet(bars: Bars) -> Bars:
