@@ -1,10 +1,17 @@
 """The ledger: what is left to ask, and rows that are written once however often they are sent."""
 
 import datetime as dt
+import itertools
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,8 +50,13 @@ def answer(window: Window, close: float = 1.5, rows: int | None = None) -> Answe
     return Answer(window, table, dt.datetime.now(dt.UTC), Cost(1, 2))
 
 
-def write(client: Client, *answers: Answer, origin: str = "sandbox") -> int:
-    return append(client, "bars", answers, origin=origin, source="rest", run_id="test")
+def write(
+    client: Client,
+    *answers: Answer,
+    origin: str = "sandbox",
+    lock: AbstractContextManager[object] = threading.Lock(),  # noqa: B008 - of all
+) -> int:
+    return append(client, "bars", answers, origin=origin, source="rest", run_id="test", lock=lock)
 
 
 def landing(client: Client) -> int:
@@ -80,6 +92,26 @@ def test_the_same_answer_twice_is_written_once(emptied: Client) -> None:
     write(emptied, answer(hours(0, 10)))
     assert landing(emptied) == 10
     assert unanswered(emptied, "bars", [hours(0, 12)]) == [hours(10, 12)]
+
+
+CLOSES = (1 + n / 1000 for n in itertools.count())
+groups = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True), min_size=2, max_size=6)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(groups)
+def test_an_answer_lands_once_whatever_lands_with_it_and_whoever_writes(
+    emptied: Client, tmp_path: Path, told: list[list[int]]
+) -> None:
+    before, close = landing(emptied), next(CLOSES)
+    every = [answer(hours(10 * n, 10 * n + 5, (BTC, ETH)[n % 2]), close) for n in range(6)]
+
+    def one(group: Sequence[int]) -> None:
+        write(emptied, *(every[n] for n in group), lock=FileLock(tmp_path / "lock"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one, told))
+    assert landing(emptied) - before == 5 * len({n for group in told for n in group})
 
 
 def test_another_answer_to_the_same_window_is_kept_beside_the_first(emptied: Client) -> None:

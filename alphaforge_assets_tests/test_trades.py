@@ -329,22 +329,22 @@ def test_the_raw_trail_replayed_into_an_empty_warehouse_gives_the_same(
     bring(emptied, kept, refetch=True)
     assert len(trail.files(root, [])) == 3  # what was told in order is another answer, and twice it is the same
     empty(emptied)
-    done = trail.replay(emptied, files, origin="sandbox", run_id="again")
+    done = trail.replay(emptied, files, exchanges, run_id="again")
     assert done.rows == sum(n for _, n, *_ in rows)
     assert {i.key: days for i, days in done.days.items()} == {SPOT.key: (DAY, DAY + dt.timedelta(days=1))}
     stage(emptied, PART, TRADES, [""])
     publish(emptied, PART, TRADES, [""])
     assert published(emptied) == true
     assert emptied.query(landed).result_rows == rows
-    assert trail.replay(emptied, files, origin="sandbox", run_id="twice").rows == 0
+    assert trail.replay(emptied, files, exchanges, run_id="twice").rows == 0
     assert bring(emptied, exchanges).cost.requests == 0  # the ledger knows what the trail told it
     torn = files[0].with_name(f"1-2-3-{'0' * 16}.jsonl.zst")
     torn.write_bytes(files[0].read_bytes()[:-10])
     with pytest.raises(BadInput, match="is not what its name says"):
-        trail.replay(emptied, [torn], origin="sandbox", run_id="torn")
+        trail.replay(emptied, [torn], exchanges, run_id="torn")
     empty(emptied)
     with pytest.raises(BadInput, match="was said by sandbox venues"):
-        trail.replay(emptied, files, origin="live", run_id="live")
+        trail.replay(emptied, files, replace(exchanges, origin="live"), run_id="live")
 
 
 def test_the_tail_begins_a_while_back_and_goes_on_where_it_ended(

@@ -34,6 +34,7 @@ def replay(patterns: Sequence[str], raw: Path | None) -> None:
     from alphaforge_assets.pipeline.mart import publish, publishing
     from alphaforge_assets.pipeline.staging import stage
     from alphaforge_assets.quality.coverage import judge
+    from alphaforge_assets.resources import exchanges_of
 
     settings, universe = environment(opens_warehouse=True)
     root, began = raw or settings.raw, time.monotonic()
@@ -47,7 +48,7 @@ def replay(patterns: Sequence[str], raw: Path | None) -> None:
                 raise BadInput(f"--instruments {pattern!r}: the trail has {', '.join(sorted(keys)) or 'nothing'}")
         found = [path for path in found if any(fnmatch.fnmatch(trail.key_of(path), p) for p in patterns)]
     with warehouse_and_dagster(settings) as (client, _):
-        done = trail.replay(client, found, origin=settings.origin, run_id=str(uuid.uuid4()))
+        done = trail.replay(client, found, exchanges_of(settings), run_id=str(uuid.uuid4()))
         for instrument, (start, end) in done.days.items():
             part = Rectangle((instrument,), start, end)
             stage(client, part, TRADES, TRADES.intervals(universe))

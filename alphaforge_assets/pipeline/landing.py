@@ -226,6 +226,7 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     closed_before = reached.clock - dataset.settle
     asked = list(closed(its, min(closed_before, order.until)))
     origin, run_id = order.exchanges.origin, order.run_id
+    lock = order.exchanges.writing(source.venue, dataset.name)
     kept = {w.interval: source.kept(dataset.name, w.interval) for w in asked}
     landed = Landed()
     if dataset.grid == "ids":
@@ -236,14 +237,13 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
         before = [replace(w, end=min(w.end, young.start)) for w, young in zip(asked, still, strict=True)]
         landed.gone = [w for w in before if w.start < w.end and dataset.grid != "ids"]
         asked = [w for w in still if w.start < w.end]
-    ask_again = order.refetch
-    plan = following(client, dataset.name, asked, chunk=dataset.chunk) if ask_again else cut(asked, dataset.chunk)
+    plan = following(client, dataset.name, asked, chunk=dataset.chunk) if order.refetch else cut(asked, dataset.chunk)
     for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
         trail.keep(order.exchanges.trail, answers)
         outcomes: list[Answer | Failure] = [*answers, *failures]
         seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
         publish_files(client, seen, origin)  # first: a window that is answered is not asked for its files again
-        append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id)
+        append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id, lock=lock)
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())

@@ -22,7 +22,7 @@ from alphaforge_assets.errors import BadInput, Permanent
 from alphaforge_assets.universe import Instrument, instrument_of
 from alphaforge_assets.venues import words
 from alphaforge_assets.venues.bars import Window as Span
-from alphaforge_assets.venues.directory import VENUES
+from alphaforge_assets.venues.directory import VENUES, Exchanges
 from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA, parse_trades
 from alphaforge_assets.venues.trades import distinct, inside
@@ -92,22 +92,24 @@ def key_of(path: Path) -> str:
     return f"{path.parts[-4]}.{path.parts[-3]}"
 
 
-def replay(client: Client, paths: Sequence[Path], *, origin: str, run_id: str) -> Replayed:
+def replay(client: Client, paths: Sequence[Path], exchanges: Exchanges, *, run_id: str) -> Replayed:
     """Land what files of the trail say and the ledger does not know of. Staging and publishing are the caller's.
 
     Raises BadInput for a file that is none of the trail, Permanent for a warehouse that others feed, WarehouseDown.
     """
+    origin, name = exchanges.origin, TRADES.name
     refuse_mixing(client, origin)
     rows, days = 0, dict[Instrument, tuple[dt.date, dt.date]]()
     for some in _by_order(paths, origin):
-        ids = {batch_id(TRADES.name, answer, source): (answer, source) for answer, source in some}
+        ids = {batch_id(name, answer, source): (answer, source) for answer, source in some}
         known = {str(r["batch_id"]) for r in statements.rows(client, "reads/known_batches", batches=list(ids))}
         for its, (answer, source) in ids.items():
             start, end = answer.window.start.date(), answer.window.start.date() + dt.timedelta(days=1)
             low, high = days.get(answer.window.instrument, (start, end))
             days[answer.window.instrument] = min(low, start), max(high, end)
             if its not in known:
-                rows += append(client, TRADES.name, [answer], origin=origin, source=source, run_id=run_id)
+                lock = exchanges.writing(answer.window.instrument.venue, name)
+                rows += append(client, name, [answer], origin=origin, source=source, run_id=run_id, lock=lock)
     return Replayed(len(paths), rows, days)
 
 

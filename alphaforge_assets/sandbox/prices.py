@@ -304,7 +304,7 @@ class Generated:
         buys = np.clip(0.5 + 0.2 * np.tanh(move / 2) + 0.24 * (u[0] - 0.5), 0.02, 0.98)
         taker = np.floor(lots * buys).astype(np.int64) * listing.lot
         volume = lots * listing.lot
-        per_volume = sum(prices) // 4 * value
+        per_volume = np.sum(prices, axis=0) // 4 * value
         cut = 10 ** (listing.price_decimals + decimals - listing.scales.quote)
         times = minute * MINUTE_MS, minute * MINUTE_MS + MINUTE_MS - 1
         sums = volume, _cut_product(volume, per_volume, cut), count, taker, _cut_product(taker, per_volume, cut)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from filelock import FileLock
 from pydantic import SecretStr
 
 from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
@@ -70,6 +71,13 @@ class Exchanges:
     def open(self, source: Source, patience: Patience | None = None) -> Connection:
         """Connect to a source; nothing is sent yet. Raises BadInput for an address that cannot be."""
         return source.open(self.access(source, patience))
+
+    def writing(self, venue: str, dataset: str) -> FileLock:
+        """What a run holds while it lands what a venue said; a process that dies lets go of it.
+
+        Who shares a venue's budget shares it: one that landed the same answer at the same moment would not see ours.
+        """
+        return FileLock(self.governor_file.with_name(f"land_{dataset}_{venue}.lock"))
 
     def access(self, source: Source, patience: Patience | None = None) -> Access:
         """Where and how a source is reached."""

@@ -10,6 +10,7 @@ import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -146,26 +147,38 @@ def batch_id(dataset: str, answer: Answer, source: str) -> str:
     return _batch(dataset, answer, source).batch_id
 
 
-def append(client: Client, dataset: str, answers: Sequence[Answer], *, origin: str, source: str, run_id: str) -> int:
+def append(
+    client: Client,
+    dataset: str,
+    answers: Sequence[Answer],
+    *,
+    origin: str,
+    source: str,
+    run_id: str,
+    lock: AbstractContextManager[object],
+) -> int:
     """Write answers to landing, then to the ledger. Returns the number of rows.
 
     `source` is that of answers which name none. Each insert holds whole batches of one month and at most
-    ROWS_PER_INSERT_MAX rows. Its token is made of the batches'
-    identities, so a retry, of the client or of a killed run, adds nothing. Raises WarehouseDown, WarehouseRefused.
+    ROWS_PER_INSERT_MAX rows. A batch that landing has is not written again, whatever came with it when it landed: a
+    retry of the client is known by the insert's token, that of a killed run or of another run at the same time by
+    looking, and `lock` is held from the look to the insert. Raises WarehouseDown, WarehouseRefused.
     """
     months: dict[tuple[int, int], list[_Batch]] = defaultdict(list)
     for answer in sorted(answers, key=lambda a: a.window):
         months[answer.window.start.year, answer.window.start.month].append(_batch(dataset, answer, source))
     for batches in months.values():
         for group in _groups(batches):
-            token = hashlib.sha256("".join(b.batch_id for b in group).encode()).hexdigest()
             passing("landing.before")
-            landing = [_landing_rows(b) for b in group if b.answer.rows.num_rows]
-            if landing:
-                statements.insert(client, f"landing_{dataset}", pa.concat_tables(landing).unify_dictionaries(), token)
+            with lock:
+                landed = _landed(client, dataset, group)
+                new = [b for b in group if b.answer.rows.num_rows and b.batch_id not in landed]
+                if new:
+                    rows = pa.concat_tables(map(_landing_rows, new)).unify_dictionaries()
+                    statements.insert(client, f"landing_{dataset}", rows, _token(new))
             passing("landing.after")
             ledger = [_ledger_row(dataset, b, origin, run_id) for b in group]
-            statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), token)
+            statements.insert(client, "ingest_batches", pa.Table.from_pylist(ledger, _LEDGER), _token(group))
             passing("ledger.after")
     return sum(a.rows.num_rows for a in answers)
 
@@ -297,6 +310,27 @@ def _batch(dataset: str, answer: Answer, source: str) -> _Batch:
     ]
     digest = hashlib.sha256("|".join(identity).encode()).digest()
     return _Batch(str(uuid.UUID(bytes=digest[:16])), content, answer, source)
+
+
+def _token(batches: Sequence[_Batch]) -> str:
+    return hashlib.sha256("".join(b.batch_id for b in batches).encode()).hexdigest()
+
+
+def _landed(client: Client, dataset: str, batches: Sequence[_Batch]) -> set[str]:
+    """Which batches landing has: an insert is whole or not there, so a row of one stands for all of it."""
+    extents = [pc.min_max(b.answer.rows["timestamp"]).as_py() for b in batches if b.answer.rows.num_rows]
+    if not extents:
+        return set()
+    found = statements.rows(
+        client,
+        "reads/landed_batches",
+        landing=f"landing_{dataset}",
+        instruments=sorted({b.answer.window.instrument.instrument_id for b in batches}),
+        start=min(e["min"] for e in extents),
+        end=max(e["max"] for e in extents),
+        batches=[b.batch_id for b in batches],
+    )
+    return {str(row["batch_id"]) for row in found}
 
 
 def _landing_rows(batch: _Batch) -> pa.Table:
