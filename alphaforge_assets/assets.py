@@ -23,7 +23,7 @@ from alphaforge_assets.quality import coverage
 from alphaforge_assets.quality.checks import blocking_checks, offenders
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import Exchanges
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 AheadOfRuns = dict[str, Ahead]  # run id -> what landing worked ahead in this process
 

@@ -13,7 +13,7 @@ import dagster as dg
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.universe import Instrument, Universe, instrument_of
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 ROWS_PER_STATEMENT = 1_000_000
 MONTHS_PER_STATEMENT_MAX = 60

@@ -17,7 +17,7 @@ from alphaforge_assets.pipeline.ahead import Ahead
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import load_universe
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 from alphaforge_assets_tests.conftest import LIFTED, empty, lifted
 from alphaforge_assets_tests.installed import fault
 

@@ -26,7 +26,7 @@ from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.upkeep.archives import Watched, watch
 from alphaforge_assets.venues.directory import Exchanges, ranked
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 
 UTC = dt.UTC

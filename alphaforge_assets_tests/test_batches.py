@@ -20,18 +20,9 @@ from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.columns import BAR_SCHEMA
 from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.warehouse import batches, statements
-from alphaforge_assets.warehouse.batches import (
-    Answer,
-    Failure,
-    Window,
-    append,
-    content_hash,
-    cut,
-    following,
-    record_failures,
-    unanswered,
-)
+from alphaforge_assets.warehouse.batches import Answer, Failure, append, content_hash, record_failures
 from alphaforge_assets.warehouse.origins import refuse_mixing
+from alphaforge_assets.warehouse.windows import Window, cut, following, unanswered
 
 START = dt.datetime(2025, 1, 30, tzinfo=dt.UTC)
 BTC = Instrument("binance_spot", "BTC/USDT", dt.date(2025, 1, 1))

@@ -21,7 +21,7 @@ from alphaforge_assets.venues.directory import REST, VENUES
 from alphaforge_assets.venues.governor import Budget, State, grant
 from alphaforge_assets.venues.okx import HISTORY_CANDLES
 from alphaforge_assets.venues.source import Call
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 START = dt.datetime(2025, 5, 1, tzinfo=dt.UTC)
 NOW = dt.datetime(2025, 8, 1, tzinfo=dt.UTC)

@@ -28,8 +28,8 @@ from alphaforge_assets.venues.directory import ranked
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.source import Call, Source
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.batches import Window, unanswered
 from alphaforge_assets.warehouse.listings import venue_symbols
+from alphaforge_assets.warehouse.windows import Window, unanswered
 
 # What a row of bars takes in landing, staging, history and mart together where nothing was measured yet: recorded
 # minutes, merged (docs/performance.md).

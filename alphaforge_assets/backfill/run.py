@@ -32,7 +32,7 @@ from alphaforge_assets.upkeep.failed_runs import failed_instruments, left_of
 from alphaforge_assets.upkeep.jobs import TRIGGER_TAG
 from alphaforge_assets.upkeep.runs import PERSON_TAG, person
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.batches import Window, unanswered
+from alphaforge_assets.warehouse.windows import Window, unanswered
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from alphaforge_assets.pipeline import served
 from alphaforge_assets.pipeline.landing import NO_END
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.batches import Window, unanswered
+from alphaforge_assets.warehouse.windows import Window, unanswered
 
 REBUILT = {"rebuilt_from": dg.MetadataValue.text("the warehouse's ledger, by alphaforge rebuild-status")}
 DAY = dt.timedelta(days=1)

@@ -14,7 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.warehouse.batches import Chunk
+from alphaforge_assets.warehouse.windows import Chunk
 
 # What has no grid of its own has one interval, the empty one.
 NO_GRID = ("",)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import Instrument
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 DAY = dt.timedelta(days=1)
 Days = tuple[dt.date, dt.date]  # [first, last)

@@ -15,7 +15,7 @@ from itertools import chain, combinations
 
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.source import Call, Source
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 BEST = "best"
 # What a line is assumed to bring; a tenth of it or ten times as much changes little but for the largest files.

@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 MINUTE = dt.timedelta(minutes=1)
 

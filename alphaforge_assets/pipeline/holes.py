@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.venues.trades import contradictions_ms
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 T = TypeVar("T")
 

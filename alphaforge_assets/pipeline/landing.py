@@ -24,19 +24,10 @@ from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.archive_files import publish_files
-from alphaforge_assets.warehouse.batches import (
-    Answer,
-    Failure,
-    Window,
-    append,
-    cut,
-    following,
-    record_failures,
-    record_unserved,
-    unanswered,
-)
+from alphaforge_assets.warehouse.batches import Answer, Failure, append, record_failures, record_unserved
 from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 from alphaforge_assets.warehouse.origins import refuse_mixing
+from alphaforge_assets.warehouse.windows import Window, cut, following, unanswered
 
 # Windows in flight a venue: enough to keep its connections busy while rows are written, few enough to bound memory.
 WINDOWS_IN_FLIGHT_MAX = 16

@@ -11,7 +11,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.venues.directory import kept, served
-from alphaforge_assets.warehouse.batches import Window
+from alphaforge_assets.warehouse.windows import Window
 
 EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 

@@ -27,8 +27,9 @@ from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA, parse_trades
 from alphaforge_assets.venues.trades import distinct, inside
 from alphaforge_assets.warehouse import statements
-from alphaforge_assets.warehouse.batches import Answer, Window, append, batch_id
+from alphaforge_assets.warehouse.batches import Answer, append, batch_id
 from alphaforge_assets.warehouse.origins import refuse_mixing
+from alphaforge_assets.warehouse.windows import Window
 
 ENDING = ".jsonl.zst"
 FILES_AT_ONCE = 16

@@ -31,8 +31,8 @@ from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.runs import LIVE_TAIL
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.source import Patience
-from alphaforge_assets.warehouse.batches import Window, unanswered
 from alphaforge_assets.warehouse.origins import refuse_mixing
+from alphaforge_assets.warehouse.windows import Window, unanswered
 
 # A bar is to be seen within five minutes of its close. One that closes just after a run began waits for the next, all
 # but a minute of this, and for that run to start, fetch and publish: 12 s, but 70 to 85 s on two overloaded cores.
