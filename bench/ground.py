@@ -20,11 +20,11 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline.ahead import Ahead
 from alphaforge_assets.pipeline.landing import land
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
-from alphaforge_assets.refresh import refresh
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.warehouse import statements
@@ -133,13 +133,27 @@ class Ground:
         run(self.backfill_words(days, lifted=lifted), self.environment(url))
 
     def body(self, client: Client, url: str, days: int) -> None:
-        """Everything that a run does between the venue and what researchers read, without Dagster, limits lifted."""
-        part, venues = self.rectangle(days), self.exchanges(url, LIFTED)
-        landed = refresh(client, venues, self.universe, part, BARS, run_id="bench", wish="rest")
+        """Everything that a run does between the venue and what researchers read, without Dagster, limits lifted.
+
+        As a run does it: what has landed is staged and published while the venue answers.
+        """
+        whole, venues, intervals = self.rectangle(days), self.exchanges(url, LIFTED), BARS.intervals(self.universe)
+
+        def bring(part: Rectangle) -> bool:
+            stage(client, part, BARS, intervals)
+            publish(client, part, BARS, intervals)
+            return True
+
+        ahead = Ahead(intervals, bring)
+        with ahead.working():
+            landed = land(client, venues, whole, BARS, intervals, run_id="bench", wish="rest", written=ahead.landed)
         assert not landed.failures, landed.failures
+        for part in ahead.left(whole):
+            bring(part)
+        judge(client, whole, BARS, self.universe)
 
     def parts(self, client: Client, url: str, days: int) -> dict[str, float]:
-        """Seconds of each link of the body."""
+        """Seconds of each link of the body, one after another."""
         part, universe, intervals = self.rectangle(days), self.universe, BARS.intervals(self.universe)
         venues = self.exchanges(url, LIFTED)
         links: dict[str, Callable[[], object]] = {

@@ -22,7 +22,9 @@ WITH
     compared AS
     (
         SELECT instrument_id, asset, money, unit FROM assets
-        WHERE (asset, money) IN (SELECT asset, money FROM assets WHERE instrument_id IN {instruments:Array(UInt32)})
+        WHERE (asset, money) IN  -- one that stands alone is not even read
+            (SELECT asset, money FROM assets GROUP BY asset, money
+                HAVING count() > 1 AND countIf(instrument_id IN {instruments:Array(UInt32)}) > 0)
     ),
     (SELECT CAST(groupArray((instrument_id, name)), 'Map(UInt32, String)') FROM assets) AS names,
     log(1 + {apart_share:Float64}) AS apart

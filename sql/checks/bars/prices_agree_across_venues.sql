@@ -3,10 +3,11 @@
 WITH
     chosen AS
     (
-        SELECT DISTINCT symbol, interval
+        SELECT symbol, interval
         FROM analytics.bars
-        WHERE instrument_id IN {instruments:Array(UInt32)}
-            AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+        WHERE timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+        GROUP BY symbol, interval
+        HAVING uniqExact(venue) >= 3 AND countIf(instrument_id IN {instruments:Array(UInt32)}) > 0
     )
 SELECT b.venue AS venue, b.symbol AS symbol, b.interval AS interval, min(b.timestamp) AS first, max(b.timestamp) AS last, count() AS rows
 FROM analytics.v_bars AS b
@@ -19,7 +20,7 @@ INNER JOIN
     GROUP BY symbol, interval, timestamp
     HAVING uniqExact(venue) >= 3
 ) AS all_venues ON b.symbol = all_venues.symbol AND b.interval = all_venues.interval AND b.timestamp = all_venues.timestamp
-WHERE b.instrument_id IN {instruments:Array(UInt32)}
+WHERE b.instrument_id IN {instruments:Array(UInt32)} AND (b.symbol, b.interval) IN (SELECT symbol, interval FROM chosen)
     AND b.timestamp >= {start:DateTime64(3, 'UTC')} AND b.timestamp < {end:DateTime64(3, 'UTC')}
     AND abs(b.close / all_venues.median - 1) > {outlier_share:Float64}
 GROUP BY venue, symbol, interval
