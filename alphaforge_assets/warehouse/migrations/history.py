@@ -119,8 +119,10 @@ def read(client: Client, database: str) -> list[HistoryRow]:
 
     Raises MigrationRefused if it holds what no single tool could have written; WarehouseRefused, WarehouseDown.
     """
-    if not exists(client, database):
-        return []
+    return _read(client, database) if exists(client, database) else []
+
+
+def _read(client: Client, database: str) -> list[HistoryRow]:
     with translated():
         result = client.query(_READ, parameters={"database": database}, settings=_READ_SETTINGS)
     rows = [HistoryRow(*values) for values in result.result_rows]
@@ -146,7 +148,7 @@ def append(client: Client, database: str, migration: Migration, rank: int, execu
     }
     with translated():
         client.command(_APPEND, parameters=parameters, settings=_WRITE_SETTINGS)
-    taken = [row for row in read(client, database) if row.installed_rank == rank]
+    taken = [row for row in _read(client, database) if row.installed_rank == rank]
     if [(row.script, row.checksum, row.success) for row in taken] != [(migration.script, migration.checksum, success)]:
         other = taken[0].script if taken else "nothing"
         raise MigrationRefused(

@@ -85,8 +85,11 @@ def migrate(
         _make_history(client, database)
         report(Event("prepared", database))
         # Read again: whoever held the lock before us may have run some or all of it.
-        pending = _pending(_checked(client, migrations, database))
-        return [_apply(client, database, migration, held, report) for migration in pending]
+        rows = _checked(client, migrations, database)
+        rank = max((row.applied.installed_rank for row in rows if row.applied), default=0)
+        return [
+            _apply(client, database, migration, rank + n, held, report) for n, migration in enumerate(_pending(rows), 1)
+        ]
 
 
 def info(client: Client, folder: Path, *, database: str) -> list[Row]:
@@ -196,9 +199,10 @@ def _parse(client: Client, texts: list[str]) -> None:
         client.query("SELECT formatQuery(arrayJoin({texts:Array(String)}))", parameters={"texts": texts})
 
 
-def _apply(client: Client, database: str, migration: Migration, held: Lock, report: Callable[[Event], None]) -> Applied:
+def _apply(
+    client: Client, database: str, migration: Migration, rank: int, held: Lock, report: Callable[[Event], None]
+) -> Applied:
     """Run a migration's statements and write its row. Raises MigrationRefused if one fails, after writing that down."""
-    rank = max((row.installed_rank for row in history.read(client, database)), default=0) + 1
     count = len(migration.statements)
     began = time.monotonic()
     report(Event("running", migration.script, 0, count))
