@@ -16,6 +16,7 @@ from alphaforge_assets.resources import ExchangesResource, UniverseResource, War
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import Instrument, Universe, load_universe
 from alphaforge_assets.upkeep import archives, day_close, failed_runs, healing, listings, old_runs, runs, tail
+from alphaforge_assets.upkeep.jobs import job_name
 
 
 @dg.definitions
@@ -39,7 +40,9 @@ def build(universe: Universe, resources: Mapping[str, object], *, live_updates: 
     chains = {d.name: assets.chain(d, universe) for d in kept}
     jobs = {
         name: dg.define_asset_job(
-            f"refresh_{name}", selection=chain, description=f"Land, stage, publish and judge a range of {name}."
+            job_name(DATASETS[name]),
+            selection=chain,
+            description=f"Land, stage, publish and judge a range of {name}.",
         )
         for name, chain in chains.items()
     }

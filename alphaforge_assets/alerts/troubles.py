@@ -18,6 +18,7 @@ from alphaforge_assets.quality import freshness
 from alphaforge_assets.research import snapshots
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import FEAR_GREED, Universe
+from alphaforge_assets.upkeep.jobs import assets_of, job_name
 from alphaforge_assets.venues.governor import held
 from alphaforge_assets.verdicts import UNEXPLAINED
 from alphaforge_assets.warehouse import statements
@@ -38,7 +39,7 @@ ATTEMPTS_BEFORE_ALERT = 2
 WORDS_MAX = 200
 _WILL_RETRY_TAG = "dagster/will_retry"
 # The implicit job is that of the command line and of a selection materialized in the UI.
-_JOBS_OF_DATASETS = {"__ASSET_JOB", *(f"refresh_{name}" for name in DATASETS)}
+_JOBS_OF_DATASETS = {"__ASSET_JOB", *map(job_name, DATASETS.values())}
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,11 @@ def _ended(
 
 def _work(run: dg.DagsterRun) -> str:
     """The dataset a run is of, however it was started; else its job."""
-    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    selected = assets_of(run)
     for dataset in DATASETS.values():
-        if run.job_name == f"refresh_{dataset.name}" or (selected and selected <= set(dataset.run_assets)):
+        if selected and set(selected) <= set(dataset.run_assets):
             return dataset.name
-    return ", ".join(sorted(selected)) or run.job_name
+    return ", ".join(selected) or run.job_name
 
 
 def _reason(instance: dg.DagsterInstance, run_id: str) -> str:

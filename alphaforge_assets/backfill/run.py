@@ -25,6 +25,7 @@ from alphaforge_assets.instance import executor_tag
 from alphaforge_assets.partitions import Rectangle, partition_key, rectangles
 from alphaforge_assets.pipeline import served
 from alphaforge_assets.pipeline.choice import BEST
+from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.resources import exchanges_of
 from alphaforge_assets.settings import Settings
 from alphaforge_assets.universe import Instrument, Universe
@@ -153,6 +154,10 @@ def execute(
         if not result.success:
             bad = failed_instruments(result.all_events)
             outcome.failed |= bad
+            if failed := tuple(
+                i for i in covered.instruments if i.key in bad
+            ):  # a run that fails ends before it judges
+                judge(client, Rectangle(failed, covered.start, covered.end), dataset, universe)
             parts = left_of(covered, bad, dataset, covered.instruments)
             waiting = parts + waiting
             if not parts and not bad:

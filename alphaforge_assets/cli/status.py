@@ -119,7 +119,7 @@ def print_status(rows: list[dict[str, Any]]) -> None:
         )  # fmt: skip
     say(shown)
     say(
-        f"[dim]{', '.join(_kinds(rows))}. Missing: asked for and not served, never filled."
+        f"[dim]{', '.join(_kinds(rows))}. Missing: expected and not there, why is what `alphaforge gaps` says."
         " Age: since the end of what was asked for.[/dim]"
     )
     if once := dict.fromkeys(row["instrument"] for row in rows if not row["is_kept"]):

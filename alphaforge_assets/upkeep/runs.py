@@ -30,7 +30,7 @@ from alphaforge_assets.instance import reap
 from alphaforge_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, Rectangle, rectangle_of_tags
 from alphaforge_assets.settings import Settings, settings_from_environment
 from alphaforge_assets.universe import Universe
-from alphaforge_assets.upkeep.jobs import TRIGGER_TAG
+from alphaforge_assets.upkeep.jobs import TRIGGER_TAG, assets_of
 from alphaforge_assets.warehouse import statements
 
 PERSON_TAG = "user"  # Dagster's own name for it
@@ -163,7 +163,7 @@ def _row(
     run = record.dagster_run
     started, ended = record.start_time or record.create_timestamp.timestamp(), record.end_time
     times = _times(_moment(started), _moment(ended or record.update_timestamp.timestamp()))
-    assets = sorted(key.to_user_string() for key in run.asset_selection or ())
+    assets = assets_of(run)
     datasets = [d for d in DATASETS.values() if set(d.chain) & set(assets)]
     covered = _covered(run.tags, datasets, universe)
     (asked,) = statements.rows(client, "reads/run_asked", run=run.run_id)

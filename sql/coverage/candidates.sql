@@ -1,5 +1,5 @@
 -- What is missing of bars in or at the edge of [start, end), as ranges of the grid, each as long as it really is and cut where
--- its cause may change: where answers and rejected rows begin and end, and at the listing dates. A bar off the grid fills the slot it opens in.
+-- its cause may change: where answers, failures and rejected rows begin and end, and at the listing dates. A bar off the grid fills the slot it opens in.
 -- Presence does not depend on versions, so bars is read without FINAL. Of the ledger, which is long, only [reach_from,
 -- reach_until) is read: from the last bar before the range to the first one after it no gap reaches farther.
 INSERT INTO analytics.gap_candidates
@@ -39,6 +39,7 @@ FROM
                 ) AS edges,
                 arraySort(arrayDistinct(arrayConcat(
                     arrayMap(w -> w.1, answered_slots), arrayMap(w -> w.2, answered_slots),
+                    arrayFilter(m -> NOT arrayExists(w -> w.1 < m AND w.2 > m, answered_slots), arrayMap(m -> intDiv(m, a.step_ms), f.edges)),
                     [intDiv(toUnixTimestamp64Milli(ifNull(a.listed_at, a.asked_from)), a.step_ms),
                         intDiv(toUnixTimestamp64Milli(ifNull(a.delisted_at, a.asked_from)) + a.step_ms - 1, a.step_ms),
                         intDiv(transform(a.instrument_id, {instruments:Array(UInt32)}, {wanted_from_ms:Array(Int64)}, toInt64(0)), a.step_ms),
@@ -77,6 +78,32 @@ FROM
                 )
                 GROUP BY instrument_id, interval
             ) AS p ON a.instrument_id = p.instrument_id AND a.interval = p.interval
+            LEFT JOIN
+            (
+                -- Where spans that were asked for in vain begin and end, as few as possible: nobody asked for what is beside them.
+                SELECT instrument_id, interval, groupArrayArray([from_ms, until_ms]) AS edges
+                FROM
+                (
+                    SELECT instrument_id, interval, min(from_ms) AS from_ms, max(until_ms) AS until_ms
+                    FROM
+                    (
+                        SELECT instrument_id, interval, from_ms, until_ms,
+                            sum(opens) OVER (PARTITION BY instrument_id, interval ORDER BY from_ms, until_ms) AS island
+                        FROM
+                        (
+                            SELECT instrument_id, interval,
+                                toUnixTimestamp64Milli(window_start) AS from_ms, toUnixTimestamp64Milli(window_end) AS until_ms,
+                                from_ms > max(until_ms) OVER (PARTITION BY instrument_id, interval ORDER BY from_ms, until_ms
+                                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS opens
+                            FROM analytics.ingest_batches
+                            WHERE dataset = {dataset:String} AND status = 'failed' AND instrument_id IN {instruments:Array(UInt32)}
+                                AND window_start < {reach_until:DateTime64(3, 'UTC')} AND window_end > {reach_from:DateTime64(3, 'UTC')}
+                        )
+                    )
+                    GROUP BY instrument_id, interval, island
+                )
+                GROUP BY instrument_id, interval
+            ) AS f ON a.instrument_id = f.instrument_id AND a.interval = f.interval
             LEFT JOIN
             (
                 SELECT instrument_id, interval, arraySort(groupUniqArray(toInt64(intDiv(toUnixTimestamp64Milli(timestamp), rejected_rows.step_ms)))) AS slots

@@ -1,16 +1,15 @@
--- Per instrument and interval: what there is, what the venues were asked for and do not have, what was rejected, how old it is.
+-- Per instrument and interval: what there is, what is missing by the last judgement, what was rejected, how old it is.
 SELECT
     answered.venue AS venue, answered.symbol AS symbol, answered.interval AS interval,
     present.first AS first, present.last AS last, present.rows AS rows,
-    toInt64(answered.bars) - toInt64(present.slots) AS missing,
+    judged.missing AS missing,
     rejected.rows AS rejected,
     failed.windows AS failed,
     answered.until AS answered_until,
     dateDiff('second', answered.until, {now:DateTime64(3, 'UTC')}) AS age_s
 FROM
 (
-    SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, max(answered_until) AS until,
-        sum(toUnixTimestamp64Milli(answered_until) - toUnixTimestamp64Milli(answered_from)) / any(step_ms) AS bars
+    SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, max(answered_until) AS until
     FROM analytics.answered_windows(
         dataset = 'bars', instruments = {instruments:Array(UInt32)},
         start = toDateTime64('2009-01-03 00:00:00', 3, 'UTC'), end = toDateTime64('2100-01-01 00:00:00', 3, 'UTC'))
@@ -18,11 +17,18 @@ FROM
 ) AS answered
 LEFT JOIN
 (
-    SELECT instrument_id, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows, uniqExact(intDiv(timestamp_unix, step_ms)) AS slots
+    SELECT instrument_id, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows
     FROM analytics.v_bars
     WHERE instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS present ON answered.instrument_id = present.instrument_id AND answered.interval = present.interval
+LEFT JOIN
+(
+    SELECT instrument_id, interval, sum(v.missing) - sum(v.not_due) AS missing
+    FROM analytics.v_coverage AS v
+    WHERE dataset = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
+    GROUP BY instrument_id, interval
+) AS judged ON answered.instrument_id = judged.instrument_id AND answered.interval = judged.interval
 LEFT JOIN
 (
     SELECT instrument_id, interval, count() AS rows
