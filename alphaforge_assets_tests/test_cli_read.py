@@ -202,7 +202,13 @@ def test_an_export_says_what_it_wrote_and_what_was_not_there(alphaforge: Install
 
 
 def test_what_the_server_refuses_is_one_short_line(alphaforge: Installed) -> None:
-    for statement in ("DROP TABLE analytics.bars", "SELECT nothing FROM analytics.v_bars", "SELECT 1 FORMAT CSV", ""):
+    for statement in (
+        "DROP TABLE analytics.bars",
+        "/* */ KILL QUERY WHERE 1",
+        "SELECT nothing FROM analytics.v_bars",
+        "SELECT 1 FORMAT CSV",
+        "",
+    ):
         said = refused(alphaforge, "sql", statement)
         assert "version" not in said
         assert "DB::Exception" not in said
@@ -219,6 +225,9 @@ def test_sql_answers_as_table_csv_and_json_with_values_bound_by_the_server(alpha
     ]
     assert alphaforge.well("sql", query, *bound, "--csv").splitlines()[1] == '"BTC/USDT",2928,\\N'
     assert "BTC/USDT 2928 -" in " ".join(alphaforge.well("sql", query, *bound).split())
+    blocks = "SELECT number FROM system.numbers LIMIT 200000"
+    assert [row["number"] for row in json.loads(alphaforge.well("sql", blocks, "--json"))] == list(range(200_000))
+    assert json.loads(alphaforge.well("sql", "SELECT 1 WHERE 0", "--json")) == []
     tricky = alphaforge.well("sql", "SELECT {v:String} AS v", "--param", "v=' OR 1=1 -- [x]", "--json")
     assert json.loads(tricky) == [{"v": "' OR 1=1 -- [x]"}]
     wide = alphaforge.well("sql", "SELECT * FROM analytics.v_bars LIMIT 1", COLUMNS="80")

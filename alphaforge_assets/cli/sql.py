@@ -62,7 +62,9 @@ def sql(
         open_warehouse(settings.home, settings.clickhouse_url) as client,
         asked(client, text, form, values) as answer,
     ):
-        if as_csv or as_json:
+        if as_json:
+            _print_array(answer, sys.stdout.buffer)
+        elif as_csv:
             out = sys.stdout.buffer
             while chunk := answer.read(CHUNK_BYTES):
                 out.write(chunk)
@@ -90,6 +92,16 @@ def _pair(param: str) -> tuple[str, str]:
     if not found or not name.strip().isidentifier():
         raise BadInput(f"--param {param!r}: write NAME=VALUE, for {{NAME:Type}} in the query")
     return name.strip(), value
+
+
+def _print_array(answer: IO[bytes], out: IO[bytes]) -> None:
+    """One array of a row a line. The server would begin another one for each block of its own."""
+    before = b"[\n"
+    for line in _raw_lines(answer):
+        out.write(before + line)
+        before = b",\n"
+    out.write(b"\n]\n" if before == b",\n" else b"[]\n")
+    out.flush()
 
 
 def _print(answer: IO[bytes], rows_max: int) -> None:
@@ -155,9 +167,13 @@ def _shown(text: str, kind: str) -> str:
 
 
 def _lines(answer: IO[bytes]) -> Iterator[str]:
+    return (line.decode("utf-8", "replace") for line in _raw_lines(answer))
+
+
+def _raw_lines(answer: IO[bytes]) -> Iterator[bytes]:
     rest = b""
     while chunk := answer.read(CHUNK_BYTES):
         *whole, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode("utf-8", "replace") for line in whole)
+        yield from whole
     if rest:
-        yield rest.decode("utf-8", "replace")
+        yield rest

@@ -58,6 +58,8 @@ def _ask_bars(category: str, page: BarPage) -> Call:
 
 
 def bar_rows(answer: Any, symbol: str) -> Any:
+    if (told := answer["result"]["symbol"]) != symbol:
+        raise VenueUnavailable(f"bars of {symbol} were asked for, and those of {str(told)[:50]} came", str(answer))
     return answer["result"]["list"]
 
 

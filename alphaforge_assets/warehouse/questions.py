@@ -1,7 +1,8 @@
 """People's own SELECTs: sent as they are, answered by a server that was told to change nothing.
 
 The one place where a statement comes from outside of sql/. `readonly` is 1 for the whole request: the server refuses
-every INSERT, CREATE, DROP and SET itself, and nothing here looks at the text. Values are bound by the server.
+every INSERT, CREATE, DROP and SET itself. It does not refuse KILL, so that is done here. Values are bound by the
+server.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ from typing import IO, cast
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import BadInput, WarehouseRefused
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import translated
 
 SETTINGS = {
@@ -30,11 +32,14 @@ def asked(client: Client, sql: str, form: str, parameters: Mapping[str, str]) ->
     `parameters` are texts for {name:Type} in the statement. Raises BadInput with ClickHouse's reason in one line for a
     statement that it refuses, WarehouseDown.
     """
-    settings = SETTINGS | ({"output_format_json_array_of_rows": 1} if form == "JSONEachRow" else {})
+    with _as_input(sql, form):
+        (first,) = statements.rows(client, "reads/kind_of_statement", statement=sql)
+    if first["kind"] == "KILL":
+        raise BadInput("KILL changes what others are doing: ask something instead, a SELECT")
     with _as_input(sql, form), translated():
         stream = cast(
             IO[bytes],
-            client.raw_stream(sql, parameters=dict(parameters), settings=settings, fmt=form, use_database=False),
+            client.raw_stream(sql, parameters=dict(parameters), settings=SETTINGS, fmt=form, use_database=False),
         )
         try:
             yield stream

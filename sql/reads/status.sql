@@ -9,10 +9,11 @@ SELECT
     dateDiff('second', answered.until, {now:DateTime64(3, 'UTC')}) AS age_s
 FROM
 (
-    SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, max(answered_until) AS until
-    FROM analytics.answered_windows(
-        dataset = 'bars', instruments = {instruments:Array(UInt32)},
-        start = toDateTime64('2009-01-03 00:00:00', 3, 'UTC'), end = toDateTime64('2100-01-01 00:00:00', 3, 'UTC'))
+    SELECT instrument_id, any(b.venue) AS venue, any(b.symbol) AS symbol, interval,
+        max(window_end) AS asked_until,
+        if(countIf(status = 'complete') = 0, asked_until, maxIf(window_end, status = 'complete')) AS until
+    FROM analytics.ingest_batches AS b
+    WHERE dataset = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS answered
 LEFT JOIN
