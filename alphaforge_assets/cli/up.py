@@ -49,8 +49,8 @@ def up(
 ) -> None:
     """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all.
 
-    A part that dies is started again and told of; one that dies five times in ten minutes ends everything. How it is:
-    `/healthz` of the UI, and `alphaforge doctor`.
+    A part that dies is started again and told of; one that dies more than five times in ten minutes ends everything.
+    How it is: `/healthz` of the UI, and `alphaforge doctor`.
     """
     from alphaforge_assets import instance
     from alphaforge_assets.cli.logs import journal

@@ -13,7 +13,8 @@ def refuse_mixing(client: Client, origin: str) -> None:
     """
     others = [row["origin"] for row in statements.rows(client, "reads/origins") if row["origin"] != origin]
     if others:
+        back = "the sandbox's address, which `alphaforge up` prints" if others[0] == "sandbox" else others[0]
         raise Permanent(
             f"this warehouse holds {others[0]} data and the venues are now {origin}: set ALPHAFORGE_HOME (or"
-            f" CLICKHOUSE_URL) to another warehouse, or ALPHAFORGE_VENUES back to {others[0]}"
+            f" CLICKHOUSE_URL) to another warehouse, or ALPHAFORGE_VENUES to {back}"
         )
