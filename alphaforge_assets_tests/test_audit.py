@@ -17,10 +17,12 @@ from alphaforge_assets.backfill.question import ask
 from alphaforge_assets.cli.backfill import run_backfill
 from alphaforge_assets.cli.refresh import refresh_dimensions
 from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.settings import settings_from_environment
 from alphaforge_assets.universe import load_universe
 from alphaforge_assets.upkeep import runs
+from alphaforge_assets.upkeep.jobs import job_name
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.conftest import LIFTED
@@ -105,6 +107,15 @@ def test_a_run_that_fails_says_why_and_a_killed_one_that_it_was(tried: Tried) ->
     assert (killed["day_from"], killed["day_until"]) == ("2025-06-01", "2025-06-02")
 
 
+def test_what_failed_is_told_among_what_is_missing_by_the_command_that_saw_it_fail(tried: Tried) -> None:
+    gaps = json.loads(tried.installed.well("gaps", "--instruments", "binance_spot.ETH-USDT", "--json"))
+    missing = {(gap["interval"], gap["missing"], gap["verdict"]) for gap in gaps}
+    assert missing == {("1m", 1440, "we_missed"), ("1h", 24, "we_missed")}
+    rows = json.loads(tried.installed.well("status", "--json"))
+    (row,) = [r for r in rows if (r["symbol"], r["interval"]) == ("ETH/USDT", "1m")]
+    assert (row["rows"], row["missing"]) == (0, 1440)
+
+
 def test_the_table_fits_a_terminal_and_looking_again_adds_nothing(tried: Tried) -> None:
     said = tried.installed.well("runs", COLUMNS="80", NO_COLOR="1")
     assert max(map(len, said.splitlines()[:4])) <= 80
@@ -181,6 +192,17 @@ def test_the_configuration_hash_is_of_what_matters_and_holds_no_secret() -> None
     assert len({runs.config_hash(s, c) for s, c in [(server, {}), *others]}) == 4
 
 
+def test_a_run_of_a_job_is_of_all_that_the_job_is_of(migrated: Client) -> None:
+    universe = load_universe()
+    part = Rectangle(universe.instruments[:1], DAY, DAY + dt.timedelta(days=1))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_run_canceled(instance.create_run_for_job(_refresh_bars, tags=part.tags()))
+        runs.record_finished(migrated, instance, universe, settings_from_environment())
+    (row,) = statements.rows(migrated, "reads/runs", last=1)
+    assert (row["datasets"], row["instruments"], row["day_from"]) == (["bars"], [part.instruments[0].key], DAY)
+    assert row["assets"] == sorted(BARS.run_assets)
+
+
 def test_a_long_time_without_anybody_looking_is_caught_up_with_oldest_first(
     migrated: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,4 +221,9 @@ def test_a_long_time_without_anybody_looking_is_caught_up_with_oldest_first(
 
 @dg.job
 def _nothing() -> None:
+    pass
+
+
+@dg.job(name=job_name(BARS))
+def _refresh_bars() -> None:
     pass

@@ -278,6 +278,18 @@ def test_a_gap_over_midnight_is_one_however_the_days_are_cut(emptied: Client) ->
     assert emptied.query(stable).result_rows == whole
 
 
+def test_what_failed_is_a_gap_as_long_as_it_is_and_no_longer(emptied: Client) -> None:
+    for n, (start, end) in enumerate((("06-01 00:00", "06-01 12:00"), ("06-01 06:00", "06-02 00:00"))):
+        ask(emptied, BTC, start, end, "failed", f"VenueUnavailable: {n}")
+    ask(emptied, BTC, "06-20 00:00", "06-21 00:00")
+    serve(emptied, BTC, "06-20 00:00", "06-21 00:00")
+    judge(emptied, covered(BTC), BARS, UNIVERSE)
+    assert verdicts(emptied, BTC) == [("01 00:00", "02 00:00", "we_missed")]  # nobody asked for what is after it
+    judge(emptied, covered(BTC, days=3), BARS, UNIVERSE)
+    assert verdicts(emptied, BTC) == [("01 00:00", "02 00:00", "we_missed"), ("02 00:00", "20 00:00", "we_missed")]
+    assert [g["evidence"][:11] for g in found(emptied, BTC)] == ["asked 2 tim", "never asked"]
+
+
 def test_what_is_left_of_a_gap_keeps_its_history(emptied: Client) -> None:
     hole(emptied, BTC, "06-01 05:00", "06-01 05:09")
     judge(emptied, covered(BTC), BARS, UNIVERSE)
