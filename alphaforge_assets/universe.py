@@ -21,6 +21,7 @@ import pydantic
 import yaml
 from pydantic_core import PydanticCustomError
 
+from alphaforge_assets import documents
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import Interval
 from alphaforge_assets.venues.directory import VENUES, ranked
@@ -35,7 +36,6 @@ def _venue(name: str) -> str:
 VenueName = Annotated[str, pydantic.AfterValidator(_venue)]
 
 DEFAULT_FILE = Path(__file__).with_name("universe.yaml")
-FILE_BYTES_MAX = 1_000_000
 EARLIEST = dt.date(2009, 1, 3)  # no crypto market is older
 # Whatever a venue lists: any script and case, digits first, dots and hyphens within. What would end a partition key, a
 # list on the command line, a glob or a path is left out, and so are hyphens in the quote: the last one ends the base.
@@ -91,6 +91,8 @@ class Instrument:
     listed_until: dt.date | None = None
     identity: Identity = field(default=Identity(), compare=False)
     trades: bool = field(default=False, compare=False)  # whether its trades are kept too: they are many
+    # The venue's own name, of one that was over before anybody saw the venue list it: its archives go by that.
+    venue_symbol: str | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
@@ -159,6 +161,7 @@ class InstrumentEntry(_Strict):
     redenominated_at: dict[Moment, Factor] = {}
     relisted_at: list[Moment] = []
     trades: bool = False
+    venue_symbol: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -247,6 +250,7 @@ class Universe(_Strict):
                 e.end_day,
                 e.identity,
                 e.trades,
+                e.venue_symbol,
             )
             for venue, entry in self.venues.items()
             for e in entry.instruments
@@ -283,35 +287,15 @@ def load_universe(path: Path = DEFAULT_FILE) -> Universe:
 
     Raises BadInput with every fault on a line of its own, each as `file:line: field: what is wrong; how to mend it`.
     """
+    root, document = documents.read(path, "universe", "ALPHAFORGE_UNIVERSE must name a readable YAML file")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInput(f"universe {path}: {reason}. ALPHAFORGE_UNIVERSE must name a readable YAML file") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"universe {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    if len(text) > FILE_BYTES_MAX:
-        raise BadInput(f"universe {path}: larger than {FILE_BYTES_MAX} bytes; is it the right file?")
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BadInput(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise BadInput(f"{path}:1: not valid YAML: {error}") from error
-    faults = list(_repeated_keys(root, path))
-    universe = None
-    if not faults:
-        try:
-            universe = Universe.model_validate(document)
-        except pydantic.ValidationError as error:
-            faults = [_fault(path, root, e) for e in error.errors()]
-    if universe is not None:
-        faults = list(_conflicts(universe, path, root))
-        if not faults:
-            return universe
-    raise BadInput("\n".join(faults))
+        universe = Universe.model_validate(document)
+    except pydantic.ValidationError as error:
+        known = [*Universe.model_fields, *VenueEntry.model_fields, *InstrumentEntry.model_fields]
+        raise BadInput("\n".join(documents.faults(path, root, error, known))) from error
+    if faults := list(_conflicts(universe, path, root)):
+        raise BadInput("\n".join(faults))
+    return universe
 
 
 def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterator[str]:
@@ -321,7 +305,7 @@ def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterat
         for n, e in enumerate(entry.instruments):
             instrument = Instrument(venue, e.symbol, universe.history_start)
             loc = ("venues", venue, "instruments", n)
-            where = f"{path}:{_line(root, loc)}: {_dotted(loc)}"
+            where = documents.where(path, root, loc)
             other = seen.setdefault(instrument.instrument_id, instrument)
             if other is not instrument and other.key == instrument.key:
                 yield f"{where}: {e.symbol} is listed twice; remove one"
@@ -333,64 +317,3 @@ def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterat
             if e.end_day and e.end_day <= universe.history_start:
                 name = "listed_until" if e.listed_until else "the end of delisted_at,"
                 yield f"{where}: {name} {e.end_day} is not after history_start {universe.history_start}"
-
-
-def _repeated_keys(node: yaml.Node | None, path: Path) -> Iterator[str]:
-    """YAML silently keeps the last of two equal keys; we do not."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield f"{path}:{key.start_mark.line + 1}: {key.value}: named twice; remove or merge one"
-            seen.add(key.value)
-            yield from _repeated_keys(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _repeated_keys(value, path)
-
-
-def _fault(path: Path, root: yaml.Node | None, error: Any) -> str:
-    loc = tuple(part for part in error["loc"] if part != "[key]")
-    name = str(loc[-1]) if loc else ""
-    match error["type"]:
-        case "extra_forbidden":
-            known = [*Universe.model_fields, *VenueEntry.model_fields, *InstrumentEntry.model_fields]
-            near = difflib.get_close_matches(name, known, n=1)
-            problem = f"unknown field; did you mean {near[0]}?" if near else "unknown field; remove it"
-        case "missing":
-            problem = "is missing; add it"
-        case "literal_error":
-            near = difflib.get_close_matches(str(error["input"]), VENUES, n=1)
-            expected = error["ctx"]["expected"]
-            problem = f"{error['input']!r} is not known; " + (f"did you mean {near[0]}?" if near else f"use {expected}")
-        case "value_error":
-            problem = f"{_shown(error['input'])}: {error['ctx']['error']}"
-        case _:
-            problem = f"{_shown(error['input'])}: {error['msg'].lower()}"
-    return f"{path}:{_line(root, loc)}: {_dotted(loc) or 'file'}: {problem}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value.get("symbol", value)) if isinstance(value, dict) else repr(value)
-    return text if len(text) < 60 else text[:57] + "..."
-
-
-def _dotted(loc: tuple[str | int, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-
-
-def _line(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
-    """1-based line of the deepest node on the way to `loc`."""
-    line = node.start_mark.line if node else 0
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            hit = next(((k, v) for k, v in node.value if k.value == part), None)
-            if hit is None:
-                break
-            line, node = hit[0].start_mark.line, hit[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1

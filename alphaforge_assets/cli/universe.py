@@ -1,4 +1,4 @@
-"""`alphaforge universe`: what is kept."""
+"""`alphaforge universe`: what is kept, and what else there is."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alphaforge_assets.cli.arguments import machine_readable
+from alphaforge_assets.cli.arguments import machine_readable, words
+from alphaforge_assets.cli.discover import discover
 from alphaforge_assets.cli.opened import environment
 from alphaforge_assets.cli.screen import print_json, say
+from alphaforge_assets.errors import BadInput
 
 if TYPE_CHECKING:
     from alphaforge_assets.intervals import Interval
@@ -17,9 +19,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--discover", "venue", metavar="VENUE", help="What this venue lists, and listed once by its archives.")
+@click.option("--quote", "quotes", multiple=True, callback=words, help="With --discover: of these quotes only.")
+@click.option("--match", default="*", metavar="GLOB", help="With --discover: symbols that fit, such as 'LUNA*/USDT'.")
+@click.option("--write", is_flag=True, help="With --discover: add what is shown and not kept to the universe's file.")
 @machine_readable()
-def universe(as_json: bool) -> None:
-    """Show what is kept: venues, instruments, intervals, start of history."""
+def universe(venue: str | None, quotes: Sequence[str], match: str, write: bool, as_json: bool) -> None:
+    """Show what is kept: venues, instruments, intervals, start of history; or what there is to keep.
+
+    \b
+      alphaforge universe
+      alphaforge universe --discover binance_spot --quote USDT
+      alphaforge universe --discover binance_spot --match 'LUNA/*' --write
+    """
+    if venue is not None:
+        discover(venue, quotes, match, write=write, as_json=as_json)
+        return
+    if quotes or match != "*" or write:
+        raise BadInput("--quote, --match and --write are about what --discover finds: name a venue")
     settings, kept = environment()
     if as_json:
         names = ("instrument_id", "ccxt_symbol", "listed_from", "listed_until")

@@ -64,6 +64,7 @@ TRADES = Dataset(
             "a trade never changes; both values are kept in landing, and somebody must say which is right",
             layer="landing",
         ),
+        Rule("trades_are_told_once", "ERROR", "a file without numbers and the venue tell of the same trades"),
         Rule("trade_ids_are_continuous", "WARN", "an id that nobody told is a trade we lack; healing asks for it"),
         Rule(
             "trades_rebuild_bars",

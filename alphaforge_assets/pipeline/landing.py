@@ -126,11 +126,11 @@ def reach(client: Client, source: Source, connection: Connection, instruments: I
     clock = connection.fetch_server_time()
     if source.listings is None:
         return Reached(source, connection, clock, {(i.venue, i.symbol): i.symbol for i in instruments})
-    names = venue_symbols(client, [source.venue])
+    names = venue_symbols(client, [source.venue], instruments)
     if all((i.venue, i.symbol) in names for i in instruments):
         return Reached(source, connection, clock, names)
     changed = publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
-    return Reached(source, connection, clock, venue_symbols(client, [source.venue]), len(changed))
+    return Reached(source, connection, clock, venue_symbols(client, [source.venue], instruments), len(changed))
 
 
 def not_reached(

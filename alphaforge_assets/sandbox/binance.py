@@ -113,7 +113,7 @@ def listing_of(exchange: Exchange, venue: str, query: Query) -> Listing:
             -1100, "Illegal characters found in parameter 'symbol'; legal range is '^[\\w\\-._&&[^a-z]]{1,50}$'."
         )
     listing = exchange.listings.get((venue, symbol))
-    if listing is None:
+    if listing is None or listing.is_gone:
         raise refuse(-1121, "Invalid symbol.")
     return listing
 

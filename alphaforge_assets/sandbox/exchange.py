@@ -66,7 +66,12 @@ class Exchange:
         self.tapes = Tapes(self.market, self.revised, self.recordings)
 
     def of_venue(self, *venues: str) -> Iterable[Listing]:
-        return (listing for listing in self.listings.values() if listing.venue in venues)
+        """What venues list now."""
+        return (one for one in self.listings.values() if one.venue in venues and not one.is_gone)
+
+    def ever_of(self, venue: str) -> Iterable[Listing]:
+        """What a venue has ever listed."""
+        return (one for one in self.listings.values() if one.venue == venue)
 
     def series(self, listing: Listing, interval: Interval) -> Series | None:
         """The bars of a listing; None where a recording has nothing fine enough."""

@@ -41,6 +41,7 @@ class Listing:
     contract_value: Decimal = Decimal(1)
     quote_decimals: int = 6
     turnover: float = 1.0
+    is_gone: bool = False  # the venue lists it no more; its archive has what there was
 
     @property
     def key(self) -> tuple[str, str]:
@@ -224,7 +225,9 @@ def _other_states() -> tuple[Listing, ...]:
     """Delisted, suspended and not yet trading: what a client must tell apart by status."""
     xmr, omg = ms_of("2024-02-20"), ms_of("2025-01-31")
     soon = ms_of("2030-01-01")
+    luna = Listing("binance_spot", "LUNAUSDT", "LUNA", "USDT", 4, 1, 2, 1, "", ms_of("2020-08-21"), ms_of("2022-05-13"))
     return (
+        replace(luna, is_gone=True),
         Listing("binance_spot", "XMRUSDT", "XMR", "USDT", 1, 1, 3, 1, "BREAK", ms_of("2019-03-15"), xmr),
         Listing(
             "binance_perp", "OMGUSDT", "OMG", "USDT", 4, 1, 1, 1, "SETTLING", ms_of("2020-07-02"), omg, "PERPETUAL"

@@ -121,7 +121,7 @@ class Vision:
             below = {m[len(folder) :].split("/")[0] + "/" for m in MARKETS if m.startswith(folder)}
             return sorted(below)
         parts = folder[len(market) :].split("/")[:-1]
-        listed = {one.symbol: one for one in self.exchange.of_venue(MARKETS[market])}
+        listed = {one.symbol: one for one in self.exchange.ever_of(MARKETS[market])}
         match parts:
             case []:
                 return ["daily/", "monthly/"]

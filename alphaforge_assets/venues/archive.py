@@ -196,6 +196,28 @@ class ArchiveConnection:
                 future.set_exception(error)
         return future.result()
 
+    def symbols(self) -> list[str]:
+        """The venue's names of all that it has files of, what is over among them. Raises as a window does."""
+        folder = self.source.prefix("", "").removesuffix("///--")
+        call = Call("list", {"prefix": f"{folder}/"}, self.source.feed.budget, 1)
+        return [*self._asker.ask(call, lambda: self._bucket.folders(f"{folder}/", self.patience.total_s), Cost())]
+
+    def span(self, symbol: str, interval: str, text: str = "") -> tuple[dt.date, dt.date] | None:
+        """From the first file of a series, or of those of `listing`, to the day behind the last; None if none is there.
+
+        Raises as a window does.
+        """
+        names = [key for key in sorted(self.listing(symbol, interval, text)) if key.endswith(".zip")]
+        if not names:
+            return None
+        stem = len(self.source.prefix(symbol, interval))
+        first, last = (
+            dt.date.fromisoformat(f"{key[stem:].removesuffix('.zip')}-01"[:10]) for key in (names[0], names[-1])
+        )
+        if self.source.period == "day":
+            return first, last + dt.timedelta(days=1)
+        return first, (last + dt.timedelta(days=31)).replace(day=1)
+
     def etags(self, symbol: str, interval: str) -> dict[str, str]:
         """The ETag of every file that the bucket has of a series, by key. Raises as a window does."""
         return {key: its.etag for key, its in self.listing(symbol, interval).items() if key.endswith(".zip")}

@@ -77,6 +77,9 @@ class Bucket(Protocol):
     def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
         """All objects whose keys begin with `prefix`. Raises VenueUnavailable, VenueLimited, VenueRefused."""
 
+    def folders(self, prefix: str, within_s: float) -> Sequence[str]:
+        """The names of what lies one level below a folder, `prefix` with its slash. Raises as `listing`."""
+
     def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
         """Write objects to their paths; what became of each. Raises what became of all."""
 
@@ -125,6 +128,15 @@ class ByProgram:
             key = str(line["key"]).removeprefix(f"{self._place.name}/")
             found[key] = Listed(key, str(line.get("etag", "")), int(line["size"]), str(line["last_modified"]))
         return found
+
+    def folders(self, prefix: str, within_s: float) -> Sequence[str]:
+        """As `Bucket`."""
+        said, errors = self._run(["ls", f"{self._place.name}/{_sound(prefix)}"], within_s)
+        if any("no object found" in str(e.get("error")) for e in errors):
+            return []
+        self._refuse(errors, f"the folders of {prefix}")
+        keys = [str(line["key"]) for line in said if line.get("type") == "directory"]
+        return [key.rstrip("/").rpartition("/")[2] for key in keys]
 
     def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
         """As `Bucket`."""
@@ -206,18 +218,28 @@ class ByHttp:
 
     def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
         """As `Bucket`. Raises VenueUnavailable for a listing without an end."""
+        return self._pages(prefix, within_s, {})[0]
+
+    def folders(self, prefix: str, within_s: float) -> Sequence[str]:
+        """As `Bucket`. Raises VenueUnavailable for a listing without an end."""
+        return [name.rstrip("/").rpartition("/")[2] for name in self._pages(prefix, within_s, {"delimiter": "/"})[1]]
+
+    def _pages(self, prefix: str, within_s: float, more: Mapping[str, str]) -> tuple[dict[str, Listed], list[str]]:
         found: dict[str, Listed] = {}
+        below: list[str] = []
         token = ""
         for _ in range(PAGES_MAX):
-            query = {"list-type": "2", "prefix": _sound(prefix)} | ({"continuation-token": token} if token else {})
+            query = {"list-type": "2", "prefix": _sound(prefix), **more}
+            query |= {"continuation-token": token} if token else {}
             url = f"{self._place.endpoint}/{self._place.bucket}?{urlencode(query)}"
             reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
             if reply.status != 200:
                 refuse(self._place.bucket, url, reply)
-            page, token = _parse_listing(reply.body)
+            page, folders, token = _parse_listing(reply.body)
             found |= page
+            below += folders
             if not token:
-                return found
+                return found, below
         raise VenueUnavailable(f"the listing of {prefix} did not end after {PAGES_MAX} pages")
 
     def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
@@ -289,8 +311,8 @@ class Batches:
                     waiting.set_exception(error)
 
 
-def _parse_listing(body: bytes) -> tuple[dict[str, Listed], str]:
-    """Objects of a page, and the token of the next one, empty if there is none. Raises VenueUnavailable."""
+def _parse_listing(body: bytes) -> tuple[dict[str, Listed], list[str], str]:
+    """Objects and folders of a page, and the token of the next one, empty if there is none. Raises VenueUnavailable."""
     text = body[:EVIDENCE_CHARS].decode("utf-8", "replace")
     if b"<!" in body[:1000]:
         raise VenueUnavailable("a listing with a document type: S3 sends none", text)
@@ -306,9 +328,10 @@ def _parse_listing(body: bytes) -> tuple[dict[str, Listed], str]:
             raise ValueError(f"{root.tag} in place of a listing")
     except (ElementTree.ParseError, ValueError) as error:
         raise VenueUnavailable(f"a listing that is none ({error})", text) from error
+    folders = [its.findtext(f"{_NAMESPACE}Prefix", "") for its in root.iter(f"{_NAMESPACE}CommonPrefixes")]
     if root.findtext(f"{_NAMESPACE}IsTruncated") != "true":
-        return page, ""
-    return page, root.findtext(f"{_NAMESPACE}NextContinuationToken", "")
+        return page, folders, ""
+    return page, folders, root.findtext(f"{_NAMESPACE}NextContinuationToken", "")
 
 
 def _environment(place: Place) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,8 @@ from alphaforge_assets.warehouse.content import content_hash
 from alphaforge_assets.warehouse.windows import Window, minus, spans_of
 
 ROWS_PER_INSERT_MAX = 1_000_000
+# complete: the venue answered for the whole window; given: rows of a file, which say nothing of what lies between them.
+Status = Literal["complete", "given"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Answer:
     files: tuple[FileSeen, ...] = ()
     id: str = ""  # the column by which the venue counts its rows, if it does
     raw: bytes = b""  # what it said, word for word, where that is kept
+    status: Status = "complete"
+    evidence: str = ""  # of what was given: the file it is from
 
 
 @dataclass(frozen=True)
@@ -279,7 +284,8 @@ def _ledger_row(dataset: str, batch: _Batch, origin: str, run_id: str) -> dict[s
     answer = batch.answer
     return _window_fields(dataset, answer.window) | {
         "batch_id": batch.batch_id,
-        "status": "complete",
+        "status": answer.status,
+        "evidence": answer.evidence,
         "row_count": answer.rows.num_rows,
         **_extent(answer),
         "content_hash": batch.content_hash,

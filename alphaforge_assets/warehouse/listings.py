@@ -13,6 +13,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.source import Listing
 from alphaforge_assets.warehouse import statements
 
@@ -140,10 +141,16 @@ def publish_venues(client: Client, rows: Sequence[dict[str, object]], unreachabl
         statements.insert(client, "venues_history", data, _token(history))
 
 
-def venue_symbols(client: Client, venues: Iterable[str]) -> dict[tuple[str, str], str]:
-    """(venue, symbol) -> the venue's own name for it, of everything the venues were seen to list."""
+def venue_symbols(
+    client: Client, venues: Iterable[str], instruments: Iterable[Instrument] = ()
+) -> dict[tuple[str, str], str]:
+    """(venue, symbol) -> the venue's own name for it, of everything the venues were seen to list.
+
+    What they were never seen to list, because it was over by then, goes by the name that the universe has for it.
+    """
+    own = {(i.venue, i.symbol): i.venue_symbol for i in instruments if i.venue_symbol}
     found = statements.rows(client, "reads/instruments", venues=sorted(venues))
-    return {(row["venue"], row["symbol"]): row["venue_symbol"] for row in found}
+    return own | {(row["venue"], row["symbol"]): row["venue_symbol"] for row in found}
 
 
 def _rows(listings: Sequence[Listing]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ CREATE OR REPLACE VIEW analytics.judged_bars
     trade_count Nullable(UInt64) COMMENT 'Trades in the bar',
     taker_buy_base_volume_e8 Nullable(Int64) COMMENT 'taker_buy_base_volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
     taker_buy_quote_volume_e8 Nullable(Int64) COMMENT 'taker_buy_quote_volume as it is kept: in units of 1e-8 where that gives the very same Float64, else the bits of the Float64, which are no number of 0 to 2^53',
-    source LowCardinality(String) COMMENT 'rest, archive_daily, archive_monthly, archive_unverified (a file whose checksum is of other bytes, or that has none) or ws',
+    source LowCardinality(String) COMMENT 'rest, archive_daily, archive_monthly, archive_unverified (a file whose checksum is of other bytes, or that has none), ws, or file (alphaforge ingest)',
     batch_id UUID COMMENT 'Batch that brought the row',
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come',
     version UInt64 COMMENT 'Finality rank of the source (top byte), ingested_at in milliseconds (41 bits), hash of the values (15 bits)',
@@ -41,7 +41,8 @@ AS SELECT
     if(reinterpretAsUInt64(toInt64(round(if(taker_buy_base_volume >= 0 AND taker_buy_base_volume < 90071992, taker_buy_base_volume, 0) * 100000000)) / 100000000) = reinterpretAsUInt64(taker_buy_base_volume), toInt64(round(if(taker_buy_base_volume >= 0 AND taker_buy_base_volume < 90071992, taker_buy_base_volume, 0) * 100000000)), reinterpretAsInt64(taker_buy_base_volume)) AS taker_buy_base_volume_e8,
     if(reinterpretAsUInt64(toInt64(round(if(taker_buy_quote_volume >= 0 AND taker_buy_quote_volume < 90071992, taker_buy_quote_volume, 0) * 100000000)) / 100000000) = reinterpretAsUInt64(taker_buy_quote_volume), toInt64(round(if(taker_buy_quote_volume >= 0 AND taker_buy_quote_volume < 90071992, taker_buy_quote_volume, 0) * 100000000)), reinterpretAsInt64(taker_buy_quote_volume)) AS taker_buy_quote_volume_e8,
     source, batch_id, ingested_at,
-    -- A file's row without what REST has beside it does not outrank REST's: a NULL never hides a value.
+    -- A file's row without what REST has beside it does not outrank REST's: a NULL never hides a value. What is not in the list,
+    -- `file` of alphaforge ingest, has rank 0: below every word of a venue.
     bitShiftLeft(toUInt64(if(source IN ('archive_daily', 'archive_monthly', 'archive_unverified') AND (quote_volume IS NULL OR trade_count IS NULL
             OR taker_buy_base_volume IS NULL OR taker_buy_quote_volume IS NULL), 1,
         transform(source, ['archive_daily', 'archive_monthly', 'archive', 'rest', 'archive_unverified', 'ws'], [4, 3, 3, 2, 2, 1], 0))), 56)

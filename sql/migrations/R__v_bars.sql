@@ -17,7 +17,7 @@ CREATE OR REPLACE VIEW analytics.v_bars
     trade_count Nullable(UInt64) COMMENT 'Trades in the bar, NULL if the venue does not say',
     taker_buy_base_volume Nullable(Float64) COMMENT 'Part of volume whose buyer was the taker, NULL if the venue does not say',
     taker_buy_quote_volume Nullable(Float64) COMMENT 'The same in quote, NULL if the venue does not say',
-    source LowCardinality(String) COMMENT 'rest, archive_daily, archive_monthly, archive_unverified (a file whose checksum is of other bytes, or that has none) or ws',
+    source LowCardinality(String) COMMENT 'rest, archive_daily, archive_monthly, archive_unverified (a file whose checksum is of other bytes, or that has none), ws, or file (alphaforge ingest)',
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come',
     contract_volume Nullable(Float64) COMMENT 'Amount traded, in contracts, NULL where the venue counts in base',
     close_time Nullable(DateTime64(3, 'UTC')) COMMENT 'Close time as the venue gave it, NULL if it gives none',

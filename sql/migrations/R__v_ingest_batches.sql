@@ -18,6 +18,6 @@ AS SELECT
     toDate(recorded_at) AS day, venue, dataset, count() AS windows, countIf(status = 'failed') AS windows_failed,
     countIf(status = 'failed' AND startsWith(error, 'VenueLimited')) AS windows_limited, sum(row_count) AS rows_in,
     sum(b.requests) AS requests, sum(b.weight) AS weight, sum(b.retries) AS retries, sum(b.waited_s) AS waited_s
-FROM (SELECT * FROM analytics.ingest_batches WHERE status != 'unserved' LIMIT 1 BY batch_id) AS b
+FROM (SELECT * FROM analytics.ingest_batches WHERE status NOT IN ('unserved', 'given') LIMIT 1 BY batch_id) AS b
 GROUP BY day, venue, dataset
 COMMENT 'What was asked of each venue on each day, what it cost and what failed, from the ledger.';

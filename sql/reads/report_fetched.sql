@@ -6,7 +6,7 @@ SELECT venue, dataset, count() AS windows, countIf(status = 'failed') AS windows
 FROM
 (
     SELECT * FROM analytics.ingest_batches
-    WHERE status != 'unserved' AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
+    WHERE status NOT IN ('unserved', 'given') AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
     LIMIT 1 BY batch_id
 ) AS b
 GROUP BY venue, dataset

@@ -11,7 +11,7 @@ FROM
 (
     SELECT instrument_id, any(b.venue) AS venue, any(b.symbol) AS symbol, interval,
         max(window_end) AS asked_until,
-        if(countIf(status = 'complete') = 0, asked_until, maxIf(window_end, status = 'complete')) AS until
+        if(countIf(status IN ('complete', 'given')) = 0, asked_until, maxIf(window_end, status IN ('complete', 'given'))) AS until
     FROM analytics.ingest_batches AS b
     WHERE dataset = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval

@@ -8,10 +8,8 @@ SELECT
     dateDiff('second', answered.until, {now:DateTime64(3, 'UTC')}) AS age_s
 FROM
 (
-    SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, max(answered_until) AS until
-    FROM analytics.answered_windows(
-        dataset = {dataset:String}, instruments = {instruments:Array(UInt32)},
-        start = toDateTime64('2009-01-03 00:00:00', 3, 'UTC'), end = toDateTime64('2100-01-01 00:00:00', 3, 'UTC'))
+    SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, max(told_until) AS until
+    FROM analytics.told_windows(dataset = {dataset:String}, instruments = {instruments:Array(UInt32)})
     GROUP BY instrument_id
 ) AS answered
 LEFT JOIN

@@ -31,7 +31,7 @@ FROM
                     step_ms AS step,
                     min(step) OVER (PARTITION BY instrument_id) AS shortest
                 FROM analytics.ingest_batches
-                WHERE dataset = {dataset:String} AND instrument_id IN {wanted:Array(UInt32)}
+                WHERE dataset = {dataset:String} AND instrument_id IN {wanted:Array(UInt32)} AND status != 'given'
                     AND recorded_at >= {now:DateTime64(3, 'UTC')} - toIntervalSecond({never_asked_s:UInt32})
             ) AS i
             LEFT JOIN (SELECT venue, clock_skew_ms FROM analytics.venues FINAL) AS v ON i.venue = v.venue

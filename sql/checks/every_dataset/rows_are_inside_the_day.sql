@@ -12,7 +12,7 @@ INNER JOIN
 (
     SELECT batch_id, window_start, window_end
     FROM analytics.ingest_batches
-    WHERE dataset = {dataset:String} AND status = 'complete' AND instrument_id IN {instruments:Array(UInt32)}
+    WHERE dataset = {dataset:String} AND status IN ('complete', 'given') AND instrument_id IN {instruments:Array(UInt32)}
         AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
     LIMIT 1 BY batch_id
 ) AS b ON l.batch_id = b.batch_id

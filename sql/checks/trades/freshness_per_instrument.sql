@@ -11,7 +11,7 @@ FROM
         greatest(maxIf(i.window_end, i.status = 'complete'), min(i.window_start)) AS answered_until
     FROM analytics.ingest_batches AS i
     LEFT JOIN (SELECT venue, clock_skew_ms FROM analytics.venues FINAL) AS v ON i.venue = v.venue
-    WHERE i.dataset = {dataset:String} AND i.instrument_id IN {wanted:Array(UInt32)}
+    WHERE i.dataset = {dataset:String} AND i.instrument_id IN {wanted:Array(UInt32)} AND i.status != 'given'
         AND i.recorded_at >= {now:DateTime64(3, 'UTC')} - toIntervalSecond({never_asked_s:UInt32})
     GROUP BY i.instrument_id
     HAVING countIf(dateDiff('second', i.window_end, addMilliseconds(i.recorded_at, v.clock_skew_ms)) <= {present_s:UInt32} AS is_of_its_present) > 0
