@@ -1,7 +1,10 @@
 """Real recorded trades, value for value: ids, sides and amounts as the venue told them, and the minutes they make."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,14 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.trades import TRADES
+from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.venues.directory import Exchanges
+from alphaforge_assets.venues.directory import VENUES, Exchanges
+from alphaforge_assets.venues.trade_rows import parse_trades
 from alphaforge_assets_tests.conftest import LIFTED, lifted
 from alphaforge_assets_tests.installed import call, fault
 
@@ -30,13 +35,19 @@ UNIVERSE = Universe.model_validate(
         "venues": {
             "binance_spot": {"instruments": [{"symbol": s, "trades": True} for s in ("BTC/USDT", "XRP/ETH")]},
             "binance_perp": {"instruments": [{"symbol": "BTC/USDT", "trades": True}]},
+            "coinbase_spot": {"instruments": [{"symbol": "BTC/USD", "trades": True}]},
         },
     }
 )
-BTC, XRP, PERP = UNIVERSE.instruments
+BTC, XRP, PERP, COINBASE = UNIVERSE.instruments
 NIGHT = (dt.date(2024, 8, 8), dt.date(2024, 8, 10))
 NOW = dt.datetime(2024, 8, 9, 12, tzinfo=dt.UTC)
-FILES = {BTC: "binance_spot/BTCUSDT", PERP: "binance_um/BTCUSDT", XRP: "binance_spot/XRPETH"}
+FILES = {
+    BTC: "binance_spot/BTCUSDT",
+    PERP: "binance_um/BTCUSDT",
+    XRP: "binance_spot/XRPETH",
+    COINBASE: "coinbase_spot/BTC-USD",
+}
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def venues(recorded: Path, tmp_path: Path) -> Iterator[tuple[str, Exchanges]]:
 
 def source(recorded: Path, instrument: Instrument) -> list[dict[str, Any]]:
     (file,) = (recorded / "market-data/trades" / FILES[instrument]).glob("*.parquet")
-    return sorted(pq.read_table(file).to_pylist(), key=lambda row: int(row["trade_id"]))
+    return sorted(pq.read_table(file).to_pylist(), key=lambda row: int(row.get("trade_id", 0)))
 
 
 def bring(client: Client, exchanges: Exchanges, part: Rectangle, **more: Any) -> None:
@@ -127,3 +138,80 @@ def test_recorded_aggregates_arrive_value_for_value(
     assert call(f"{url}/_faults") == []
     assert published(emptied, XRP) == expected
     assert failing(emptied, part) == ({"trade_ids_are_continuous": holes} if holes else {})
+
+
+def test_recorded_trades_of_coinbase_arrive_value_for_value_whatever_becomes_of_a_page(
+    emptied: Client, recorded: Path, tmp_path: Path
+) -> None:
+    """To the microsecond; the file has the taker's side and no ids, and the sandbox tells the maker's, as Coinbase."""
+    now, part = dt.datetime(2023, 9, 5, 18, tzinfo=dt.UTC), Rectangle(
+        (COINBASE,), dt.date(2023, 9, 5), dt.date(2023, 9, 6)
+    )  # fmt: skip
+    expected = [
+        {
+            "trade_id": number, "side": r["side"], "price": float(str(r["price"])), "quantity": float(str(r["amount"])),
+            "timestamp_unix": round(dt.datetime.fromisoformat(r["time_iso"]).timestamp() * 1_000_000),
+            "first_id": number, "last_id": number,
+        }
+        for number, r in enumerate(source(recorded, COINBASE), 1)
+    ]  # fmt: skip
+    sides = [(row["side"], row["price"]) for row in expected]
+    # A taker buys at what is asked and sells at what is bid: after a sale a purchase is dearer mostly.
+    steps = [b[1] - a[1] for a, b in pairwise(sides) if (a[0], b[0]) == ("sell", "buy")]
+    assert sum(step > 0 for step in steps) > 2 * sum(step < 0 for step in steps)
+    with sandbox.start(recordings=recorded / "market-data", now=now, budget_scale=LIFTED) as url:
+        exchanges = lifted(url, tmp_path / "governor.sqlite3")
+        bring(emptied, exchanges, part)
+        assert published(emptied, COINBASE) == expected
+        assert failing(emptied, part) == {}
+        kinds = {"holes": {"rows": 300}, "turned": {}, "elsewhere": {"value": 500}, "double": {"value": 1, "rows": 900}}
+        for skip, (kind, more) in enumerate(kinds.items()):
+            fault(url, path="/products/{id}/trades", kind=kind, skip=30 + 2 * skip, **more)
+        bring(emptied, exchanges, part, refetch=True)
+        assert published(emptied, COINBASE) == expected
+        assert failing(emptied, part) == {}
+
+
+@pytest.mark.parametrize(
+    ("venue", "file", "symbol"),
+    [
+        ("coinbase_spot", "coinbaseexchange", "BTC-USDT"),
+        ("kraken_spot", "kraken", "XBTUSDT"),
+        ("okx_spot", "okx", "BTC-USDT"),
+        ("bybit_perp", "bybit", "BTCUSDT"),
+    ],
+)
+def test_a_recorded_answer_reads_as_ccxt_reads_it(venue: str, file: str, symbol: str, recorded: Path) -> None:
+    cases = json.loads((recorded / f"wire/ccxt-static/response/{file}.json").read_text())["methods"]["fetchTrades"]
+    feed = VENUES[venue].trades
+    assert feed is not None
+    table = parse_trades(feed.layout, feed.rows(cases[0]["httpResponse"], symbol), symbol)
+    (row,), (theirs,) = table.to_pylist(), cases[0]["parsedResponse"]
+    assert row["trade_uuid"] or str(row["trade_id"]) == theirs["id"]
+    assert row["trade_uuid"] in ("", theirs["id"])
+    assert (row["side"], row["price"], row["quantity"]) == (theirs["side"], theirs["price"], theirs["amount"])
+    assert row["timestamp"].timestamp() * 1000 == pytest.approx(theirs["timestamp"], abs=1)
+    # ccxt adds Kraken's `last` to its row; OKX's trades had no `source` then.
+    assert row["metadata"] == ('{"7":"1710327959173746878"}' if venue == "kraken_spot" else "")
+
+
+def test_what_bybit_and_okx_stream_of_trades_reads_alike_by_rest(recorded: Path) -> None:
+    """The example in Bybit's page has digits for a name, and more fields than the recorded answer."""
+    page = (recorded / "wire/docs/bybit-v5/recent-trade.mdx").read_text()
+    answer = json.loads(page.split("### Response Example")[1].split("```json")[1].split("```")[0])
+    feed = VENUES["bybit_spot"].trades
+    assert feed is not None
+    (row,) = parse_trades(feed.layout, feed.rows(answer, "BTCUSDT"), "BTCUSDT").to_pylist()
+    assert (row["trade_uuid"], row["trade_id"], row["side"]) == ("2100000000007764263", 2100000000007764263, "buy")
+    assert json.loads(row["metadata"]) == {"isRPITrade": True, "seq": "123456"}
+    lines = (recorded / "wire/websocket-2026/okx_trades.jsonl").read_text().splitlines()
+    streamed = [r for line in lines for r in json.loads(line).get("data", []) if r["instId"].endswith("-SWAP")]
+    swap = VENUES["okx_perp"].trades
+    assert swap is not None
+    assert streamed
+    for one in streamed:  # told by stream in aggregates; field by field as REST's
+        (its,) = parse_trades(swap.layout, [one], one["instId"], 0.01).to_pylist()
+        assert its["contract_quantity"] == float(one["sz"])
+        assert its["quantity"] == float(Decimal(one["sz"]) * Decimal("0.01"))
+    with pytest.raises(VenueUnavailable, match="does not say how much base one is"):
+        parse_trades(swap.layout, streamed[:1], streamed[0]["instId"])

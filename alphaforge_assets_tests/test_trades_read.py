@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.trades import TRADES
 from alphaforge_assets.errors import BadInput, CoverageError
+from alphaforge_assets.exports.export import LAYOUTS, OF_TRADES, Order, export
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.research import IncompleteWarning, Research
@@ -112,6 +114,41 @@ def test_a_snapshot_of_trades_is_the_same_for_ever(research: Research) -> None:
     assert pinned.rows >= rows.num_rows
 
 
+def test_an_export_of_trades_is_all_or_nothing_and_can_be_repeated(research: Research, tmp_path: Path) -> None:
+    keys = [i.key for i in UNIVERSE.instruments]
+    span = [dt.datetime.fromisoformat(f"{text}+00:00") for text in HOUR]
+    true = {key: research.trades(key, *HOUR, columns=list(TRADES.columns)).read_all() for key in keys}
+    order = Order(LAYOUTS["parquet"], UNIVERSE.instruments, OF_TRADES, *span, {"require_complete": True})
+    for _ in range(2):
+        done = export(research, order, tmp_path)
+        assert (done.files, done.rows, done.empty) == (2, sum(table.num_rows for table in true.values()), ())
+    for key in keys:
+        found = pq.read_table(tmp_path / f"{key}-trades.parquet")
+        assert found.drop_columns("published_at").equals(true[key].drop_columns("published_at"))
+        assert json.loads(found.schema.metadata[METADATA])["instruments"] == [key]
+    (said,) = json.loads((tmp_path / "alphaforge-export.json").read_text())["exports"]
+    assert (said["interval"], sorted(said["files"])) == ("trades", sorted(f"{key}-trades.parquet" for key in keys))
+    assert said["receipts"][KEY]["trades_missing"] == 0
+    catalog = tmp_path / "catalog"
+    ticks = Order(LAYOUTS["nautilus"], UNIVERSE.instruments[:1], OF_TRADES, *span, {})
+    assert export(research, ticks, catalog).files == 1
+    (file,) = catalog.glob("data/trade_tick/ETHBTC.BINANCE/*.parquet")
+    assert pq.read_table(file)["trade_id"].to_pylist() == [str(n) for n in true[KEY]["trade_id"].to_pylist()]
+    longer = replace(ticks, end=span[1] - dt.timedelta(minutes=30))
+    with pytest.raises(BadInput, match="two files would be read together"):
+        export(research, longer, catalog)
+    with pytest.raises(BadInput, match="--format csv: has no trades; parquet and nautilus have"):
+        export(research, replace(order, layout=LAYOUTS["csv"]), tmp_path)
+    hours = dt.timedelta(hours=3)
+    early = replace(order, start=span[0] - hours, end=span[1] - hours, options={})
+    with (
+        pytest.warns(IncompleteWarning, match="have no answer"),
+        pytest.raises(BadInput, match="no trades of these instruments in"),
+    ):
+        export(research, early, tmp_path)
+    assert not list(tmp_path.glob(".alphaforge-*"))
+
+
 FILE = """
 history_start: 2025-06-01
 intervals: [1m]
@@ -177,6 +214,12 @@ def test_the_command_brings_and_shows_them(alphaforge: Installed, tmp_path: Path
     assert found["trade_id"].to_pylist() == [row["trade_id"] for row in rows]
     assert found["aggressor_side"].to_pylist() == [1 if row["side"] == "buy" else 2 for row in rows]
     assert found["ts_event"][0].as_py() == table["timestamp"][0].value * 1000
+    out = ("--out", str(tmp_path / "exported"))
+    exported = alphaforge.well("export", "--format", "parquet", "--trades", "--instruments", KEY, *hour, *out, **more)
+    assert f"{len(rows):,} rows in 1 files" in exported
+    refused = alphaforge.run("export", "--format", "parquet", "--instruments", KEY, *hour, *out, **more)
+    assert refused.returncode == 2
+    assert "--interval and --trades: say which bars" in refused.stderr
     wider = ("--from", "2025-06-02T12:00", "--to", "2025-06-02T13:30")
     overlapping = alphaforge.run("trades", KEY, *wider, "--nautilus", str(catalog), **more)
     assert overlapping.returncode == 2

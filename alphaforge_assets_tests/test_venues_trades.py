@@ -18,15 +18,12 @@ from alphaforge_assets.venues.bars import Window
 from alphaforge_assets.venues.binance import AGGREGATE
 from alphaforge_assets.venues.rest import RestConnection
 from alphaforge_assets.venues.source import Patience
+from alphaforge_assets.venues.trade_pages import by_times, check_ids, check_times, newest, oldest, sought
 from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA, parse_trades
 from alphaforge_assets.venues.trades import (
-    check_ids,
-    check_times,
     contradictions_ms,
     distinct,
     missing_ids,
-    newest,
-    oldest,
     walk,
 )
 from alphaforge_assets_tests.conftest import open_venue
@@ -52,6 +49,7 @@ def table(ids: list[int], times_ms: list[int], prices: list[float] | None = None
         "price": pa.array(prices or [1.0] * count, pa.float64()),
         "quantity": pa.repeat(pa.scalar(1.0), count),
         "quote_quantity": pa.nulls(count, pa.float64()),
+        "contract_quantity": pa.nulls(count, pa.float64()),
         "metadata": pa.repeat(pa.scalar(""), count),
     }
     return pa.table(columns, schema=TRADE_SCHEMA)
@@ -83,27 +81,42 @@ class Venue:
     def by_id(self, first: int, rows: int) -> pa.Table:
         return self._page([n for n, i in enumerate(self.ids) if i >= first], rows)
 
+    def near(self, last: int | None) -> pa.Table:
+        return self._page([n for n, i in enumerate(self.ids) if last is None or i <= last][-1:], 1)
+
+    def since(self, start_ms: int, rows: int) -> pa.Table:
+        return self._page([n for n, ms in enumerate(self.times) if ms >= start_ms], rows)
+
+    def walked(self, how: str, window: Window) -> pa.Table:
+        told, pages = oldest(window, 3_600_000, 25, self.by_time), self.by_id
+        if how == "newest":
+            told = newest(window, self.newest)
+        if how == "sought":
+            told = sought(window, 25, self.near)
+        if how == "times":
+            told, pages = oldest(window, 10**12, 25, self.by_time), by_times(window, 25, self.since)
+        return walk(window, 25, told, pages)
+
 
 @settings(max_examples=300)
-@example(first=0, steps=[0, 0, 0, 0], rows=1, hidden=set(), window=(0, 1), is_newest=True)
-@example(first=31, steps=[0, 0, 0, 0, 0, 0], rows=1, hidden={35}, window=(0, 1), is_newest=True)
+@example(first=0, steps=[0, 0, 0, 0], rows=1, hidden=set(), window=(0, 1), how="newest")
+@example(first=31, steps=[0, 0, 0, 0, 0, 0], rows=1, hidden={35}, window=(0, 1), how="newest")
 @given(
     first=st.integers(0, 50),
     steps=st.lists(st.integers(0, 3_000_000), max_size=60),
     rows=st.integers(1, 25),
     hidden=st.sets(st.integers(0, 110), max_size=10),
     window=st.tuples(st.integers(0, 60_000_000), st.integers(1, 40_000_000)),
-    is_newest=st.booleans(),
+    how=st.sampled_from(["oldest", "newest", "sought", "times"]),
 )
 def test_a_walk_brings_every_trade_of_its_window_once(
-    first: int, steps: list[int], rows: int, hidden: set[int], window: tuple[int, int], is_newest: bool
+    first: int, steps: list[int], rows: int, hidden: set[int], window: tuple[int, int], how: str
 ) -> None:
-    venue = Venue(first, [int(ms) for ms in np.cumsum(steps)], rows, hidden)
+    if how == "times":  # of trades that share a moment no page may begin among them
+        steps = [ms + 1 for ms in steps]
+    venue = Venue(first, [int(ms) for ms in np.cumsum(steps)], max(2, rows) if how == "times" else rows, hidden)
     start, end = window[0], window[0] + window[1]
-    told = oldest(Window(start, end), 3_600_000, 25, venue.by_time)
-    if is_newest:
-        told = newest(Window(start, end), venue.newest)
-    found = walk(Window(start, end), 25, told, venue.by_id)
+    found = venue.walked(how, Window(start, end))
     expected = [i for i, ms in zip(venue.ids, venue.times, strict=True) if start <= ms < end]
     assert ids_of(found) == expected
     # A page each, the probes by time, what is asked again for holes, and the silence at the end.
@@ -234,38 +247,88 @@ def test_a_trade_with_two_values_comes_with_both(fetch: Callable[..., pa.Table])
     assert len(contradictions_ms(found)) in (1, 2)
 
 
-def test_okx_tells_every_trade_by_its_id(opened: tuple[str, RestConnection], tmp_path: Path) -> None:
-    url, _ = opened
-    path, end = "/api/v5/market/history-trades", START + dt.timedelta(minutes=20)
+# Those that are walked in another way than Binance, each with a symbol of a few pages: by ids from a time before which
+# it tells the newest; by ids alone; by times alone.
+OTHERS = {
+    "okx_spot": ("ETH-BTC", "/api/v5/market/history-trades", 20),
+    "okx_perp": ("XRP-USDT-SWAP", "/api/v5/market/history-trades", 2),
+    "coinbase_spot": ("ETH-BTC", "/products/{id}/trades", 54),
+    "kraken_spot": ("XETHXXBT", "/0/public/Trades", 54),
+}
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(
+    request: pytest.FixtureRequest, opened: tuple[str, RestConnection], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Callable[..., pa.Table], pa.Table]]:
+    """A venue's name, how to fetch a window of it with a fault on order, and what it truly has."""
+    symbol, path, minutes = OTHERS[request.param]
+    governor, end = tmp_path_factory.mktemp("governor") / "g.sqlite3", START + dt.timedelta(minutes=minutes)
     more: dict[str, Any] = {"patience": BRIEF, "limits_factor": 1000.0}
-    with open_venue("okx_spot", base_url=url, governor_file=tmp_path / "g.sqlite3", **more) as connection:
+    with open_venue(request.param, base_url=opened[0], governor_file=governor, **more) as connection:
 
-        def fetch() -> pa.Table:
-            return connection.submit("trades", "ETH-BTC", "", START, end, NOW).result(60).table
+        def fetch(**order: Any) -> pa.Table:
+            if order:
+                fault(opened[0], path=path, **order)
+            try:
+                return connection.submit("trades", symbol, "", START, end, NOW).result(60).table
+            finally:
+                call(f"{opened[0]}/_faults", method="DELETE")
 
-        true = fetch()
-        ids = ids_of(true)
-        assert ids == list(range(ids[0], ids[0] + len(ids)))
-        assert len(ids) > 100  # more than a page
-        assert set(true["side"].to_pylist()) == {"buy", "sell"}
-        assert set(true["trade_kind"].to_pylist()) == {"single"}
-        assert set(true["metadata"].to_pylist()) == {""}
-        asked = f"{url}{path}?instId=ETH-BTC&type=1&limit=100"
-        around = call(f"{asked}&after={ids[-1] + 2}&before={ids[0] - 2}")["data"]
-        assert int(around[0]["tradeId"]) == ids[-1] + 1  # descending
-        (before,) = call(f"{asked}&after={ids[0]}&before={ids[0] - 2}")["data"]
-        assert int(before["ts"]) < START.timestamp() * 1000 <= true["timestamp"][0].value // 1000
-        assert int(around[0]["ts"]) >= end.timestamp() * 1000
-        try:
-            for order in ({"kind": "turned"}, {"kind": "holes", "rows": 20}, {"kind": "empty"}, {"kind": "truncate"}):
-                for skip in (0, 1, 2):
-                    fault(url, path=path, skip=skip, **order)
-                    assert fetch().equals(true), (order, skip)
-        finally:
-            call(f"{url}/_faults", method="DELETE")
+        yield request.param, fetch, fetch()
+
+
+def test_every_venue_tells_all_its_trades(other: tuple[str, Callable[..., pa.Table], pa.Table]) -> None:
+    name, _, true = other
+    ids = ids_of(true)
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert len(ids) > (100 if name.startswith("okx") else 300)
+    assert set(true["side"].to_pylist()) == {"buy", "sell"}
+    assert set(true["trade_kind"].to_pylist()) == {"single"}
+    assert set(true["metadata"].to_pylist()) == ({"", '{"order":"l"}'} if name == "kraken_spot" else {""})
+    assert START <= true["timestamp"][0].as_py() < START + dt.timedelta(minutes=1)
+    is_fine = pc.any(pc.not_equal(pc.microsecond(true["timestamp"]), 0)).as_py()
+    assert is_fine == (name in ("coinbase_spot", "kraken_spot"))
+    contracts = true["contract_quantity"]
+    if name == "okx_perp":
+        assert true["quantity"].to_pylist() == [round(n * 100, 6) for n in contracts.to_pylist()]  # XRP a contract
+    else:
+        assert contracts.null_count == len(ids)
+
+
+@pytest.mark.parametrize("order", FAULTS)
+def test_no_page_of_any_venue_loses_or_doubles(
+    order: dict[str, Any], other: tuple[str, Callable[..., pa.Table], pa.Table]
+) -> None:
+    name, fetch, true = other
+    for skip in (0, 1, 3):
+        assert fetch(skip=skip, **order).equals(true), (name, skip)
+
+
+@pytest.mark.parametrize("order", FAULTS)
+def test_what_any_venue_tells_wrong_twice_is_refused_or_seen_to_be_missing(
+    order: dict[str, Any], other: tuple[str, Callable[..., pa.Table], pa.Table]
+) -> None:
+    _, fetch, true = other
+    try:
+        found = fetch(skip=2, times=2, **order)
+    except VenueUnavailable:
+        return
+    missing = sum(high - low + 1 for low, high in missing_ids(found, true["trade_id"][0].as_py()))
+    assert missing == true.num_rows - found.num_rows
+    assert true.filter(pc.is_in(true["trade_id"], found["trade_id"])).equals(found)
+
+
+def test_a_trade_that_any_venue_tells_with_two_values_comes_with_both(
+    other: tuple[str, Callable[..., pa.Table], pa.Table],
+) -> None:
+    _, fetch, true = other
+    found = fetch(kind="double", value=1.5, start=50, rows=2, times=1000)
+    assert found.num_rows > true.num_rows
+    assert contradictions_ms(found)
 
 
 def test_who_has_no_trades_says_so(tmp_path: Path) -> None:
-    venue = open_venue("bybit_perp", base_url="http://127.0.0.1:1", governor_file=tmp_path / "g.sqlite3")
-    with venue as connection, pytest.raises(BadInput, match="bybit_perp: we do not know to ask it for trades"):
+    venue = open_venue("binanceus_spot", base_url="http://127.0.0.1:1", governor_file=tmp_path / "g.sqlite3")
+    with venue as connection, pytest.raises(BadInput, match="binanceus_spot: we do not know to ask it for trades"):
         connection.submit("trades", "BTCUSDT", "", START, END, NOW)

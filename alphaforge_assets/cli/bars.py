@@ -147,7 +147,7 @@ def _print_json(research: "Research", asked: _Asked) -> None:
 
 def _write_parquet(research: "Research", asked: _Asked, file: Path) -> None:
     """The file that `to_parquet` makes of the same question: one table of all instruments with one receipt."""
-    from alphaforge_assets.exports.export import atomically
+    from alphaforge_assets.exports.atomic import atomically
     from alphaforge_assets.research import to_parquet
 
     keys = [i.key for i in asked.instruments]
@@ -159,7 +159,7 @@ def _write_parquet(research: "Research", asked: _Asked, file: Path) -> None:
 
 def _plot(research: "Research", asked: _Asked, file: Path) -> None:
     from alphaforge_assets.exports import chart
-    from alphaforge_assets.exports.export import atomically
+    from alphaforge_assets.exports.atomic import atomically
 
     (instrument,) = asked.instruments
     frame = asked.frame(research, instrument.key)

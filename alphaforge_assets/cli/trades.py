@@ -116,16 +116,11 @@ def _print_json(found: "pa.RecordBatchReader") -> None:
 
 
 def _write_parquet(found: "pa.RecordBatchReader", file: Path) -> None:
-    """A row group a batch or more, zstd; what was asked stands in the schema's metadata."""
-    import pyarrow.parquet as pq
+    from alphaforge_assets.exports.atomic import atomically
+    from alphaforge_assets.exports.trades import write_parquet
 
-    from alphaforge_assets.exports.export import atomically
-
-    rows = 0
-    with atomically(file) as staged, pq.ParquetWriter(staged, found.schema, compression="zstd") as writer:
-        for batch in found:
-            writer.write_batch(batch)
-            rows += batch.num_rows
+    with atomically(file) as staged:
+        rows = write_parquet(found, staged)
     say(f"{count(rows)} trades in {file}", markup=False, soft_wrap=True)
 
 

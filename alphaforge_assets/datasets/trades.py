@@ -48,6 +48,7 @@ TRADES = Dataset(
         "first_id": UNSIGNED,
         "last_id": UNSIGNED,
         "trade_uuid": TEXT,
+        "contract_quantity": FLOAT,
         **dict.fromkeys(("ingest_ts", "published_at"), TIME),
     },
     usual=("trade_id", "side", "price", "quantity", "quote_quantity", "source"),

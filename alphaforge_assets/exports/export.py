@@ -1,10 +1,9 @@
-"""Exports: bars of the warehouse as the files of another tool, all of them or none, with a manifest beside them.
+"""Exports: bars or trades of the warehouse as files of another tool, all or none, with a manifest beside them.
 
 What is written lies in a folder of its own until everything is there; then it is moved into place. A file of the same
 name that is not ours stays untouched and ends the export. Gaps stay gaps: nothing is filled for a tool's sake.
 """
 
-import contextlib
 import datetime as dt
 import hashlib
 import importlib.metadata
@@ -12,13 +11,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alphaforge_assets.errors import BadInput, Permanent
-from alphaforge_assets.exports import freqtrade, lean, nautilus, tables
+from alphaforge_assets.exports import freqtrade, lean, nautilus, tables, trades
+from alphaforge_assets.exports.atomic import atomically
 from alphaforge_assets.exports.series import File, Layout, Series
 from alphaforge_assets.research import Research
 from alphaforge_assets.universe import Instrument
@@ -28,11 +28,12 @@ LAYOUTS: Mapping[str, Layout] = {
     for layout in (tables.PARQUET, tables.CSV, tables.FEATHER, freqtrade.LAYOUT, nautilus.LAYOUT, lean.LAYOUT)
 }
 MANIFEST = "alphaforge-export.json"
+OF_TRADES = "trades"  # in the place of an interval
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is exported. `end` is exclusive; `snapshot` and `as_of` as in `Research.bars`."""
+    """What is exported, bars of an interval or OF_TRADES. `end` is exclusive; the options are as in `Research.bars`."""
 
     layout: Layout
     instruments: tuple[Instrument, ...]
@@ -40,6 +41,15 @@ class Order:
     start: dt.datetime
     end: dt.datetime
     options: Mapping[str, Any]  # snapshot, as_of, require_complete: what of them was given
+
+    @property
+    def what(self) -> str:
+        return OF_TRADES if self.interval == OF_TRADES else f"{self.interval} bars"
+
+    @property
+    def note(self) -> str:
+        """What the user of the files must know, one sentence."""
+        return trades.NOTES[self.layout.name] if self.interval == OF_TRADES else self.layout.note
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,10 @@ class Exported:
 def check(order: Order, folder: Path) -> None:
     """Raise BadInput for an interval the layout does not have or a folder that cannot be written, before any work."""
     layout = order.layout
-    if layout.intervals is not None and order.interval not in layout.intervals:
+    if order.interval == OF_TRADES:
+        if layout.name not in trades.WRITES:
+            raise BadInput(f"--format {layout.name}: has no trades; {' and '.join(trades.WRITES)} have")
+    elif layout.intervals is not None and order.interval not in layout.intervals:
         raise BadInput(f"--interval {order.interval}: {layout.name} keeps {', '.join(layout.intervals)}")
     _manifest(folder)
     try:
@@ -81,15 +94,16 @@ def export(
         empty: list[str] = []
         for instrument in order.instruments:
             on_series(instrument.key)
-            series = read(research, order, instrument)
-            if series.bars.empty:
+            of = _of_trades if order.interval == OF_TRADES else _of_bars
+            files, receipt = of(research, order, instrument, staged)
+            if not files:
                 empty.append(instrument.key)
                 continue
-            receipts[instrument.key] = series.bars.attrs.get("receipt")
-            made += [(file, _written(file, staged)) for file in order.layout.files(series)]
+            receipts[instrument.key] = receipt
+            made += files
         if not made:
             raise BadInput(
-                f"no {order.interval} bars of these instruments in"
+                f"no {order.what} of these instruments in"
                 f" [{order.start:%Y-%m-%d %H:%M}, {order.end:%Y-%m-%d %H:%M}): `alphaforge status`"
                 " shows what there is, `alphaforge backfill` fetches more"
             )
@@ -100,6 +114,28 @@ def export(
         shutil.rmtree(staged, ignore_errors=True)
     size = sum(entry["bytes"] for _, entry in made)
     return Exported(len(made), sum(file.rows for file, _ in made), size, tuple(empty))
+
+
+def _of_bars(
+    research: Research, order: Order, instrument: Instrument, staged: Path
+) -> tuple[list[tuple[File, dict[str, Any]]], Any]:
+    series = read(research, order, instrument)
+    if series.bars.empty:
+        return [], None
+    files = [(file, _written(file, staged)) for file in order.layout.files(series)]
+    return files, series.bars.attrs.get("receipt")
+
+
+def _of_trades(
+    research: Research, order: Order, instrument: Instrument, staged: Path
+) -> tuple[list[tuple[File, dict[str, Any]]], Any]:
+    name, key = order.layout.name, instrument.key
+    found = research.trades(key, order.start, order.end, columns=trades.COLUMNS[name], **order.options)
+    path, rows = trades.WRITES[name](research, instrument, found, staged)
+    if not rows:
+        return [], None
+    file = File(path, rows, lambda to: None, is_alone=name == nautilus.LAYOUT.name)
+    return [(file, _entry(file, staged))], trades.said(found)
 
 
 def read(research: Research, order: Order, instrument: Instrument) -> Series:
@@ -115,30 +151,15 @@ def read(research: Research, order: Order, instrument: Instrument) -> Series:
     return Series(instrument, order.interval, bars, funding, known)
 
 
-@contextlib.contextmanager
-def atomically(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which becomes `path` when all went well. Raises BadInput where it cannot be."""
-    try:
-        number, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(number)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; name a file in a folder that can be written") from error
-    staged = Path(name)
-    try:
-        if path.is_dir():
-            raise BadInput(f"{path}: is a folder; name a file")
-        yield staged
-        os.chmod(staged, 0o644)
-        os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
-
-
 def _written(file: File, staged: Path) -> dict[str, Any]:
     path = staged / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     file.write(path)
-    data = path.read_bytes()
+    return _entry(file, staged)
+
+
+def _entry(file: File, staged: Path) -> dict[str, Any]:
+    data = (staged / file.path).read_bytes()
     return {"rows": file.rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.exports import decimals
-from alphaforge_assets.exports.export import atomically
+from alphaforge_assets.exports.atomic import atomically
 from alphaforge_assets.exports.nautilus import instrument_id, moment, step_places
 from alphaforge_assets.exports.series import Series
 from alphaforge_assets.research import Research

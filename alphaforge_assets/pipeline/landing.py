@@ -18,7 +18,7 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline import holes, trail
 from alphaforge_assets.pipeline.choice import BEST, Left, able, shared_out, tried
 from alphaforge_assets.pipeline.gaps import of_open_gaps
-from alphaforge_assets.pipeline.served import EVER, closed, older, windows, younger
+from alphaforge_assets.pipeline.served import EVER, closed, windows, younger
 from alphaforge_assets.universe import Instrument
 from alphaforge_assets.venues.directory import Exchanges, ranked
 from alphaforge_assets.venues.source import Connection, Cost, Fetched, Source
@@ -220,16 +220,13 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
     lock = order.exchanges.writing(source.venue, dataset.name)
     kept = {w.interval: source.kept(dataset.name, w.interval) for w in asked}
     landed = Landed()
-    if dataset.grid == "ids":
-        landed.failures = list(_let_go(asked, reached, dataset))
-        record_failures(client, dataset.name, landed.failures, origin=origin, source=source.name, run_id=run_id)
     if dataset.grid != "observed":  # what it keeps no longer is not asked for: its silence would pass for an answer
         still = [younger(w, reached.clock, kept[w.interval]) for w in asked]
         before = [replace(w, end=min(w.end, young.start)) for w, young in zip(asked, still, strict=True)]
-        landed.gone = [w for w in before if w.start < w.end and dataset.grid != "ids"]
+        landed.gone = [w for w in before if w.start < w.end]
         asked = [w for w in still if w.start < w.end]
     plan = following(client, dataset.name, asked, chunk=dataset.chunk) if order.refetch else cut(asked, dataset.chunk)
-    for answers, failures in _slices(_ask(reached, dataset, plan, closed_before)):
+    for answers, failures, gone in _slices(_ask(reached, dataset, plan, closed_before)):
         trail.keep(order.exchanges.trail, answers)
         outcomes: list[Answer | Failure] = [*answers, *failures]
         seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
@@ -242,7 +239,7 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
         for a in answers:
             by_source[a.source or source.name] += a.rows.num_rows
         statuses: list[str] = [file.status for _, _, file in seen]
-        landed = landed + Landed(by_source.total(), cost, None, failures, [], statuses, by_source)
+        landed = landed + Landed(by_source.total(), cost, None, failures, gone, statuses, by_source)
     if dataset.grid == "observed" and kept.get("") is not None:
         _note_lost(order, reached, plan, kept[""])
     return landed
@@ -253,18 +250,6 @@ def _note_gone(order: Order, last: Source, gone: Sequence[Window]) -> None:
     name, origin = order.dataset.name, order.exchanges.origin
     never = unanswered(order.client, name, gone, chunk=order.dataset.chunk)
     record_unserved(order.client, name, never, origin=origin, source=last.name, run_id=order.run_id)
-
-
-def _let_go(windows: Sequence[Window], reached: Reached, dataset: Dataset) -> Iterator[Failure]:
-    """What of windows a source serves no longer: another source may, and if none it is missing."""
-    if (kept := reached.source.kept(dataset.name, "")) is None:
-        return
-    for piece in older(windows, reached.clock, kept):
-        error = VenueUnavailable(
-            f"{reached.source.venue} serves no more than the last {int(kept.total_seconds() // 3600)} hours of"
-            f" {dataset.name} by {reached.source.name}: ask for younger ones than {reached.clock - kept:%Y-%m-%d %H:%M}"
-        )
-        yield _failure(piece, error)
 
 
 def _note_lost(order: Order, reached: Reached, plan: Sequence[Window], kept: dt.timedelta | None) -> None:
@@ -287,8 +272,11 @@ def _note_lost(order: Order, reached: Reached, plan: Sequence[Window], kept: dt.
 
 def _ask(
     reached: Reached, dataset: Dataset, plan: Sequence[Window], closed_before: dt.datetime
-) -> Iterator[Answer | Failure]:
-    """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead."""
+) -> Iterator[Answer | Failure | Window]:
+    """Answers in the order of `plan`, with WINDOWS_IN_FLIGHT_MAX of them being fetched ahead.
+
+    A window is what the source turned out to serve no longer.
+    """
     ahead = deque[tuple[Window, "Future[Fetched]"]]()
     windows = iter(plan)
     while True:
@@ -311,14 +299,18 @@ def _ask(
                 again = _asked_again(reached, dataset, answer, closed_before)
         except AlphaForgeError as error:
             yield _failure(w, error)
-        else:
+            continue
+        if answer.window.start > w.start:
+            yield replace(w, end=answer.window.start)
+        if answer.window.start < w.end:
             yield from _parted(reached.source, answer) if not reached.source.settles_holes else [answer]
             yield from again
 
 
 def _answered(window: Window, fetched: Fetched, dataset: Dataset) -> Answer:
-    now = dt.datetime.now(dt.UTC)
-    return Answer(window, fetched.table, now, fetched.cost, fetched.source, fetched.files, dataset.id, fetched.raw)
+    """An answer to as much of a window as the source still had."""
+    now, of = dt.datetime.now(dt.UTC), replace(window, start=max(window.start, fetched.since or EVER))
+    return Answer(of, fetched.table, now, fetched.cost, fetched.source, fetched.files, dataset.id, fetched.raw)
 
 
 def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:
@@ -352,7 +344,8 @@ def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_befo
         return bool(again.rows.num_rows)
 
     if dataset.id:  # what is missing was asked for by its ids
-        return [ask(window) for window in holes.contradicted(answer.window, answer.rows)]
+        alone = [ask(window) for window in holes.contradicted(answer.window, answer.rows)]
+        return [again for again in alone if again.window.start < again.window.end]
     first = holes.doubts(answer.window, answer.rows)
     answers = list(holes.until_trusted(first, ask, brings))
     if any(map(brings, answers)):
@@ -365,21 +358,27 @@ def _submitted(reached: Reached, dataset: Dataset, w: Window, closed_before: dt.
     return reached.connection.submit(dataset.name, name, w.interval, w.start, w.end, closed_before)
 
 
-def _slices(outcomes: Iterable[Answer | Failure]) -> Iterator[tuple[list[Answer], list[Failure]]]:
+def _slices(
+    outcomes: Iterable[Answer | Failure | Window],
+) -> Iterator[tuple[list[Answer], list[Failure], list[Window]]]:
     """Outcomes in portions worth an insert: a new one when the month changes or ROWS_PER_FLUSH are waiting."""
     answers: list[Answer] = []
     failures: list[Failure] = []
+    gone: list[Window] = []
     for outcome in outcomes:
         if isinstance(outcome, Failure):
             failures.append(outcome)
             continue
+        if isinstance(outcome, Window):
+            gone.append(outcome)
+            continue
         full = sum(a.rows.num_rows for a in answers) >= ROWS_PER_FLUSH
         if answers and (full or _month(outcome.window) != _month(answers[-1].window)):
-            yield answers, failures
-            answers, failures = [], []
+            yield answers, failures, gone
+            answers, failures, gone = [], [], []
         answers.append(outcome)
-    if answers or failures:
-        yield answers, failures
+    if answers or failures or gone:
+        yield answers, failures, gone
 
 
 def _month(window: Window) -> tuple[int, int]:

@@ -45,19 +45,3 @@ def still(dataset: Dataset, windows: Iterable[Window], now: dt.datetime) -> list
         return list(windows)
     left = [younger(w, now, kept(w.instrument.venue, dataset.name, w.interval)) for w in windows]
     return [w for w in left if w.start < w.end]
-
-
-def older(windows: Iterable[Window], clock: dt.datetime, kept: dt.timedelta) -> list[Window]:
-    """What of windows is older than a source serves, in as few as possible."""
-    pieces: list[Window] = []
-    for w in sorted(windows):
-        young = younger(w, clock, kept)
-        if young.start <= w.start:
-            continue
-        piece = replace(w, end=min(w.end, young.start))
-        last = pieces[-1] if pieces else piece
-        if pieces and (last.instrument, last.interval, last.end) == (piece.instrument, piece.interval, piece.start):
-            pieces[-1] = replace(last, end=piece.end)
-        else:
-            pieces.append(piece)
-    return pieces

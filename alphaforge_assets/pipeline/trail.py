@@ -25,7 +25,7 @@ from alphaforge_assets.venues.bars import Window as Span
 from alphaforge_assets.venues.directory import VENUES, Exchanges
 from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA, parse_trades
-from alphaforge_assets.venues.trades import distinct, inside
+from alphaforge_assets.venues.trades import distinct, inside, reached
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.batches import Answer, append, batch_id
 from alphaforge_assets.warehouse.origins import refuse_mixing
@@ -136,7 +136,8 @@ def _answer(path: Path, origin: str) -> tuple[Answer, str]:
     if asked["origin"] != origin:
         raise BadInput(f"{path}: was said by {asked['origin']} venues, and ALPHAFORGE_VENUES names {origin} ones")
     span = Span(asked["start_ms"], asked["end_ms"])
-    table = parse_trades(venue.trades.layout, rows, str(asked["symbol"]))
+    table = parse_trades(venue.trades.layout, rows, str(asked["symbol"]), asked.get("contract_size"))
+    span = reached(table, span) if venue.trades.is_recent else span
     table = distinct(inside(pa.concat_tables([TRADE_SCHEMA.empty_table(), table]), span))
     window = Window(instrument_of(key_of(path)), "", _moment(span.start_ms), _moment(span.end_ms))
     answer = Answer(window, table, dt.datetime.now(dt.UTC), Cost(), id=TRADES.id)

@@ -199,6 +199,7 @@ def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Unive
         "kept_series": [f"{venue} {interval}" for (venue, interval), span in kept_by.items() if span],
         "kept_s": [_seconds(span) for span in kept_by.values() if span],
         "quiet_venues": [v for v in venues if v in VENUES and VENUES[v].bars.leaves_out_quiet],
+        "named": [i.instrument_id for i in instruments if dataset.id and _is_named(i.venue)],
         "retention_s": [_seconds(_kept(i.venue, dataset, universe)) for i in instruments],
         "final_after_s": _seconds(dataset.final_after),
         "peers": [i.instrument_id for i in dataset.instruments(universe) if i.venue in venues],
@@ -209,6 +210,12 @@ def _kept(venue: str, dataset: Dataset, universe: Universe) -> dt.timedelta:
     """How far back a venue serves all intervals of a dataset; nothing, where that is for ever."""
     spans = [kept(venue, dataset.name, interval) for interval in dataset.intervals(universe)]
     return min((span for span in spans if span), default=dt.timedelta(0))
+
+
+def _is_named(venue: str) -> bool:
+    """Whether a venue has names for its trades and no count of them."""
+    feed = VENUES[venue].trades if venue in VENUES else None
+    return bool(feed and feed.layout.is_named)
 
 
 def _midnight_ms(day: dt.date) -> int:

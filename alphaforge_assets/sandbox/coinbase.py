@@ -1,4 +1,4 @@
-"""Coinbase Exchange's public REST: time, products, currencies, candles.
+"""Coinbase Exchange's public REST: time, products, currencies, candles. Trades are in coinbase_trades.py.
 
 Candles are numbers, from the newest to the oldest, [time s, low, high, open, close, volume]. Both ends of a window are
 inclusive and both must be given, or neither counts and the newest 300 come; more than 300 buckets are an error. A
@@ -51,9 +51,6 @@ PLACE = Place(
 def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
     """Every Coinbase path the sandbox answers."""
 
-    def at(answer: Callable[[Query], Reply]) -> Endpoint:
-        return Endpoint(VENUE, "coinbase", answer, limited=_limited, told=lambda charge: ())
-
     def time(query: Query) -> Reply:
         now = exchange.clock.now_ms()
         moment = dt.datetime.fromtimestamp(now // 1000, dt.UTC)
@@ -67,10 +64,15 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/time": at(time),
         "/products": at(products),
         "/currencies": at(lambda query: _currencies(exchange)),
-        "/products/{id}": at(lambda query: Reply(dump(_product(_listing(exchange, query))))),
+        "/products/{id}": at(lambda query: Reply(dump(_product(listing_of(exchange, query))))),
         "/products/{id}/candles": at(lambda query: _candles(exchange, query)),
         "/products/{id}/{what}": at(_nothing),
     }
+
+
+def at(answer: Callable[[Query], Reply]) -> Endpoint:
+    """One of its paths."""
+    return Endpoint(VENUE, "coinbase", answer, limited=_limited, told=lambda charge: ())
 
 
 def _limited(charge: Charge) -> Reply:
@@ -85,7 +87,8 @@ def refuse(message: str, status: int = 400) -> Refused:
     return Refused(Reply(dump({"message": message}), status))
 
 
-def _listing(exchange: Exchange, query: Query) -> Listing:
+def listing_of(exchange: Exchange, query: Query) -> Listing:
+    """The product that a path names."""
     listing = exchange.listings.get((VENUE, query["id"]))
     if listing is None:
         raise refuse("NotFound", 404)
@@ -93,7 +96,7 @@ def _listing(exchange: Exchange, query: Query) -> Listing:
 
 
 def _candles(exchange: Exchange, query: Query) -> Reply:
-    listing = _listing(exchange, query)
+    listing = listing_of(exchange, query)
     interval = INTERVALS.get(query.get("granularity", "60"))
     if interval is None:
         raise refuse("Unsupported granularity")

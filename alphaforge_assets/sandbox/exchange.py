@@ -14,7 +14,7 @@ from alphaforge_assets.sandbox.listings import Listing, Place
 from alphaforge_assets.sandbox.pages import Layout, Pages, Span
 from alphaforge_assets.sandbox.prices import Generated, Market
 from alphaforge_assets.sandbox.recordings import Recordings
-from alphaforge_assets.sandbox.trades import Tapes
+from alphaforge_assets.sandbox.tapes import Tapes
 
 
 @dataclass

@@ -12,7 +12,7 @@ POST /_faults takes one JSON object; the fields, and what each `kind` sends inst
     short         at most `rows` rows (default 1)             redirect HTTP 302 to `location`
     hang          nothing for `seconds` (default 3600)        drip     the answer over `seconds` (default 10), in pieces
     truncate      half the announced body, then the end       reset    the connection is reset without an answer
-    elsewhere     the page of trades `value` ids further on, or back
+    elsewhere     the page of trades `value` ids further on, or back; where there is no asking by id, `value` seconds
     bomb          `bytes` (default 64 MiB) of gzipped blanks
 
 Kinds that lie about bars (or trades), on `rows` rows (default 1) from the row `start` (default 0) on, again `every` so

@@ -1,4 +1,4 @@
-"""Kraken's public REST: Time, SystemStatus, Assets, AssetPairs, OHLC.
+"""Kraken's public REST: Time, SystemStatus, Assets, AssetPairs, OHLC. Trades are in kraken_trades.py.
 
 OHLC gives, oldest first, at most the newest 720 candles after `since`, whatever it says, the open one last and always;
 a candle without a trade repeats the last price with vwap "0" and no volume. Rows lie under the pair's own name beside
@@ -81,9 +81,6 @@ PLACE = Place(
 def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
     """Every Kraken path the sandbox answers."""
 
-    def at(answer: Callable[[Query], Reply]) -> Endpoint:
-        return Endpoint(VENUE, "kraken", answer, limited=_limited, told=lambda charge: ())
-
     def time(query: Query) -> Reply:
         moment = dt.datetime.fromtimestamp(exchange.clock.now_ms() // 1000, dt.UTC)
         return ok({"unixtime": int(moment.timestamp()), "rfc1123": f"{moment:%a, %d %b %y %H:%M:%S} +0000"})
@@ -102,6 +99,11 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
     }
 
 
+def at(answer: Callable[[Query], Reply]) -> Endpoint:
+    """One of its paths."""
+    return Endpoint(VENUE, "kraken", answer, limited=_limited, told=lambda charge: ())
+
+
 def ok(result: dict[str, Any], rows: int = 0) -> Reply:
     return Reply(dump({"error": [], "result": result}), rows=rows)
 
@@ -118,7 +120,8 @@ def _nothing(query: Query) -> Reply:
     raise refuse("EGeneral:Unknown method")
 
 
-def _listing(exchange: Exchange, query: Query) -> Listing:
+def listing_of(exchange: Exchange, query: Query) -> Listing:
+    """The pair that a query names, in any of its spellings."""
     name = query.get("pair", "")
     for one in exchange.of_venue(VENUE):
         if name in (one.symbol, alias(one.base) + alias(one.quote), f"{alias(one.base)}/{alias(one.quote)}"):
@@ -127,7 +130,7 @@ def _listing(exchange: Exchange, query: Query) -> Listing:
 
 
 def _ohlc(exchange: Exchange, query: Query) -> Reply:
-    listing = _listing(exchange, query)
+    listing = listing_of(exchange, query)
     interval = INTERVALS.get(query.get("interval", "1"))
     try:
         since = number(query.get("since"))

@@ -192,11 +192,13 @@ def _symbol(query: dict[str, str]) -> str:
 
 
 def _shortened(query: dict[str, str], fault: Fault | None) -> dict[str, str]:
-    if fault is not None and fault.kind == "elsewhere" and "fromId" in query:
-        return {**query, "fromId": str(max(0, int(query["fromId"]) + int(fault.value)))}
+    if fault is not None and fault.kind == "elsewhere":
+        units = {"fromId": 1, "after": 1, "before": 1, "since": 1_000_000_000}
+        moved = {n: max(0, int(query[n]) + int(fault.value * units[n])) for n in units if query.get(n, "").isdigit()}
+        return query | {name: str(value) for name, value in moved.items()}
     if fault is None or fault.kind != "short":
         return query
-    return {**query, "limit": str(fault.rows)}
+    return {**query, "count" if "count" in query else "limit": str(fault.rows)}
 
 
 def _filter(query: dict[str, str]) -> Callable[[dict[str, Any]], bool]:

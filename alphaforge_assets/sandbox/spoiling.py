@@ -4,6 +4,7 @@ Pure, and of any venue: rows are the list in the answer whose members are lists;
 next four are prices. Of trades they are records, whose price and time go by the names in TRADE_FIELDS.
 """
 
+import datetime as dt
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,19 +32,50 @@ class Measure:
         return n >= self.start and ((n - self.start) % self.every if self.every else n - self.start) < self.rows
 
 
+def _is_trade_list(row: Row) -> bool:
+    """Kraken's trades are lists too, with the side in the fourth place."""
+    return isinstance(row, list) and row[3] in ("b", "s")
+
+
+def _price_field(row: Row) -> str:
+    (name,) = row.keys() & TRADE_FIELDS.keys()
+    return str(name)
+
+
 def _prices(row: Row, change: Callable[[Any], Any]) -> Row:
     if isinstance(row, dict):
-        (name,) = row.keys() & TRADE_FIELDS.keys()
-        return {**row, name: change(row[name])}
+        return {**row, (name := _price_field(row)): change(row[name])}
+    if _is_trade_list(row):
+        return [change(row[0]), *row[1:]]
     return [row[0], *map(change, row[1:5]), *row[5:]]
 
 
-def _time(row: Row) -> int:
-    """When a bar opens, or a trade was."""
+def _time(row: Row) -> float:
+    """When a bar opens, or a trade was, in the venue's unit; of a text in ISO 8601 milliseconds."""
+    told = _told_time(row)
+    if isinstance(told, str) and "T" in told:
+        return dt.datetime.fromisoformat(told).timestamp() * 1000
+    return float(told)
+
+
+def _told_time(row: Row) -> Any:
     if isinstance(row, dict):
-        (name,) = row.keys() & TRADE_FIELDS.keys()
-        return int(row[TRADE_FIELDS[name]])
-    return int(row[0])
+        return row[TRADE_FIELDS[_price_field(row)]]
+    return row[2] if _is_trade_list(row) else row[0]
+
+
+def _at(row: Row, time: float) -> Row:
+    """A row of another time, in the form that the venue tells times in."""
+    told = _told_time(row)
+    if isinstance(told, str) and "T" in told:
+        whole = abs(time) < 10**14  # what no calendar has stays a number
+        words = dt.datetime.fromtimestamp(time / 1000, dt.UTC).isoformat() if whole else str(int(time))
+        told = words.replace("+00:00", "Z")
+    else:
+        told = type(told)(time if isinstance(told, float) else int(time))
+    if isinstance(row, dict):
+        return {**row, TRADE_FIELDS[_price_field(row)]: told}
+    return [*row[:2], told, *row[3:]] if _is_trade_list(row) else [told, *row[1:]]
 
 
 def _times(factor: float) -> Callable[[Any], Any]:
@@ -74,11 +106,11 @@ def _into(value: Any) -> Callable[[list[Row], Measure], list[Row]]:
 
 
 def _moved(rows: list[Row], m: Measure) -> list[Row]:
-    return [[_as(row[0], int(row[0]) + int(m.value * MINUTE_MS) // _unit_ms(row)), *row[1:]] for row in rows]
+    return [_at(row, _time(row) + int(m.value * MINUTE_MS) // _unit_ms(row)) for row in rows]
 
 
 def _unit(rows: list[Row], m: Measure) -> list[Row]:
-    return [[_as(row[0], int(int(row[0]) * m.value)), *row[1:]] for row in rows]
+    return [_at(row, _time(row) * m.value) for row in rows]
 
 
 def _as(told: Any, value: Any) -> Any:

@@ -76,6 +76,11 @@ def render(
     return Text(memoryview(matrix[keep].tobytes()), offsets)
 
 
+def texts(column: Column) -> list[str]:
+    """Each number as a text, for rows that need words between them."""
+    return bytes(render([column], [b"", b"\n"]).data).decode().split()
+
+
 def _truth(flag: Flag) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Bytes (n, width of the longer word), and which of them to keep."""
     width, which = max(map(len, flag.words)), flag.values.astype(np.intp)

@@ -1,30 +1,20 @@
-"""Trades of the sandbox: generated so that those of a minute make its bar, or as they were recorded.
+"""Trades of the sandbox, generated so that those of a minute make its bar.
 
 A generated minute of `count` trades has so many single ones, in fewer aggregates; their ids count on from minute to
 minute, from what ANCHOR_MS has. All of it is a pure function of (seed, venue, symbol, minute). A bar with fewer trades
 than different prices (open, high, low, close) cannot be made of them; such are the quietest minutes of small pairs.
-
-A recording is `trades/<venue>_<market>/<symbol>/*.parquet` with trade_id, time (ms), price, qty and is_buyer_maker, and
-of aggregates first_trade_id and last_trade_id. Of single trades aggregates are made as Binance makes them: what follows
-one another in one millisecond, at one price, on one side.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import DAY_MS, MINUTE_MS, Bars, Interval, Ints
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.prices import Generated, Market, hashed_words
-from alphaforge_assets.sandbox.recordings import Recordings, exact
 
 ANCHOR_MS = 1_735_689_600_000  # 2025-01-01
 ANCHOR_ID = 3_000_000_000
@@ -38,7 +28,7 @@ Bools = npt.NDArray[np.bool_]
 class Trades:
     """n trades in order of ids: int64 columns of shape (n,), price and amount in units of 10^-decimals.
 
-    `first` and `last` are the single trades in each. Times are ms.
+    `first` and `last` are the single trades in each. Times are ms, and `us` the microseconds beyond them.
     """
 
     price_decimals: int
@@ -47,6 +37,7 @@ class Trades:
     first: Ints
     last: Ints
     time: Ints
+    us: Ints
     price: Ints
     quantity: Ints
     buyer_is_maker: Bools
@@ -86,26 +77,6 @@ def joined(parts: list[Trades], empty: Trades) -> Trades:
         return parts[0] if parts else empty
     whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     return Trades(empty.price_decimals, empty.quantity_decimals, **whole)
-
-
-@dataclass
-class Played:
-    """Recorded trades, all in memory."""
-
-    trades: Trades
-
-    def from_id(self, first: int, rows: int, now_ms: int) -> Trades:
-        start = int(np.searchsorted(self.trades.id, first))
-        stop = int(np.searchsorted(self.trades.time, now_ms, side="right"))
-        return self.trades.slice(start, max(start, min(stop, start + rows)))
-
-    def from_time(self, start_ms: int, end_ms: int, rows: int) -> Trades:
-        start, stop = (int(n) for n in np.searchsorted(self.trades.time, [start_ms, end_ms]))
-        return self.trades.slice(start, max(start, min(stop, start + rows)))
-
-    def newest(self, rows: int, now_ms: int) -> Trades:
-        stop = int(np.searchsorted(self.trades.time, now_ms, side="right"))
-        return self.trades.slice(max(0, stop - rows), stop)
 
 
 @dataclass
@@ -235,7 +206,8 @@ def made(
     place, its = np.arange(int(size.sum())) - begins[minute], size[minute]
     counter = bars.open_time[minute] * 4096 + place
     u = [_uniform(key, name, counter) for name in ("time", "price", "weight", "side")]
-    time = bars.open_time[minute] + np.minimum((place + u[0]) / its * MINUTE_MS, MINUTE_MS - 1).astype(np.int64)
+    us = np.minimum((place + u[0]) / its * MINUTE_MS * 1000, MINUTE_MS * 1000 - 1).astype(np.int64)
+    time = bars.open_time[minute] + us // 1000
     price = _prices(bars, listing, minute, place, its, u[1])
     lots, taker = bars.volume // listing.lot, bars.taker_volume // listing.lot
     buys = _buys(minute, size, lots, taker, u[3])
@@ -245,8 +217,8 @@ def made(
     last = next_single + np.cumsum(singles) - 1
     number = last if is_single else next_id + np.arange(len(its))
     return Trades(
-        bars.scales.price, bars.scales.volume, number, last - singles + 1, last, time, price, quantity * listing.lot,
-        ~buys,
+        bars.scales.price, bars.scales.volume, number, last - singles + 1, last, time, us % 1000, price,
+        quantity * listing.lot, ~buys,
     )  # fmt: skip
 
 
@@ -313,73 +285,3 @@ def _singles(minute: Ints, quantity: Ints, count: Ints, lots: Ints, size: Ints) 
     starts = np.searchsorted(minute, np.arange(len(count)))
     rank = before - np.append(before, is_cut.sum())[starts][minute]
     return np.asarray(1 + more + (is_cut & (rank < left[minute])), np.int64)
-
-
-@dataclass
-class Tapes:
-    """The trades of every listing, from a folder or from the market of generated prices."""
-
-    market: Market
-    revised: dict[tuple[str, str], dict[tuple[int, int], dict[str, int]]]
-    recordings: Recordings | None = None
-    _kept: dict[tuple[str, str, bool], Tape] = field(default_factory=dict)
-
-    def of(self, listing: Listing, *, is_single: bool = False) -> Tape:
-        """Its trades. Raises BadInput for a recording that is no recording of trades."""
-        key = (*listing.key, is_single)
-        if key not in self._kept:
-            if self.recordings:
-                paths = self.recordings.trade_files().get(listing.key, [])
-                self._kept[key] = Played(_recorded(paths, is_single=is_single))
-            else:
-                self._kept[key] = Made(self.market, listing, self.revised.setdefault(listing.key, {}), is_single)
-        return self._kept[key]
-
-    def forget(self) -> None:
-        """After a bar was revised: its trades are made anew."""
-        self._kept.clear()
-
-
-def _recorded(paths: Sequence[Path], *, is_single: bool) -> Trades:
-    nothing = np.empty(0, np.int64)
-    empty = Trades(0, 0, nothing, nothing, nothing, nothing, nothing, nothing, np.empty(0, np.bool_))
-    parts = [read(path) for path in paths]
-    singles = [part for part, kind in parts if kind == "single"]
-    if is_single:
-        return joined(singles, empty)
-    return joined([part if kind == "aggregate" else aggregated(part) for part, kind in parts], empty)
-
-
-def read(path: Path) -> tuple[Trades, str]:
-    """One file in order of ids, and which kind it has. Raises BadInput if it lacks a column."""
-    try:
-        table = pq.ParquetFile(path).read()
-        kind = "aggregate" if "first_trade_id" in table.column_names else "single"
-        names = ("first_trade_id", "last_trade_id") if kind == "aggregate" else ("trade_id", "trade_id")
-        table = table.sort_by("trade_id")
-        number, first, last, time = (
-            np.asarray(table[name].cast(pa.int64()).combine_chunks()) for name in ("trade_id", *names, "time")
-        )
-        maker = np.asarray(table["is_buyer_maker"].combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
-        (price, price_decimals), (quantity, decimals) = (exact(table[n], path, n) for n in ("price", "qty"))
-    except (OSError, KeyError, pa.ArrowInvalid) as error:
-        raise BadInput(f"recording {path}: {error}; it needs trade_id, time, price, qty, is_buyer_maker") from error
-    return Trades(price_decimals, decimals, number, first, last, time, price, quantity, maker), kind
-
-
-def aggregated(singles: Trades) -> Trades:
-    """What Binance makes of single trades: those next to each other of one millisecond, price and side are one."""
-    if not len(singles):
-        return singles
-    same = np.ones(len(singles) - 1, bool)
-    for name in ("time", "price", "buyer_is_maker"):
-        column = getattr(singles, name)
-        same &= column[1:] == column[:-1]
-    starts = np.flatnonzero(np.concatenate(([True], ~same)))
-    ends = np.append(starts[1:], len(singles)) - 1
-    number = singles.id[0] // 2 + np.arange(len(starts))  # ids of their own, lower than those of single trades
-    return Trades(
-        singles.price_decimals, singles.quantity_decimals, number, singles.first[starts], singles.last[ends],
-        singles.time[starts], singles.price[starts], np.add.reduceat(singles.quantity, starts),
-        singles.buyer_is_maker[starts],
-    )  # fmt: skip

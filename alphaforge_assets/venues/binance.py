@@ -92,7 +92,7 @@ def funding_rows(answer: Any) -> Any:
     return answer
 
 
-def trade_rows(answer: Any) -> Any:
+def trade_rows(answer: Any, symbol: str) -> Any:
     return answer
 
 

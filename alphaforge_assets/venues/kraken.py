@@ -3,8 +3,9 @@
 Rows of eight, ascending, times in seconds, prices as texts, the candle that is still open last. Whatever `since` says,
 an answer holds no more than the newest 720 candles of the interval: older ones are in Kraken's downloads and in its
 trades, not here. Rows lie under the pair's own name (XXBTZUSD) beside `last`. Errors are a list of words in HTTP 200.
-Source: docs.kraken.com, "Get OHLC Data", "Get Tradable Asset Pairs", "Spot REST rate limits": about one request a
-second an IP.
+Trades are all there since ever, asked for from a time in nanoseconds on, the oldest first; each has a number among
+those of its pair, by which nobody can ask. Source: docs.kraken.com, "Get OHLC Data", "Get Recent Trades", "Get Tradable
+Asset Pairs", "Spot REST rate limits": about one request a second an IP. That no number is left out is from memory.
 """
 
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ from typing import Any
 
 from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
-from alphaforge_assets.venues.columns import Layout
+from alphaforge_assets.venues.columns import TIME_MS_MAX, Layout
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.trade_rows import TradeLayout
+from alphaforge_assets.venues.trades import TradeFeed, TradePage
 from alphaforge_assets.venues.venue import BarFeed, BarPage, Marks, Venue, seconds_ms
 
 # OHLC is limited by IP and pair; for us by IP, because all pairs are asked at once.
@@ -38,7 +41,17 @@ def ask_bars(page: BarPage) -> Call:
     return Call("publicGetOHLC", params, REQUESTS, 1)
 
 
+def ask_trades(page: TradePage) -> Call:
+    """From a moment on, whatever its end. Whether `since` itself is meant does not matter a nanosecond earlier."""
+    params = {"pair": page.venue_symbol, "since": max(0, page.start_ms * 1_000_000 - 1), "count": page.rows}
+    return Call("publicGetTrades", params, REQUESTS, 1)
+
+
 def bar_rows(answer: Any, symbol: str) -> Any:
+    return answer["result"][symbol]
+
+
+def trade_rows(answer: Any, symbol: str) -> Any:
     return answer["result"][symbol]
 
 
@@ -65,6 +78,25 @@ REFUSALS = (
     Meaning(VenueUnavailable, code="EDatabase:Internal error"),
 )
 
+# The order that took was a market one mostly; a limit order says so in metadata.
+TRADES = TradeFeed(
+    rows_max=1000,
+    ask=ask_trades,
+    rows=trade_rows,
+    layout=TradeLayout(
+        kind="single",
+        fields=("price", "volume", "time", "side", "order", "misc", "trade_id"),
+        keys={"trade_id": "trade_id", "price": "price", "quantity": "volume", "timestamp": "time"},
+        side="side",
+        sides={"b": "buy", "s": "sell"},
+        usual={"order": "m", "misc": ""},
+        time="seconds",
+    ),
+    span_ms=TIME_MS_MAX,
+    by_id=False,
+    is_bounded=False,
+)
+
 SPOT = Venue(
     name="kraken_spot",
     exchange="kraken",
@@ -77,5 +109,6 @@ SPOT = Venue(
     markets_weight=1,
     marks=marks,
     refusals=REFUSALS,
+    trades=TRADES,
     nautilus_symbol="{base}/{quote}",
 )

@@ -7,6 +7,7 @@ endpoint in two seconds. The docs and other clients disagree whether `limit` goe
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
@@ -75,7 +76,7 @@ def bar_rows(answer: Any, symbol: str) -> Any:
     return answer["data"]
 
 
-def trade_rows(answer: Any) -> Any:
+def trade_rows(answer: Any, symbol: str) -> Any:
     return answer["data"]
 
 
@@ -122,22 +123,22 @@ FUNDING = FundingFeed(
     kept_days=90,
 )
 
-# Spot alone: swaps count `sz` in contracts, whose size is the listing's to say. `source` 1 is an order of a liquidity
-# programme that is not in the book; it goes to metadata.
-TRADES = TradeFeed(
-    rows_max=100,
-    ask=ask_trades,
-    rows=trade_rows,
-    layout=TradeLayout(
-        kind="single",
-        keys={"trade_id": "tradeId", "price": "px", "quantity": "sz", "timestamp": "ts"},
-        side="side",
-        usual={"source": "0"},
-        own="instId",
-    ),
-    kept_hours=90 * 24,
-    by_time="newest",
+# `source` 1 is an order of a liquidity programme that is not in the book; it goes to metadata.
+SPOT_TRADE = TradeLayout(
+    kind="single",
+    keys={"trade_id": "tradeId", "price": "px", "quantity": "sz", "timestamp": "ts"},
+    side="side",
+    usual={"source": "0"},
+    own="instId",
 )
+# Swaps count `sz` in contracts, whose size is the listing's to say.
+SWAP_TRADE = replace(
+    SPOT_TRADE, keys={"trade_id": "tradeId", "price": "px", "contract_quantity": "sz", "timestamp": "ts"}
+)
+SPOT_TRADES = TradeFeed(
+    rows_max=100, ask=ask_trades, rows=trade_rows, layout=SPOT_TRADE, kept_hours=90 * 24, by_time="newest"
+)
+SWAP_TRADES = replace(SPOT_TRADES, layout=SWAP_TRADE)
 
 SPOT = Venue(
     name="okx_spot",
@@ -153,7 +154,7 @@ SPOT = Venue(
     markets_weight=1,
     marks=marks,
     refusals=REFUSALS,
-    trades=TRADES,
+    trades=SPOT_TRADES,
 )
 
 PERP = Venue(
@@ -171,4 +172,5 @@ PERP = Venue(
     marks=marks,
     refusals=REFUSALS,
     funding=FUNDING,
+    trades=SWAP_TRADES,
 )

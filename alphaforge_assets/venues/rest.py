@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from alphaforge_assets.errors import AlphaForgeError, BadInput, VenueUnavailable
+from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.venues import funding, trade_rows, trades
 from alphaforge_assets.venues.asking import Asker, governed
@@ -38,7 +38,7 @@ from alphaforge_assets.venues.gathering import gathered
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.listings import moment, read_listings
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, Listing
-from alphaforge_assets.venues.transport import guarded, open_pool, rehost
+from alphaforge_assets.venues.transport import called, found, guarded, open_pool, rehost
 from alphaforge_assets.venues.venue import BarPage, FundingFeed, Venue
 from alphaforge_assets.venues.words import Words
 
@@ -165,6 +165,8 @@ class RestConnection:
         self._sockets = open_pool(venue.concurrency + 1)
         self._threads = ThreadPoolExecutor(venue.concurrency, thread_name_prefix=venue.name)
         self._own = threading.local()
+        self._contract_sizes: dict[str, float | None] = {}
+        self._listing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"RestConnection({self.venue.name!r}, {self.base_url or 'live'!r})"
@@ -268,29 +270,39 @@ class RestConnection:
         question |= {"symbol": symbol, "start_ms": window.start_ms, "end_ms": window.end_ms}
 
         def fetch() -> Fetched:
-            cost, words = Cost(), Words(question) if self._keeps_raw else None
+            size = self._contract_size(symbol) if feed.layout.is_in_contracts else None
+            asked_of = question | ({"contract_size": size} if size else {})
+            cost, words = Cost(), Words(asked_of) if self._keeps_raw else None
 
             def page(asked: trades.TradePage, check: Callable[[pa.Table], pa.Table]) -> pa.Table:
                 def read(answer: Any) -> pa.Table:
-                    rows = _found(feed.rows, answer)
-                    table = check(trade_rows.parse_trades(feed.layout, rows, symbol))
+                    rows = found(lambda its: feed.rows(its, symbol), answer)
+                    table = check(trade_rows.parse_trades(feed.layout, rows, symbol, size))
                     if words:
                         words.add(rows)
                     return table
 
                 return self._ask(feed.ask(asked), read, cost)
 
-            table = trades.fetch(feed, window, symbol, horizon_ms, page)
-            return Fetched(table, cost, raw=words.whole() if words else b"")
+            table, since_ms = trades.fetch(feed, window, symbol, horizon_ms, page)
+            since = start if since_ms == window.start_ms else moment(since_ms)
+            return Fetched(table, cost, raw=words.whole() if words else b"", since=since)
 
         return gathered([self._threads.submit(fetch)], lambda parts: parts[0])
+
+    def _contract_size(self, symbol: str) -> float | None:
+        """Base a contract, as the venue lists it now; its list is asked for once."""
+        with self._listing:
+            if not self._contract_sizes:
+                self._contract_sizes = {one.venue_symbol: one.contract_size for one in self.fetch_listings()}
+        return self._contract_sizes.get(symbol)
 
     def _walk_funding(self, feed: FundingFeed, window: Window, symbol: str, now_ms: int) -> tuple[list[pa.Table], Cost]:
         cost, horizon_ms = Cost(), max(window.end_ms, now_ms) + HORIZON_MS
 
         def page(cursor_ms: int, rows: int) -> pa.Table:
             def read(answer: Any) -> pa.Table:
-                table = funding.parse_settlements(feed.fields, _found(feed.rows, answer), symbol, now_ms)
+                table = funding.parse_settlements(feed.fields, found(feed.rows, answer), symbol, now_ms)
                 return check_page(table, cursor_ms, horizon_ms, ascending=feed.ascending)
 
             return self._ask(feed.ask(funding.FundingPage(symbol, cursor_ms, rows)), read, cost)
@@ -305,7 +317,7 @@ class RestConnection:
         ascending = feed.paging == "ascending"
 
         def read(answer: Any, cursor_ms: int) -> pa.Table:
-            rows = _found(lambda its: feed.rows(its, symbol), answer)
+            rows = found(lambda its: feed.rows(its, symbol), answer)
             table = check_step(parse_rows(feed.layout, rows, step, now_ms), step)
             if feed.paging == "bounded":
                 return check_bounded(table, window, step, feed.rows_max)
@@ -327,8 +339,7 @@ class RestConnection:
         return (replace(walked, silent_at_ms=None) if first.age_bars <= feed.recent_bars else walked), cost
 
     def _read_time(self, answer: Any) -> int:
-        found = _found(self.venue.time_ms, answer)
-        text = str(found)
+        text = str(found(self.venue.time_ms, answer))
         if not (text.isascii() and text.isdigit() and TIME_MS_MIN <= int(text) <= TIME_MS_MAX):
             raise VenueUnavailable(f"{self.venue.name}: its time is {text[:50]!r}, not milliseconds", str(answer))
         return int(text)
@@ -340,7 +351,7 @@ class RestConnection:
             exchange = self._exchange()
             exchange.guard = (self._sockets, self.patience.request_s, body_bytes_max)
             exchange.last_response_headers = {}
-            result = read(_called(exchange, call))
+            result = read(called(exchange, call.method, call.params))
             self._spare(call.budget, exchange.last_response_headers)
             return result
 
@@ -365,28 +376,6 @@ class RestConnection:
                 exchange.urls["api"] = rehost(exchange.urls["api"], self.base_url + self.venue.mount)
             self._own.exchange = exchange
         return self._own.exchange
-
-
-def _called(exchange: Any, call: Call) -> Any:
-    """What ccxt makes of the call. Its own code may trip over an answer that is JSON but nothing it knows."""
-    try:
-        return getattr(exchange, call.method)(dict(call.params))
-    except AlphaForgeError:
-        raise
-    except Exception as error:
-        raise VenueUnavailable(
-            f"{exchange.id} {call.method}: ccxt cannot read the answer ({type(error).__name__}: {str(error)[:300]})"
-        ) from error
-
-
-def _found(reader: Callable[[Any], T], answer: Any) -> T:
-    """`reader(answer)`, or VenueUnavailable if the answer has another shape."""
-    try:
-        return reader(answer)
-    except (KeyError, IndexError, TypeError) as error:
-        raise VenueUnavailable(
-            f"an answer of another shape than documented ({type(error).__name__}: {error})", str(answer)
-        ) from error
 
 
 def _fetched(schema: pa.Schema, parts: list[tuple[list[pa.Table], Cost]]) -> Fetched:

@@ -90,6 +90,7 @@ class Fetched:
     source: str = ""
     files: tuple[FileSeen, ...] = ()
     raw: bytes = b""  # what the source said, word for word, where it was told to keep that and can: see trail.py
+    since: dt.datetime | None = None  # what is older of the window it no longer has; None: it answers all of it
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ Pure. Nothing a venue says is lost or mended: what is not what it should be beco
 goes to `metadata`, as does every field that has no column. Only a page whose ids or times cannot be read is refused.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -32,18 +34,22 @@ TRADE_SCHEMA = pa.schema(
         pa.field("price", pa.float64()),
         pa.field("quantity", pa.float64()),
         pa.field("quote_quantity", pa.float64()),
+        pa.field("contract_quantity", pa.float64()),  # in contracts, where the venue counts in those
         pa.field("metadata", pa.string(), nullable=False),  # '' or JSON of what has no column
     ]
 )
 ID_MAX = 2**63 - 1
+AMOUNTS = ("price", "quantity", "quote_quantity", "contract_quantity")
 
 
 @dataclass(frozen=True)
 class TradeLayout:
     """What stands where in a venue's record of a trade.
 
-    `keys` names the venue's field of a column, `usual` fields that say nothing while they hold that. The side is that
-    of the taker: the one beside `buyer_is_maker`, or `side`'s own word.
+    `keys` names the venue's field of a column, `usual` fields that say nothing while they hold that. Rows that are
+    lists have `fields`, a name a place. The side is that of the taker: the one beside `buyer_is_maker`, or what `sides`
+    makes of the word in `side`. Times are counted, decimals of seconds, or texts in ISO 8601. Ids that are names are
+    made numbers of by `number_of`. Of contract_quantity the quantity is made, by the size of a contract.
     """
 
     kind: Kind
@@ -54,38 +60,108 @@ class TradeLayout:
     usual: Mapping[str, Any] = field(default_factory=dict)
     time_units_a_ms: int = 1
     own: str = ""  # the field that names the instrument, where there is one
+    fields: tuple[str, ...] = ()
+    time: Literal["count", "seconds", "iso"] = "count"
+    is_named: bool = False
+
+    @property
+    def is_in_contracts(self) -> bool:
+        return "contract_quantity" in self.keys
 
 
-def parse_trades(layout: TradeLayout, rows: Any, venue_symbol: str) -> pa.Table:
+def number_of(name: str) -> int:
+    """The id of a trade that its venue names: the number it is written as, else one of 63 bits made of its bytes."""
+    if name.isascii() and name.isdigit() and int(name) <= ID_MAX:
+        return int(name)
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1
+
+
+def parse_trades(layout: TradeLayout, rows: Any, venue_symbol: str, contract_size: float | None = None) -> pa.Table:
     """A page of trades as a table of TRADE_SCHEMA, in the order it came.
 
-    Raises VenueUnavailable if `rows` is not a list of records of this instrument, or one has no id or no time.
+    `contract_size` is base a contract. Raises VenueUnavailable if `rows` is not a list of records of this instrument,
+    or one has no id or no time, or it is told in contracts of which nobody knows the size.
     """
-    if not isinstance(rows, list) or set(map(type, rows)) - {dict}:
+    if not isinstance(rows, list) or set(map(type, rows)) - {list if layout.fields else dict}:
         raise _untrusted("a page that is not a list of records", rows)
     if not rows:
         return TRADE_SCHEMA.empty_table()
+    if layout.fields:
+        rows = [_record(layout.fields, row) for row in rows]
     if layout.own and (strangers := {str(row.get(layout.own)) for row in rows} - {venue_symbol}):
         raise _untrusted(f"trades of {', '.join(sorted(strangers))} for {venue_symbol}", rows)
     names, fields = [*layout.keys, "side"], [*layout.keys.values(), layout.side or layout.buyer_is_maker]
     spoiled: set[int] = set()
     raw = dict(zip(names, _columns(fields, rows, spoiled), strict=True))
-    times = _whole(raw["timestamp"], "a time", rows, TIME_MS_MIN, TIME_MS_MAX, layout.time_units_a_ms)
-    ids = _whole(raw["trade_id"], "an id", rows, 0, ID_MAX)
+    numbers = _numbered if layout.is_named else _counted
+    ids = numbers(raw["trade_id"], rows)
     columns: dict[str, pa.Array] = {
-        "timestamp": pc.multiply(times, 1000 // layout.time_units_a_ms).view(TIME_US),
+        "timestamp": _times(layout, raw["timestamp"], rows),
         "trade_id": ids.cast(pa.uint64()),
+        "trade_uuid": pa.array(raw["trade_id"] if layout.is_named else [""] * len(rows), pa.string()),
         "side": _sides(layout, raw["side"], spoiled),
     }
     for name in ("first_id", "last_id"):
-        own = _whole(raw[name], "an id", rows, 0, ID_MAX) if name in raw else ids
+        own = _counted(raw[name], rows) if name in raw else ids
         columns[name] = own.cast(pa.uint64())
-    columns |= read_numbers({n: raw[n] for n in ("price", "quantity", "quote_quantity") if n in raw}, spoiled)
+    columns |= read_numbers({n: raw[n] for n in AMOUNTS if n in raw}, spoiled)
+    if layout.is_in_contracts:
+        columns["quantity"] = _in_base(columns["contract_quantity"], contract_size, rows)
     columns["metadata"] = _metadata(layout, fields, rows, spoiled)
-    constants = {"trade_kind": layout.kind, "trade_uuid": ""}
-    columns |= {name: pa.repeat(pa.scalar(value), len(rows)) for name, value in constants.items()}
+    columns["trade_kind"] = pa.repeat(pa.scalar(layout.kind), len(rows))
     missing = {f.name: pa.nulls(len(rows), f.type) for f in TRADE_SCHEMA if f.name not in columns}
     return pa.table(columns | missing, schema=TRADE_SCHEMA)
+
+
+def _record(fields: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    """A list as a record; what is beyond its fields goes by its place."""
+    names = (*fields, *map(str, range(len(fields), len(row))))
+    return dict(zip(names, row, strict=False))
+
+
+def _times(layout: TradeLayout, told: Sequence[Any], rows: Any) -> pa.Array:
+    """Times to the microsecond; what is finer is cut, or the last trade of a minute would be of the next one."""
+    if layout.time == "count":
+        times = _whole(told, "a time", rows, TIME_MS_MIN, TIME_MS_MAX, layout.time_units_a_ms)
+        return pc.multiply(times, 1000 // layout.time_units_a_ms).view(TIME_US)
+    if layout.time == "seconds":
+        return _believable([_microseconds(value) for value in told], rows)
+    try:
+        nanoseconds = pa.array(told, pa.string()).cast(pa.timestamp("ns", "UTC")).view(pa.int64())
+    except pa.ArrowException:
+        raise _untrusted(f"trades without a time in ISO 8601, the first {str(rows[0])[:200]}", rows) from None
+    return _believable(pc.divide(nanoseconds, 1000).to_pylist(), rows)
+
+
+def _believable(us: Sequence[int | None], rows: Any) -> pa.Array:
+    return _whole(us, "a time", rows, TIME_MS_MIN, TIME_MS_MAX, 1000).view(TIME_US)
+
+
+def _microseconds(value: Any) -> int | None:
+    """Decimals of seconds, a number as the shortest text that means it; None for what is none."""
+    whole, _, part = (repr(value) if isinstance(value, float) else str(value)).partition(".")
+    return int(whole + part.ljust(6, "0")[:6]) if (whole + part).isascii() and (whole + part).isdigit() else None
+
+
+def _counted(ids: Sequence[Any], rows: Any) -> pa.Array:
+    return _whole(ids, "an id", rows, 0, ID_MAX)
+
+
+def _numbered(names: Sequence[Any], rows: Any) -> pa.Array:
+    if not all(isinstance(name, str) and name for name in names):
+        raise _untrusted(f"trades without an id, the first {str(rows[0])[:200]}", rows)
+    return pa.array([number_of(name) for name in names], pa.int64())
+
+
+def _in_base(contracts: pa.Array, size: float | None, rows: Any) -> pa.Array:
+    """Multiplied as decimals, so that 34.95 contracts of 0.01 are 0.3495; where they do not fit, as floats."""
+    if not size or size <= 0:
+        raise _untrusted("trades in contracts, and its list of instruments does not say how much base one is", rows)
+    try:
+        a_contract = pa.scalar(Decimal(repr(size)), pa.decimal128(18, 8))
+        return pc.multiply(contracts.cast(pa.decimal128(19, 6)), a_contract).cast(pa.string()).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return pc.multiply(contracts, size)
 
 
 def _columns(fields: Sequence[str], rows: Sequence[Mapping[str, Any]], spoiled: set[int]) -> Sequence[Sequence[Any]]:

@@ -2,7 +2,8 @@
 
 Pure but for the pages it is given. Time only finds the first trade of a span; from there on pages are asked for by id,
 so that what is missing between two trades is known by number, asked for alone, and comes or is proved not to. A span
-begins with a trade before it and ends with one beyond it, where the venue has such.
+begins with a trade before it and ends with one beyond it, where the venue has such. What a venue cannot be asked by is
+made up for in trade_pages.py; one that tells its newest trades and no others proves nothing but where they begin.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,18 @@ from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.venues.bars import SILENCES, Window
 from alphaforge_assets.venues.columns import EVIDENCE_CHARS
 from alphaforge_assets.venues.source import Call
+from alphaforge_assets.venues.trade_pages import (
+    Told,
+    before_ms,
+    by_times,
+    check_ids,
+    check_times,
+    from_id,
+    last_id,
+    newest,
+    oldest,
+    sought,
+)
 from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA, TradeLayout
 
 HOUR_MS = 3_600_000
@@ -39,49 +52,86 @@ class TradePage:
     end_ms: int = 0
 
 
-# by_time(start_ms, end_ms, rows): trades of [start_ms, end_ms), of which end a feed says.
-ByTime = Callable[[int, int, int], pa.Table]
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a venue tells of a window by time: the id to begin with, and one of [from_ms, end) as late as may be."""
-
-    find: Callable[[], int | None]
-    latest: Callable[[int], int | None]
-
-
 @dataclass(frozen=True)
 class TradeFeed:
-    """How a venue is asked for the trades of one instrument by their ids."""
+    """How a venue is asked for the trades of one instrument.
+
+    By id and by time, each as far as it can be asked so; one that can be asked by neither tells its newest trades.
+    """
 
     rows_max: int
     ask: Callable[[TradePage], Call]
-    rows: Callable[[Any], Any]  # the list of records in the answer
+    rows: Callable[[Any, str], Any]  # the list of rows in the answer to a question for this one of its symbols
     layout: TradeLayout
-    kept_hours: int | None = None  # what is older the venue no longer serves; None: it serves all there ever was
+    kept_hours: int | None = (
+        None  # what is older is not asked for: it serves no more; None: it serves all there ever was
+    )
     span_ms: int = HOUR_MS  # the longest a page may be asked for by time
-    by_time: Literal["oldest", "newest"] = "oldest"  # what a page by time has: the oldest of a span, or the newest
+    by_id: bool = True
+    by_time: Literal["oldest", "newest", "never"] = (
+        "oldest"  # what a page by time has: the oldest of a span, or the newest
+    )
+    is_bounded: bool = True  # pages keep to both their ends; else what is beyond the second one is cut here
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether its newest trades are all that it tells."""
+        return not self.by_id and self.by_time == "never"
 
 
-def fetch(
-    feed: TradeFeed,
-    window: Window,
-    symbol: str,
-    horizon_ms: int,
-    page: Callable[[TradePage, Callable[[pa.Table], pa.Table]], pa.Table],
-) -> pa.Table:
-    """The trades of a window; `page` sends a question and holds the answer against the check. Raises as `walk`."""
+Sent = Callable[[TradePage, Callable[[pa.Table], pa.Table]], pa.Table]
+
+
+def fetch(feed: TradeFeed, window: Window, symbol: str, horizon_ms: int, page: Sent) -> tuple[pa.Table, int]:
+    """The trades of a window, and from which millisecond on they are all that the venue has: mostly its start.
+
+    `page` sends a question and holds the answer against the check. Raises as `walk`.
+    """
+    if feed.is_recent:
+        return recent(feed, window, symbol, horizon_ms, page)
 
     def by_time(start_ms: int, end_ms: int, rows: int) -> pa.Table:
-        asked = TradePage(symbol, rows, None, start_ms, end_ms)
-        return page(asked, lambda table: check_times(table, start_ms, end_ms))
+        def check(table: pa.Table) -> pa.Table:
+            return check_times(table if feed.is_bounded else before_ms(table, end_ms), start_ms, end_ms)
+
+        return page(TradePage(symbol, rows, None, start_ms, end_ms), check)
 
     def by_id(first: int, rows: int) -> pa.Table:
-        return page(TradePage(symbol, rows, first), lambda table: check_ids(table, first, horizon_ms))
+        def check(table: pa.Table) -> pa.Table:
+            return check_ids(table if feed.is_bounded else from_id(table, first), first, horizon_ms)
 
-    told = oldest(window, feed.span_ms, feed.rows_max, by_time) if feed.by_time == "oldest" else newest(window, by_time)
-    return walk(window, feed.rows_max, told, by_id)
+        return page(TradePage(symbol, rows, first), check)
+
+    def near(last: int | None) -> pa.Table:
+        return page(TradePage(symbol, 1, last), lambda table: check_ids(table, 0, horizon_ms))
+
+    if feed.by_time == "never":
+        told = sought(window, feed.rows_max, near)
+    elif feed.by_time == "newest":
+        told = newest(window, by_time)
+    else:
+        told = oldest(window, feed.span_ms, feed.rows_max, by_time)
+    pages = by_id if feed.by_id else by_times(window, feed.rows_max, lambda ms, rows: by_time(ms, horizon_ms, rows))
+    return walk(window, feed.rows_max, told, pages), window.start_ms
+
+
+def recent(feed: TradeFeed, window: Window, symbol: str, horizon_ms: int, page: Sent) -> tuple[pa.Table, int]:
+    """What a venue's newest trades have of a window, and from when on: others may share the oldest one's millisecond.
+
+    A market without any is believed to have none when it says so twice.
+    """
+    for _ in range(SILENCES):
+        table = page(TradePage(symbol, feed.rows_max), lambda table: check_ids(table, 0, horizon_ms))
+        if table.num_rows:
+            whole_of = reached(table, window)
+            return distinct(inside(table, whole_of)), whole_of.start_ms
+    return TRADE_SCHEMA.empty_table(), window.start_ms
+
+
+def reached(table: pa.Table, window: Window) -> Window:
+    """The part of a window that newest trades reach back into."""
+    since_ms = pc.min(table["timestamp"]).value // 1000 + 1
+    return Window(min(max(window.start_ms, since_ms), window.end_ms), window.end_ms)
 
 
 def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int, now_ms: int) -> list[Call]:
@@ -93,46 +143,16 @@ def calls(feed: TradeFeed, symbol: str, start_ms: int, end_ms: int, now_ms: int)
         start_ms = max(start_ms, now_ms - feed.kept_hours * HOUR_MS)
     if start_ms >= end_ms:
         return []
+    first = feed.ask(TradePage(symbol, 1, None, start_ms, min(end_ms, start_ms + feed.span_ms)))
+    if feed.is_recent:
+        return [first]
     ids = TRADES_A_SECOND * (end_ms - start_ms) // 1000
-    times = range(start_ms, end_ms, feed.span_ms)
-    by_time = [feed.ask(TradePage(symbol, 1, None, ms, min(end_ms, ms + feed.span_ms))) for ms in times]
-    return by_time[:1] + [feed.ask(TradePage(symbol, feed.rows_max, n)) for n in range(0, ids, feed.rows_max)]
-
-
-def oldest(window: Window, span_ms: int, rows_max: int, by_time: ByTime) -> Told:
-    """What a venue tells of a window whose pages by time begin with the oldest trade of a span of `span_ms` at most."""
-
-    def find() -> int | None:
-        for start_ms in range(window.start_ms, window.end_ms, span_ms):
-            for _ in range(SILENCES):
-                table = by_time(start_ms, min(window.end_ms, start_ms + span_ms), 1)
-                if table.num_rows:
-                    first: int = pc.min(table["trade_id"]).as_py()
-                    return first
-        return None
-
-    def latest(from_ms: int) -> int | None:
-        table = by_time(from_ms, min(window.end_ms, from_ms + span_ms), rows_max)
-        return _last_id(table) if table.num_rows else None
-
-    return Told(find, latest)
-
-
-def newest(window: Window, by_time: ByTime) -> Told:
-    """What a venue tells of a window whose pages by time are the newest trades before a moment."""
-
-    def before(end_ms: int) -> int | None:
-        for _ in range(SILENCES):
-            table = by_time(0, end_ms, 1)
-            if table.num_rows:
-                return _last_id(table)
-        return None
-
-    def find() -> int | None:
-        first = before(window.start_ms)
-        return before(window.end_ms) if first is None else first
-
-    return Told(find, lambda from_ms: before(window.end_ms))
+    if feed.by_id:
+        return [first] + [feed.ask(TradePage(symbol, feed.rows_max, n)) for n in range(0, ids, feed.rows_max)]
+    step_ms = 1000 * feed.rows_max // TRADES_A_SECOND
+    return [first] + [
+        feed.ask(TradePage(symbol, feed.rows_max, None, ms, end_ms)) for ms in range(start_ms, end_ms, step_ms)
+    ]
 
 
 def walk(window: Window, rows_max: int, told: Told, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
@@ -145,19 +165,20 @@ def walk(window: Window, rows_max: int, told: Told, by_id: Callable[[int, int], 
     if first is None:
         return TRADE_SCHEMA.empty_table()
     tables = [_before(window, first, rows_max, by_id)]
-    cursor, silences = (_last_id(tables[0]) + 1 if tables[0].num_rows else first), 0
+    cursor, silences = (last_id(tables[0]) + 1 if tables[0].num_rows else first), 0
     for _ in range(PAGES_MAX):
         if tables[-1].num_rows and pc.max(tables[-1]["timestamp"]).value >= window.end_ms * 1000:
             break
         table = whole(cursor, rows_max, by_id)
-        if not table.num_rows:
+        # A page that begins beyond the end is as rare as an empty one, and believed as slowly.
+        if not table.num_rows or pc.min(table["timestamp"]).value >= window.end_ms * 1000:
             silences += 1
             if silences == SILENCES:
                 _check_silence(tables, cursor, window, told)
                 break
             continue
         tables.append(table)
-        cursor = _last_id(table) + 1
+        cursor = last_id(table) + 1
     else:
         raise VenueUnavailable(
             f"the venue sends page after page for [{window.start_ms}, {window.end_ms}) ms and never comes to its end"
@@ -168,9 +189,19 @@ def walk(window: Window, rows_max: int, told: Told, by_id: Callable[[int, int], 
 def whole(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
     """A page from an id on with what it left out: each range that is missing is asked for by its own ids.
 
-    What the venue has nothing of again stays missing: it skips such ids, or keeps them for itself.
+    What the venue has nothing of again stays missing: it skips such ids, or keeps them for itself. If it had some, it
+    is asked for the rest once more.
     """
     table = distinct(by_id(first, rows_max))
+    for _ in range(SILENCES):
+        fuller = _with_missing(table, first, rows_max, by_id)
+        if fuller.num_rows == table.num_rows:
+            break
+        table = fuller
+    return table
+
+
+def _with_missing(table: pa.Table, first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
     is_doubted, asked = False, 0
     for low, high in missing_ids(table, first):
         while low <= high and (is_doubted or asked < ASKED_BEFORE_TRUST):
@@ -181,7 +212,7 @@ def whole(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> p
                 break
             is_doubted = True
             table = pa.concat_tables([table, again])
-            low = _last_id(again) + 1
+            low = last_id(again) + 1
     return distinct(table)
 
 
@@ -231,35 +262,6 @@ def contradictions_ms(table: pa.Table) -> list[int]:
     return sorted({int(ms) for ms in times // 1000})
 
 
-def check_ids(table: pa.Table, first: int, horizon_ms: int) -> pa.Table:
-    """`table`, if its ids are not below the one asked for, nor its times beyond `horizon_ms`.
-
-    Raises VenueUnavailable otherwise: such a page is another answer than ours.
-    """
-    if table.num_rows:
-        low, last_us = pc.min(table["trade_id"]).as_py(), pc.max(table["timestamp"]).value
-        if low < first or last_us >= horizon_ms * 1000:
-            raise VenueUnavailable(
-                f"trades from id {first} on were asked for, and some from {low} on up to {last_us // 1000} ms came: the"
-                " page is not trusted",
-                str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
-            )
-    return table
-
-
-def check_times(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
-    """`table`, if its trades are of [start_ms, end_ms). Raises VenueUnavailable otherwise."""
-    if table.num_rows:
-        first, last = pc.min(table["timestamp"]).value, pc.max(table["timestamp"]).value
-        if first < start_ms * 1000 or last >= end_ms * 1000:
-            raise VenueUnavailable(
-                f"trades of [{start_ms}, {end_ms}) ms were asked for, and some of [{first}, {last}] us came: the page"
-                " is not trusted",
-                str(table.slice(0, 3).to_pylist())[:EVIDENCE_CHARS],
-            )
-    return table
-
-
 def _before(window: Window, first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> pa.Table:
     """The page to walk on from: it begins with a trade before the window, or with the first that the venue has.
 
@@ -288,7 +290,7 @@ def _with(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> p
     for _ in range(SILENCES + 1):
         table = whole(max(0, first - 1), rows_max, by_id)
         is_there = pc.any(pc.equal(table["trade_id"], pa.scalar(first, pa.uint64()))).as_py()
-        if is_there or (table.num_rows and _last_id(table) < first):
+        if is_there or (table.num_rows and last_id(table) < first):
             return table
     raise VenueUnavailable(
         f"the venue told trade {first} by its time, and does not by its id: its pages are not believed",
@@ -297,13 +299,13 @@ def _with(first: int, rows_max: int, by_id: Callable[[int, int], pa.Table]) -> p
 
 
 def _check_silence(tables: Sequence[pa.Table], cursor: int, window: Window, told: Told) -> None:
-    """Raise VenueUnavailable if a venue that has no trade from `cursor` on by id has one of the window by time."""
+    """Raise VenueUnavailable if a venue that by id has none of the window from `cursor` on has one by time."""
     last_ms = max([window.start_ms, *(pc.max(t["timestamp"]).value // 1000 for t in tables if t.num_rows)])
     latest = told.latest(last_ms) if last_ms < window.end_ms else None
     if latest is not None and latest >= cursor:
         raise VenueUnavailable(
-            f"the venue said twice that it has no trade from id {cursor} on, yet it has {latest}: its empty pages are"
-            " not believed"
+            f"by id the venue has no trade from {cursor} on that is of the window, yet by time it has {latest}: its"
+            " pages are not believed"
         )
 
 
@@ -311,8 +313,3 @@ def inside(table: pa.Table, window: Window) -> pa.Table:
     """The trades of a window."""
     times = table["timestamp"].cast(pa.int64())
     return table.filter(pc.and_(pc.greater_equal(times, window.start_ms * 1000), pc.less(times, window.end_ms * 1000)))
-
-
-def _last_id(table: pa.Table) -> int:
-    last: int = pc.max(table["trade_id"]).as_py()
-    return last

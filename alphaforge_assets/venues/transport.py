@@ -13,17 +13,19 @@ import io
 import json
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import certifi
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from alphaforge_assets.errors import BadInput, VenueUnavailable
+from alphaforge_assets.errors import AlphaForgeError, BadInput, VenueUnavailable
 from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, QUOTED_CHARS, Meaning, Reply, path_of, refuse
+
+T = TypeVar("T")
 
 CONNECT_S_MAX = 10.0
 CHUNK_BYTES = 65_536
@@ -141,6 +143,28 @@ def guarded(exchange_class: type[Any], refusals: Sequence[Meaning] = ()) -> type
 
     Guarded.__name__ = Guarded.__qualname__ = exchange_class.__name__
     return Guarded
+
+
+def called(exchange: Any, method: str, params: Mapping[str, Any]) -> Any:
+    """What ccxt makes of the call. Raises VenueUnavailable too for an answer that ccxt's own code trips over."""
+    try:
+        return getattr(exchange, method)(dict(params))
+    except AlphaForgeError:
+        raise
+    except Exception as error:
+        raise VenueUnavailable(
+            f"{exchange.id} {method}: ccxt cannot read the answer ({type(error).__name__}: {str(error)[:300]})"
+        ) from error
+
+
+def found(reader: Callable[[Any], T], answer: Any) -> T:
+    """`reader(answer)`. Raises VenueUnavailable if the answer has another shape."""
+    try:
+        return reader(answer)
+    except (KeyError, IndexError, TypeError) as error:
+        raise VenueUnavailable(
+            f"an answer of another shape than documented ({type(error).__name__}: {error})", str(answer)
+        ) from error
 
 
 def rehost(url: Any, base_url: str) -> Any:

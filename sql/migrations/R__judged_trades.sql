@@ -15,6 +15,7 @@ CREATE OR REPLACE VIEW analytics.judged_trades
     price Nullable(Float64) COMMENT 'Price, in quote, NULL if what came is not a number',
     quantity Nullable(Float64) COMMENT 'Amount, in base, NULL if what came is not a number',
     quote_quantity Nullable(Float64) COMMENT 'Amount in quote where the venue says it and it is not price times quantity, else NULL',
+    contract_quantity Nullable(Float64) COMMENT 'Amount in contracts where the venue counts in those, else NULL',
     metadata String COMMENT 'JSON of whatever came that no column holds, empty when there is nothing',
     source LowCardinality(String) COMMENT 'rest, archive or ws',
     batch_id UUID COMMENT 'Batch of ingest_batches that brought the row',
@@ -31,7 +32,7 @@ AS SELECT
     side, price, quantity,
     -- Told with eight decimals at most, and computed in floats: what differs by less is the product.
     if(abs(landing_trades.quote_quantity - price * quantity) <= 1e-8 + 1e-12 * abs(landing_trades.quote_quantity), NULL, landing_trades.quote_quantity) AS quote_quantity,
-    metadata, source, batch_id, ingested_at,
+    contract_quantity, metadata, source, batch_id, ingested_at,
     bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws'], [3, 2, 1], 0)), 56)
         + bitShiftLeft(toUInt64(toUnixTimestamp64Milli(ingested_at)), 15)
         + bitAnd(cityHash64(timestamp, first_id, last_id, side, price, quantity, metadata), 32767) AS version,

@@ -23,11 +23,12 @@ CREATE OR REPLACE VIEW analytics.v_trades
     trade_uuid String COMMENT 'Name that the venue gave it, empty where it counts',
     published_at DateTime64(3, 'UTC') COMMENT 'When researchers could first read it',
     batch_id UUID COMMENT 'Batch of ingest_batches that brought the row',
-    metadata String COMMENT 'JSON of whatever came that no column holds, empty when there is nothing'
+    metadata String COMMENT 'JSON of whatever came that no column holds, empty when there is nothing',
+    contract_quantity Nullable(Float64) COMMENT 'Amount in contracts where the venue counts in those, else NULL'
 )
 AS SELECT
     venue AS exchange, symbol, instrument_id, trade_id, trade_kind, side, price, quantity,
     ifNull(t.quote_quantity, price * quantity) AS quote_quantity, timestamp AS trade_ts, ingested_at AS ingest_ts, source,
-    venue, timestamp, timestamp_unix, first_id, last_id, trade_uuid, published_at, batch_id, metadata
+    venue, timestamp, timestamp_unix, first_id, last_id, trade_uuid, published_at, batch_id, metadata, contract_quantity
 FROM analytics.trades AS t FINAL
 COMMENT 'Trades, one row an id, in one kind an instrument. What a venue did not tell is not here: see v_gaps.';

@@ -1,5 +1,7 @@
 -- Expected, present and missing events of each day of [start, end), and its quality score, made of the same four parts as that of
 -- bars. Expected is what is there, what broke a rule, and what the open gaps count; a gap belongs to the day in which it begins.
+-- Where the venue names its events and does not count them, nobody knows how many are missing: a day is as complete as their volume
+-- is of that of its minutes, where we have those.
 INSERT INTO analytics.coverage
 (
     dataset, instrument_id, venue, symbol, interval, day, expected, present, missing, explained, not_due, rejected, off_grid, revised, frozen,
@@ -32,6 +34,27 @@ WITH
             AND gap_start < {end:DateTime64(3, 'UTC')} AND gap_start >= {start:DateTime64(3, 'UTC')}
         GROUP BY instrument_id, day
     ),
+    proved AS
+    (
+        SELECT b.instrument_id AS instrument_id, b.day AS day, 100 * least(1., t.volume / b.volume) AS share
+        FROM
+        (
+            SELECT instrument_id, toDate(timestamp) AS day, sum(v_bars.volume) AS volume
+            FROM analytics.v_bars
+            WHERE instrument_id IN {named:Array(UInt32)} AND interval = '1m'
+                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+            GROUP BY instrument_id, day
+        ) AS b
+        LEFT JOIN
+        (
+            SELECT instrument_id, toDate(timestamp) AS day, sum(quantity) AS volume
+            FROM analytics.trades FINAL
+            WHERE instrument_id IN {named:Array(UInt32)}
+                AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+            GROUP BY instrument_id, day
+        ) AS t ON b.instrument_id = t.instrument_id AND b.day = t.day
+        WHERE b.volume > 0
+    ),
     known AS
     (
         SELECT * FROM analytics.coverage FINAL
@@ -59,7 +82,7 @@ FROM
         h.unanswered = 0 AND arrayExists(s -> s.1 <= toDateTime64(d.day, 3, 'UTC') AND s.2 >= toDateTime64(d.day + 1, 3, 'UTC'), a.spans) AS is_settled,
         floor(least(completeness, {weight_completeness:Float64} * completeness + {weight_finality:Float64} * 100
             + {weight_agreement:Float64} * agreement + {weight_freshness:Float64} * freshness) + 1e-9, 1) AS score,
-        if(expected <= not_due, 100, 100 * present / (expected - not_due)) AS completeness,
+        least(if(expected <= not_due, 100, 100 * present / (expected - not_due)), if(p.instrument_id != 0, p.share, 100)) AS completeness,
         greatest(0, 100 - 100 * rejected / greatest(1, t.present)) AS agreement,
         if(h.unanswered > 0, 0, 100) AS freshness
     FROM
@@ -77,6 +100,7 @@ FROM
     LEFT JOIN rejected AS r ON d.instrument_id = r.instrument_id AND d.day = r.day
     LEFT JOIN holes AS h ON d.instrument_id = h.instrument_id AND d.day = h.day
     LEFT JOIN answered AS a ON d.instrument_id = a.instrument_id
+    LEFT JOIN proved AS p ON d.instrument_id = p.instrument_id AND d.day = p.day
 ) AS c
 LEFT JOIN known ON c.instrument_id = known.instrument_id AND c.day = known.day
 -- What is known already is not written again, however often somebody looks.

@@ -1,6 +1,6 @@
 -- Gaps of events with ids in [start, end), with the verdict on each: ids that nobody told between two that are known, which are
--- counted, and time that the venue was asked for and did not answer, of which nobody knows how many it holds (missing 0). Holes
--- that begin in one millisecond are one gap.
+-- counted, and time that the venue was asked for and did not answer, or that nobody serves any more, of which nobody knows how
+-- many it holds (missing 0). Holes that begin in one millisecond are one gap.
 INSERT INTO analytics.gaps
 (
     dataset, instrument_id, venue, symbol, interval, gap_start, gap_end, missing, verdict, evidence, figures, frozen,
@@ -27,30 +27,41 @@ WITH
             instruments = {instruments:Array(UInt32)}, start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')})
         GROUP BY instrument_id, gap_start
     ),
-    -- Windows that failed and that nothing answers since, in as few pieces as possible, outside of what the holes cover.
+    let_go AS
+    (
+        SELECT instrument_id AS its_id, groupArray((toUnixTimestamp64Milli(window_start), toUnixTimestamp64Milli(window_end))) AS spans
+        FROM analytics.ingest_batches
+        WHERE dataset = {dataset:String} AND status = 'unserved' AND instrument_id IN {instruments:Array(UInt32)}
+            AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
+        GROUP BY its_id
+    ),
+    -- Windows that failed, or that nobody serves any more, and that nothing answers since, in as few pieces as possible, outside of
+    -- what the holes cover.
     failed AS
     (
         SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, min(from_ms) AS from_ms, max(until_ms) AS until_ms,
-            count() AS failures, argMax(error, recorded_at) AS error
+            countIf(NOT lost) AS failures, argMax(error, recorded_at) AS error, lost
         FROM
         (
-            SELECT *, sum(opens) OVER (PARTITION BY instrument_id ORDER BY from_ms, until_ms ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS piece
+            SELECT *, sum(opens) OVER (PARTITION BY instrument_id, lost ORDER BY from_ms, until_ms ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS piece
             FROM
             (
-                SELECT *, from_ms > max(until_ms) OVER (PARTITION BY instrument_id ORDER BY from_ms, until_ms ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS opens
+                SELECT *, from_ms > max(until_ms) OVER (PARTITION BY instrument_id, lost ORDER BY from_ms, until_ms ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS opens
                 FROM
                 (
-                    SELECT instrument_id, venue, symbol, error, recorded_at,
+                    SELECT instrument_id, venue, symbol, error, recorded_at, status = 'unserved' AS lost,
                         toUnixTimestamp64Milli(window_start) AS from_ms, toUnixTimestamp64Milli(window_end) AS until_ms
                     FROM analytics.ingest_batches
-                    WHERE dataset = {dataset:String} AND status = 'failed' AND instrument_id IN {instruments:Array(UInt32)}
+                    WHERE dataset = {dataset:String} AND status IN ('failed', 'unserved') AND instrument_id IN {instruments:Array(UInt32)}
                         AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
                 ) AS f
                 LEFT JOIN windows AS w ON f.instrument_id = w.its_id
+                LEFT JOIN let_go AS l ON f.instrument_id = l.its_id
                 WHERE NOT arrayExists(a -> a.1 <= f.from_ms AND a.2 >= f.until_ms, w.answers)
+                    AND (lost OR NOT arrayExists(a -> a.1 <= f.from_ms AND a.2 >= f.until_ms, l.spans))
             )
         )
-        GROUP BY instrument_id, piece
+        GROUP BY instrument_id, lost, piece
     ),
     pieces AS
     (
@@ -58,14 +69,14 @@ WITH
             h.instrument_id AS instrument_id, h.venue AS venue, h.symbol AS symbol, h.gap_start AS gap_start, h.gap_end AS gap_end,
             toUInt32(least(h.missing, 4294967295)) AS missing, h.first_id AS first_id, h.last_id AS last_id, h.kind AS kind,
             arrayExists(a -> a.1 <= toUnixTimestamp64Milli(h.gap_start) AND a.2 >= toUnixTimestamp64Milli(h.gap_end) - 1, w.answers) AS answered,
-            f.failures AS failures, f.error AS error
+            f.failures AS failures, f.error AS error, false AS lost
         FROM holes AS h
         LEFT JOIN windows AS w ON h.instrument_id = w.its_id
-        LEFT JOIN (SELECT instrument_id, sum(failures) AS failures, any(error) AS error FROM failed GROUP BY instrument_id) AS f ON h.instrument_id = f.instrument_id
+        LEFT JOIN (SELECT instrument_id, sum(failures) AS failures, any(error) AS error FROM failed WHERE NOT lost GROUP BY instrument_id) AS f ON h.instrument_id = f.instrument_id
         UNION ALL
         SELECT
             f.instrument_id, f.venue, f.symbol, fromUnixTimestamp64Milli(f.from_ms, 'UTC'), fromUnixTimestamp64Milli(f.until_ms, 'UTC'),
-            toUInt32(0), 0, 0, '', false, f.failures, f.error
+            toUInt32(0), 0, 0, '', false, f.failures, f.error, f.lost
         FROM failed AS f
         LEFT JOIN
         (
@@ -93,6 +104,7 @@ WITH
             p.*, k.version AS known_version, k.first_seen AS known_since, k.attempts AS attempts, k.next_attempt_at AS due,
             transform(p.instrument_id, {instruments:Array(UInt32)}, {retention_s:Array(Int64)}, toInt64(0)) AS retention_s,
             multiIf(
+                lost, 'retention_lost',
                 NOT answered AND retention_s > 0 AND gap_end < {now:DateTime64(3, 'UTC')} - toIntervalSecond(retention_s), 'retention_lost',
                 NOT answered, 'we_missed',
                 'unknown') AS verdict,
@@ -105,6 +117,7 @@ SELECT
     concat(
         if(missing > 0, concat(kind, ' ids ', toString(first_id), ' to ', toString(last_id), ', ', toString(missing), ' of them: '), ''),
         multiIf(
+            lost, 'no source of the venue served it any more when it was wanted',
             verdict = 'retention_lost', concat('the venue serves no more than the last ', toString(intDiv(retention_s, 3600)), ' hours of it'),
             verdict = 'unknown', 'the venue answered, and has told what comes before and after',
             failures > 0, concat('asked ', toString(failures), ' times without a usable answer, the last time: ', substringUTF8(error, 1, 200)),
