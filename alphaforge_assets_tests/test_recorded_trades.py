@@ -62,7 +62,7 @@ def source(recorded: Path, instrument: Instrument) -> list[dict[str, Any]]:
 
 
 def bring(client: Client, exchanges: Exchanges, part: Rectangle, **more: Any) -> None:
-    landed = refresh(client, exchanges, UNIVERSE, part, TRADES, run_id="test", **more)
+    landed = refresh(client, exchanges, UNIVERSE, part, TRADES, run_id="test", **{"wish": "rest"} | more)
     assert landed.failures == []
 
 
@@ -215,3 +215,28 @@ def test_what_bybit_and_okx_stream_of_trades_reads_alike_by_rest(recorded: Path)
         assert its["quantity"] == float(Decimal(one["sz"]) * Decimal("0.01"))
     with pytest.raises(VenueUnavailable, match="does not say how much base one is"):
         parse_trades(swap.layout, streamed[:1], streamed[0]["instId"])
+
+
+def test_recorded_trades_are_the_same_from_files_as_from_rest(
+    emptied: Client, recorded: Path, venues: tuple[str, Exchanges]
+) -> None:
+    _, exchanges = venues
+    for instrument, first, last in ((XRP, dt.date(2019, 10, 10), dt.date(2019, 10, 15)), (BTC, NIGHT[0], NIGHT[1])):
+        part = Rectangle((instrument,), first, last)
+        landed = refresh(emptied, exchanges, UNIVERSE, part, TRADES, run_id="files", wish="archive")
+        from_files = published(emptied, instrument)
+        assert landed.by_source == {"archive_daily": len(from_files)}
+        assert len(from_files) > 1000
+        # Before the first trade of what is recorded and after its last one files cannot know: there REST is asked.
+        edges = [failure.window for failure in landed.failures]
+        known = [dt.datetime.fromtimestamp(row["timestamp_unix"] / 1e6, dt.UTC) for row in from_files]
+        assert not any(w.start <= at < w.end for w in edges for at in (known[0], known[-1]))
+        bring(emptied, exchanges, part, wish="rest", refetch=True)
+        assert failing(emptied, part).keys() <= {"trade_ids_are_continuous"}  # not: trades_do_not_contradict
+        by_rest = emptied.query(
+            "SELECT DISTINCT trade_id, side, price, quantity, toUnixTimestamp64Micro(timestamp) AS timestamp_unix,"
+            " first_id, last_id FROM analytics.landing_trades WHERE source = 'rest' AND instrument_id = {i:UInt32}"
+            " AND timestamp <= {end:DateTime64(6, 'UTC')} ORDER BY trade_id",
+            parameters={"i": instrument.instrument_id, "end": known[-1]},
+        )
+        assert list(by_rest.named_results()) == from_files

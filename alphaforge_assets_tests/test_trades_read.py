@@ -44,7 +44,7 @@ def venues() -> Iterator[str]:
 @pytest.fixture
 def research(emptied: Client, venues: str, tmp_path: Path) -> Research:
     exchanges = lifted(venues, tmp_path / "governor.sqlite3")
-    landed = refresh(emptied, exchanges, UNIVERSE, PART, TRADES, run_id="test")
+    landed = refresh(emptied, exchanges, UNIVERSE, PART, TRADES, run_id="test", wish="rest")
     assert landed.failures == []
     return Research(emptied, UNIVERSE)
 
@@ -81,7 +81,7 @@ def test_what_is_missing_is_said_or_refused(emptied: Client, venues: str, tmp_pa
     research = Research(emptied, UNIVERSE)
     try:
         part = Rectangle(PART.instruments[:1], PART.start, PART.end)
-        refresh(emptied, lifted(venues, tmp_path / "g.sqlite3"), UNIVERSE, part, TRADES, run_id="test")
+        refresh(emptied, lifted(venues, tmp_path / "g.sqlite3"), UNIVERSE, part, TRADES, run_id="test", wish="rest")
     finally:
         call(f"{venues}/_faults", method="DELETE")
     with pytest.warns(IncompleteWarning, match=r"trades of binance_spot.ETH-BTC: \d+ trades are known to be missing"):
@@ -170,7 +170,8 @@ def alphaforge(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iter
 def test_the_command_brings_and_shows_them(alphaforge: Installed, tmp_path: Path) -> None:
     more = {"ALPHAFORGE_UNIVERSE": str(alphaforge.root / "universe.yaml")}
     days = ("--from", "2025-06-02", "--to", "2025-06-03")
-    said = alphaforge.well("backfill", "--datasets", "bars,trades", "--instruments", KEY, *days, **more)
+    rest = ("--source", "rest")  # whose words are kept for the replay: files stay with the venue
+    said = alphaforge.well("backfill", "--datasets", "bars,trades", "--instruments", KEY, *days, *rest, **more)
     assert "rows of trades" in said
     again = alphaforge.well("backfill", "--datasets", "trades", "--instruments", KEY, *days, **more)
     assert "nothing to do" in again

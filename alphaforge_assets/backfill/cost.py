@@ -137,7 +137,7 @@ def predict(
         for venue in dict.fromkeys(i.venue for i in run.instruments):
             part = Rectangle(tuple(i for i in run.instruments if i.venue == venue), run.start, run.end)
             wanted = served.windows(dataset, part, intervals, NO_END)
-            whole = served.still(dataset, unanswered(client, dataset.name, wanted, chunk=dataset.chunk), now)
+            whole = served.still(dataset, unanswered(client, dataset.name, wanted, chunk=dataset.portion), now)
             if not whole:
                 continue  # the venue is not even asked for its clock
             left = [Left(window) for window in served.closed(whole, now - dataset.settle)]

@@ -129,6 +129,7 @@ class Dataset:
     # What was fetched sooner than this after it ended is asked for once more: venues revise a bar for moments.
     final_after: dt.timedelta = dt.timedelta(0)
     chunk: Chunk = "month"  # the longest window asked for at once; no longer than a partition of its landing table
+    source_chosen: Chunk | None = None  # the longest span for which one source is chosen; None: a chunk
     keys_per_run_max: int = 2_000  # a run's start costs seconds, a key 5 ms, and its failure the whole range
     tail: Tail | None = None  # whether and how the live tail keeps it
     own_freshness: bool = False  # sql/checks/<name> has a statement of its own for it
@@ -156,6 +157,11 @@ class Dataset:
     def having(self, instruments: Sequence[Instrument]) -> list[Instrument]:
         """Those of `instruments` that may have rows of it: kept now, or once."""
         return [self.only] if self.only else [i for i in instruments if (self.has or self.keeps)(i)]
+
+    @property
+    def portion(self) -> Chunk:
+        """The longest span for which one source is chosen."""
+        return self.source_chosen or self.chunk
 
     @property
     def chain(self) -> tuple[str, str, str]:

@@ -35,6 +35,7 @@ TRADES = Dataset(
     series="trade_kind",
     settle=dt.timedelta(seconds=10),
     chunk="hour",  # a busy hour is a hundred thousand rows, and sixteen windows are in flight
+    source_chosen="day",  # a file of which answers 24 hours
     keys_per_run_max=31,
     tempo=Tempo(late=dt.timedelta(minutes=30), silent=dt.timedelta(minutes=30)),
     tail=Tail(cold_start=dt.timedelta(minutes=90)),

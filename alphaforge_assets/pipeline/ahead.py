@@ -30,6 +30,7 @@ class Ahead:
         self._bring = bring
         self._lock = threading.Lock()
         self._landed: dict[tuple[Instrument, Days], set[str]] = defaultdict(set)
+        self._pieces: dict[tuple[Instrument, str, dt.date], set[tuple[dt.datetime, dt.datetime]]] = defaultdict(set)
         self._ready: list[tuple[Instrument, Days]] = []
         self._under_way: set[tuple[Instrument, Days]] = set()
         self._done: set[tuple[Instrument, Days]] = set()
@@ -56,7 +57,7 @@ class Ahead:
         """Rows of `windows` were just written to landing. Days that were done before are not done any more."""
         with self._lock:
             for window in windows:
-                days = _whole_days(window)
+                days = _whole_days(window) or self._whole_day(window)
                 for known in (self._done, self._under_way):
                     known -= {x for x in known if x[0] == window.instrument and _overlap(x[1], window)}
                 if days is None:
@@ -68,6 +69,20 @@ class Ahead:
             if self._pool is not None and self._ready and (self._work is None or self._work.done()):
                 self._raise_failure()
                 self._work = self._pool.submit(self._bring_all)
+
+    def _whole_day(self, window: Window) -> Days | None:
+        """The day that is whole with this piece of it: what is dense lands by the hour."""
+        day, at = window.start.date(), dt.datetime.combine(window.start.date(), dt.time(), dt.UTC)
+        end = at + DAY
+        if window.end > end:
+            return None
+        pieces = self._pieces[window.instrument, window.interval, day]
+        pieces.add((window.start, window.end))
+        for first, last in sorted(pieces):
+            if first > at:
+                return None
+            at = max(at, last)
+        return (day, day + DAY) if at == end else None
 
     def left(self, covered: Rectangle) -> list[Rectangle]:
         """What of a rectangle is not done, as rectangles: for each instrument the days from the first to the last."""

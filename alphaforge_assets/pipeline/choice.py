@@ -20,14 +20,17 @@ from alphaforge_assets.warehouse.windows import Window
 BEST = "best"
 # What a line is assumed to bring; a tenth of it or ten times as much changes little but for the largest files.
 BYTES_A_S = 10_000_000.0
+# A file that is due within so much may be there: it is tried if nobody else has it any more.
+SOON = dt.timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class Left:
-    """A window that is to be answered, and the sources that could not."""
+    """A window that is to be answered, and the sources that could not: of those, some have let go of it by now."""
 
     window: Window
     tried: frozenset[str] = frozenset()
+    let_go: frozenset[str] = frozenset()
 
 
 Shares = list[tuple[Source, list[Left]]]
@@ -52,11 +55,13 @@ def shared_out(sources: Sequence[Source], dataset: str, left: Sequence[Left], wi
 def able(sources: Sequence[Source], dataset: str, one: Left, wish: str, now: dt.datetime) -> list[Source]:
     """Who may be asked for a window now.
 
-    A source that settles its own holes is not made up for by one of a higher rank: that the venue itself failed is told
-    and asked again, and files are for what is long over. Unless files alone are wished for, only those are asked that
-    should have it by now.
+    A source that settles its own holes is not made up for by one of a higher rank if it failed: that is told and asked
+    again, and files are for what is long over. What it has let go of is another matter: there is nobody else. Unless
+    files alone are wished for, or it is let go of, only those are asked that should have it by now; and those that by
+    our clock have let go of it only if no other should have it.
     """
-    below = min((s.rank for s in sources if s.name in one.tried and s.settles_holes), default=math.inf)
+    failed = [s for s in sources if s.name in one.tried - one.let_go and s.settles_holes]
+    below = min((s.rank for s in failed), default=math.inf)
     w = one.window
     its = [
         s
@@ -64,15 +69,19 @@ def able(sources: Sequence[Source], dataset: str, one: Left, wish: str, now: dt.
         if s.serves(dataset, w.interval) and s.name not in one.tried and is_wished(s, wish) and s.rank < below
     ]
     offering = [s for s in its if s.offers(dataset, w.interval, w.start, w.end, now)]
-    return offering or (its if wish != BEST else [])
+    holding = [s for s in offering if (kept := s.kept(dataset, w.interval)) is None or now - kept <= w.start]
+    soon = [s for s in its if one.let_go and s.offers(dataset, w.interval, w.start, w.end, now + SOON)]
+    return holding or offering or (its if wish != BEST else soon)
 
 
-def tried(source: Source, asked: Sequence[Left], windows: Sequence[Window]) -> list[Left]:
-    """Windows that a source did not answer, each with all the sources that could not."""
-    return [
-        Left(w, frozenset({source.name}).union(*(one.tried for one in asked if _is_part(w, one.window))))
-        for w in windows
-    ]
+def tried(source: Source, asked: Sequence[Left], windows: Sequence[Window], *, let_go: bool = False) -> list[Left]:
+    """Windows that a source did not answer, or has let go of, each with all the sources that could not."""
+    left, mine = [], frozenset({source.name})
+    for w in windows:
+        its = [one for one in asked if _is_part(w, one.window)]
+        gone = frozenset().union(*(one.let_go for one in its)) | (mine if let_go else frozenset())
+        left.append(Left(w, mine.union(*(one.tried for one in its)), gone))
+    return left
 
 
 def _is_part(window: Window, whole: Window) -> bool:

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.venues.archive_files import ms
+from alphaforge_assets.venues.source import Span
 from alphaforge_assets.venues.trades import contradictions_ms
 from alphaforge_assets.warehouse.windows import Window
 
@@ -70,11 +72,16 @@ def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window
     return [_window(window, step, span) for span in left]
 
 
-def parted(window: Window, rows: pa.Table) -> tuple[list[tuple[Window, pa.Table]], list[Window]]:
+def parted(
+    window: Window, rows: pa.Table, lacks: Sequence[Span] | None = None
+) -> tuple[list[tuple[Window, pa.Table]], list[Window]]:
     """An answer without its holes: the windows that are whole, with their rows, and those that have none at all.
 
-    If there are more holes than PARTS_MAX all of the window counts as one.
+    Of events the source says which spans it `lacks`. If there are more holes than PARTS_MAX all of the window counts as
+    one.
     """
+    if lacks is not None:
+        return _without_spans(window, rows, lacks)
     step = INTERVAL_MS[window.interval]
     first, last = _slots(window, step)
     times = rows["timestamp"].cast(pa.int64()).to_numpy()
@@ -92,6 +99,26 @@ def parted(window: Window, rows: pa.Table) -> tuple[list[tuple[Window, pa.Table]
         inside = (times >= run[0] * step) & (times < run[1] * step)
         there.append((_window(window, step, run), rows.filter(pa.array(inside))))
     return there, [_window(window, step, span) for span in _without((first, last), runs)]
+
+
+def _without_spans(
+    window: Window, rows: pa.Table, spans: Sequence[Span]
+) -> tuple[list[tuple[Window, pa.Table]], list[Window]]:
+    """`parted` of events. The milliseconds at the edges of a span are in both: known ones lie in them."""
+    first, last = ms(window.start), ms(window.end)
+    clipped = sorted((max(first, ms(start)), min(last, ms(end))) for start, end in spans)
+    lacking = [(start, end) for start, end in clipped if start < end]
+    if len(lacking) > PARTS_MAX:
+        return [], [window]
+    times = rows["timestamp"].cast(pa.int64()).to_numpy() // 1000
+    there, at = [], first
+    for start, end in [*lacking, (last, last)]:
+        until = start + int((times == start).any() and start < last)
+        if at < until:
+            inside = (times >= at) & (times < until)
+            there.append((_window(window, 1, (at, until)), rows.filter(pa.array(inside))))
+        at = max(at, until, end - int((times == end - 1).any()))
+    return there, [_window(window, 1, span) for span in lacking]
 
 
 def until_trusted(windows: Sequence[Window], ask: Callable[[Window], T], brings: Callable[[T], bool]) -> Iterator[T]:

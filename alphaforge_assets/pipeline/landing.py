@@ -158,9 +158,9 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     if order.only_gaps:
         wanted = left = of_open_gaps(order.client, dataset, part, wanted)
     if not order.refetch:
-        left = unanswered(order.client, dataset.name, wanted, chunk=dataset.chunk, final_after=dataset.final_after)
+        left = unanswered(order.client, dataset.name, wanted, chunk=dataset.portion, final_after=dataset.final_after)
     total, refused, gone = Landed(), list[Failure](), list[Window]()
-    waiting, now = [Left(w) for w in left], dt.datetime.now(dt.UTC)
+    waiting, now = [Left(w) for w in (cut(left, dataset.portion) if dataset.id else left)], dt.datetime.now(dt.UTC)
 
     def is_left(one: Left) -> bool:
         return bool(able(sources, dataset.name, one, order.wish, now))
@@ -176,7 +176,7 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
             else:
                 landed = _land_source(order, source, part, asked)
             failed = tried(source, its, [f.window for f in landed.failures])
-            let_go = tried(source, its, landed.gone)
+            let_go = tried(source, its, landed.gone, let_go=True)
             waiting += [one for one in (*failed, *let_go) if is_left(one)]
             pairs = zip(landed.failures, failed, strict=True)
             refused += [failure for failure, one in pairs if not is_left(one)]
@@ -309,19 +309,20 @@ def _ask(
 
 def _answered(window: Window, fetched: Fetched, dataset: Dataset) -> Answer:
     """An answer to as much of a window as the source still had."""
-    now, of = dt.datetime.now(dt.UTC), replace(window, start=max(window.start, fetched.since or EVER))
-    return Answer(of, fetched.table, now, fetched.cost, fetched.source, fetched.files, dataset.id, fetched.raw)
+    its, now = fetched, dt.datetime.now(dt.UTC)
+    of = replace(window, start=max(window.start, its.since or EVER))
+    return Answer(of, its.table, now, its.cost, its.source, its.files, dataset.id, its.raw, lacks=its.lacks)
 
 
 def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:
     """An answer without its holes, which the next source is asked for: this one cannot know whether they are real."""
-    there, lacking = holes.parted(answer.window, answer.rows)
+    there, lacking = holes.parted(answer.window, answer.rows, answer.lacks if answer.id else None)
     for n, (window, rows) in enumerate(there):
         cost, files = (answer.cost, answer.files) if n == 0 else (Cost(), ())
         yield replace(answer, window=window, rows=rows, cost=cost, files=files)
     for n, window in enumerate(lacking):
         missing = VenueUnavailable(
-            f"the files of {source.name} have no bar from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}",
+            f"files of {source.name} have not all from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}",
             files=answer.files if n == 0 and not there else (),
         )
         yield _failure(window, missing)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.partitions import Rectangle
-from alphaforge_assets.venues.directory import kept, served
+from alphaforge_assets.venues.directory import kept, ranked, served
 from alphaforge_assets.warehouse.windows import Window
 
 EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -43,5 +43,16 @@ def still(dataset: Dataset, windows: Iterable[Window], now: dt.datetime) -> list
     """What of the windows some source of their venue still serves."""
     if dataset.grid == "observed":  # it is asked for all the same: only its first settlement tells what is gone
         return list(windows)
-    left = [younger(w, now, kept(w.instrument.venue, dataset.name, w.interval)) for w in windows]
+    left = []
+    for w in windows:
+        young = younger(w, now, kept(w.instrument.venue, dataset.name, w.interval))
+        old = replace(w, end=min(w.end, young.start))
+        left.append(w if old.start < old.end and _has_all(dataset, old, now) else young)
     return [w for w in left if w.start < w.end]
+
+
+def _has_all(dataset: Dataset, window: Window, now: dt.datetime) -> bool:
+    """Whether a source that lets go of nothing should have a window by now."""
+    name, interval = dataset.name, window.interval
+    sources = [s for s in ranked(window.instrument.venue, name, [interval]) if s.kept(name, interval) is None]
+    return any(s.offers(name, interval, window.start, window.end, now) for s in sources)

@@ -20,7 +20,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.universe import Instrument, Universe
-from alphaforge_assets.venues.directory import VENUES, kept
+from alphaforge_assets.venues.directory import VENUES, kept, leaves_out_quiet
 from alphaforge_assets.verdicts import (
     ALONE_ATTEMPTS_MAX,
     MISSED_ATTEMPTS_MAX,
@@ -198,7 +198,7 @@ def _values(instruments: Sequence[Instrument], dataset: Dataset, universe: Unive
         "wanted_until_ms": [_midnight_ms(i.listed_until or far) for i in instruments],
         "kept_series": [f"{venue} {interval}" for (venue, interval), span in kept_by.items() if span],
         "kept_s": [_seconds(span) for span in kept_by.values() if span],
-        "quiet_venues": [v for v in venues if v in VENUES and VENUES[v].bars.leaves_out_quiet],
+        "quiet_venues": [v for v in venues if leaves_out_quiet(v)],
         "named": [i.instrument_id for i in instruments if dataset.id and _is_named(i.venue)],
         "retention_s": [_seconds(_kept(i.venue, dataset, universe)) for i in instruments],
         "final_after_s": _seconds(dataset.final_after),

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import bucket
+from alphaforge_assets.sandbox import bucket, kraken_downloads
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
 from alphaforge_assets.sandbox.directory import ENDPOINTS
 from alphaforge_assets.sandbox.exchange import Exchange
@@ -46,9 +46,11 @@ class Server:
     requests: int = 0
     endpoints: dict[str, Endpoint] = field(init=False)
     vision: Vision = field(init=False)
+    downloads: kraken_downloads.Downloads = field(init=False)
 
     def __post_init__(self) -> None:
         self.vision = Vision(self.exchange)
+        self.downloads = kraken_downloads.Downloads(self.exchange)
         self.endpoints = {path: it for its in ENDPOINTS for path, it in its(self.exchange).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,6 +71,8 @@ class Server:
         fault = self.faults.next(form, _symbol(query))
         if bucket.is_of_bucket(path) and method in ("GET", "HEAD"):
             reply, weight = bucket.answer(self.vision, path, sent, byte_range), 0
+        elif path.startswith(kraken_downloads.ROOT) and method == "GET":
+            reply, weight = self.downloads.answer(path, byte_range), 0
         elif endpoint is None or method != "GET":
             reply, weight = _unknown(path), 0
         else:
@@ -185,6 +189,7 @@ class Server:
             raise BadInput(f"open_time {where['open_time']!r}: write milliseconds since the epoch")
         self.exchange.revise(**where, columns=order)
         self.vision.renew()
+        self.downloads.renew()
 
 
 def _symbol(query: dict[str, str]) -> str:

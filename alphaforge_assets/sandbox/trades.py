@@ -48,6 +48,10 @@ class Trades:
     def slice(self, start: int, stop: int) -> "Trades":
         return self._with({name: getattr(self, name)[start:stop] for name in COLUMNS})
 
+    def priced(self, price: Ints) -> "Trades":
+        """The same at other prices."""
+        return self._with({name: getattr(self, name) for name in COLUMNS} | {"price": price})
+
     def _with(self, columns: dict[str, Ints | Bools]) -> "Trades":
         return Trades(self.price_decimals, self.quantity_decimals, **columns)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The files of data.binance.vision: which there are, and what is in them, from the very bars that REST answers.
+"""The files of data.binance.vision: which there are, and what is in them, from the very bars and trades of REST.
 
 A day's file comes the day after, a month's on the first Monday after it (their README; it may be later). Spot has no
 header line, and microseconds from 2025 on; futures have a header from the middle of 2022 on, and milliseconds. Numbers
@@ -27,19 +27,22 @@ import io
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.sandbox import trade_files
 from alphaforge_assets.sandbox.bars import DAY_MS, Bars, Interval, concatenate
 from alphaforge_assets.sandbox.exchange import Exchange, milliseconds
 from alphaforge_assets.sandbox.listings import Listing
 from alphaforge_assets.sandbox.text import Column, render
 
 BUCKET = "data.binance.vision"
+AGGREGATES = "aggTrades"
 MARKETS = {"data/spot/": "binance_spot", "data/futures/um/": "binance_perp"}
 INTERVALS = {"1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,
              "2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000,
@@ -126,18 +129,23 @@ class Vision:
             case []:
                 return ["daily/", "monthly/"]
             case ["daily" | "monthly"]:
-                return ["klines/"]
-            case ["daily" | "monthly", "klines"]:
+                return [AGGREGATES + "/", "klines/"]
+            case ["daily" | "monthly", "aggTrades", symbol] if symbol in listed:
+                return self._files(folder, listed[symbol], AGGREGATES, monthly=parts[0] == "monthly")
+            case ["daily" | "monthly", "klines" | "aggTrades"]:
                 return sorted(f"{symbol}/" for symbol, one in listed.items() if self._exists(one))
             case ["daily" | "monthly", "klines", symbol] if symbol in listed:
                 return sorted(f"{interval}/" for interval in INTERVALS)
             case ["daily" | "monthly", "klines", symbol, interval] if symbol in listed and interval in INTERVALS:
-                hour = self.exchange.clock.now_ms() // 3_600_000
-                if self._listed.get(folder, (0, []))[0] != hour:
-                    names = self._names(folder, listed[symbol], interval, monthly=parts[0] == "monthly")
-                    self._listed[folder] = hour, sorted(names)
-                return self._listed[folder][1]
+                return self._files(folder, listed[symbol], interval, monthly=parts[0] == "monthly")
         return []
+
+    def _files(self, folder: str, listing: Listing, what: str, *, monthly: bool) -> list[str]:
+        """What is in the folder of a series, reckoned once an hour."""
+        hour = self.exchange.clock.now_ms() // 3_600_000
+        if self._listed.get(folder, (0, []))[0] != hour:
+            self._listed[folder] = hour, sorted(self._names(folder, listing, what, monthly=monthly))
+        return self._listed[folder][1]
 
     def get(self, key: str) -> Object | None:
         """A file; None if there is none."""
@@ -168,16 +176,40 @@ class Vision:
     def _exists(self, listing: Listing) -> bool:
         return listing.delisted_ms is None or listing.delisted_ms > listing.listed_ms
 
-    def _names(self, folder: str, listing: Listing, interval: str, *, monthly: bool) -> Iterator[str]:
-        """Files of spans that are over and have bars, as far as they are published."""
-        series = self.exchange.series(listing, Interval(INTERVALS[interval]))
-        now = self.exchange.clock.now_ms()
-        if series is None or series.first_at_or_after(0) >= series.first_at_or_after(now):
+    def _names(self, folder: str, listing: Listing, what: str, *, monthly: bool) -> Iterator[str]:
+        """Files of spans that are over and have bars, or trades, as far as they are published."""
+        if what == AGGREGATES and self.exchange.recordings:  # there may be trades without bars, and bars without trades
+            tape = self.exchange.tapes.of(listing)
+            first = tape.from_time(0, self.exchange.clock.now_ms(), 1)
+            at = int(first.time[0]) if len(first) else None
+            yield from self._named(
+                folder, listing, what, at, lambda a, b: len(tape.from_time(a, b, 1)) > 0, monthly=monthly
+            )
+            return
+        series = self.exchange.series(listing, Interval(INTERVALS.get(what, 60_000)))
+        if series is None or series.first_at_or_after(0) >= series.first_at_or_after(self.exchange.clock.now_ms()):
             return
         at = int(series.bars(series.first_at_or_after(0), series.first_at_or_after(0) + 1).open_time[0])
-        while (span := _span(_text(at, monthly=monthly)))[2] <= now:
-            if series.first_at_or_after(span[0]) < series.first_at_or_after(span[1]):
-                name = f"{listing.symbol}-{interval}-{_text(at, monthly=monthly)}.zip"
+        yield from self._named(
+            folder, listing, what, at, lambda a, b: series.first_at_or_after(a) < series.first_at_or_after(b),
+            monthly=monthly,
+        )  # fmt: skip
+
+    def _named(
+        self,
+        folder: str,
+        listing: Listing,
+        what: str,
+        at: int | None,
+        has: Callable[[int, int], bool],
+        *,
+        monthly: bool,
+    ) -> Iterator[str]:
+        """The files from the one of a moment on, of spans that have something."""
+        now = self.exchange.clock.now_ms()
+        while at is not None and (span := _span(_text(at, monthly=monthly)))[2] <= now:
+            if has(span[0], span[1]):
+                name = f"{listing.symbol}-{what}-{_text(at, monthly=monthly)}.zip"
                 if not self._is(folder + name, "missing"):
                     yield name
                     if not self._is(folder + name, "no_checksum"):
@@ -186,6 +218,8 @@ class Vision:
 
     def _made(self, key: str, text: str) -> Object:
         market = next(m for m in MARKETS if key.startswith(m))
+        if f"/{AGGREGATES}/" in key:
+            return self._made_of_trades(key, self.exchange.listings[MARKETS[market], key.split("/")[-2]], text)
         symbol, interval = key.split("/")[-3:-1]
         listing = self.exchange.listings[MARKETS[market], symbol]
         start, end, published = _span(text)
@@ -199,9 +233,26 @@ class Vision:
         for column in (w.column for w in its if w.kind == "garbled"):
             rows = _garbled(rows, column)
         member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
-        body = _zipped(member, rows, {w.kind for w in its})
+        body = _zipped(member, [rows], {w.kind for w in its})
         modified = max([published, *(w.changed_ms for w in its if w.kind == "revised")])
         return Object(key, body, modified)
+
+    def _made_of_trades(self, key: str, listing: Listing, text: str) -> Object:
+        start, end, published = _span(text)
+        its, is_spot = [w for w in self.wrong if fnmatch.fnmatchcase(key, w.key)], listing.venue == "binance_spot"
+        rows: Iterator[bytes] = trade_files.written(
+            self.exchange.tapes.of(listing),
+            start,
+            end,
+            is_spot=is_spot,
+            is_micro=is_spot and start >= MICROSECONDS_FROM_MS,
+            has_header=not is_spot and start >= HEADERS_FROM_MS,
+            wrong=its,
+        )
+        if any(w.kind == "bomb" for w in its):
+            rows = islice(rows, 1)
+        body = _zipped(key.rpartition("/")[2].removesuffix(".zip") + ".csv", rows, {w.kind for w in its})
+        return Object(key, body, max([published, *(w.changed_ms for w in its if w.kind == "revised")]))
 
 
 def _text(time_ms: int, *, monthly: bool) -> str:
@@ -284,13 +335,14 @@ def _rows(listing: Listing, bars: Bars, *, is_micro: bool) -> bytes:
     return bytes(render(columns, [b"", *[b","] * 10, b",0\n"]).data)
 
 
-def _zipped(member: str, rows: bytes, kinds: set[str]) -> bytes:
+def _zipped(member: str, pieces: Iterable[bytes], kinds: set[str]) -> bytes:
     if "foreign" in kinds:
         member = "XRPUSDT-" + member.partition("-")[2]
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        text = rows if "bomb" not in kinds else b" " * 1000 * len(rows)
-        file.writestr(zipfile.ZipInfo(member), text, zipfile.ZIP_DEFLATED, 1)
+        with file.open(member, "w") as text:
+            for rows in pieces:
+                text.write(rows if "bomb" not in kinds else b" " * 1000 * len(rows))
         if "second_member" in kinds:
             file.writestr(zipfile.ZipInfo("README.txt"), b"see our website")
     whole = body.getvalue()

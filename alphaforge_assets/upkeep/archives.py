@@ -1,7 +1,8 @@
 """Files that venues replace: listed again every day, and read again where the content is another one.
 
 Whoever replaces a file says so nowhere but in its listing (github.com/binance/binance-public-data has thousands of such
-files on record). The whole file lands again; what becomes new versions is the bars that differ, as always.
+files on record). The whole file lands again; what becomes new versions is the bars that differ, as always. Trades have
+no versions: those that we lacked are published, and one that is another by now is what a check of theirs is for.
 """
 
 import datetime as dt
@@ -14,7 +15,7 @@ from typing import Any
 import dagster as dg
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets.bars import BARS
+from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed, reach
@@ -23,20 +24,23 @@ from alphaforge_assets.refresh import refresh
 from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.jobs import TRIGGER_TAG
 from alphaforge_assets.venues.archive import ArchiveSource
-from alphaforge_assets.venues.directory import ARCHIVES, Exchanges
+from alphaforge_assets.venues.directory import ARCHIVES, TRADE_ARCHIVES, Exchanges
+from alphaforge_assets.venues.trade_archive import TradeArchive
 from alphaforge_assets.warehouse import statements
 
 WATCH_ARCHIVES = "watch_archives"
 # Files of the day before come at about four, and the report of the day is made before.
 AT = "40 5 * * *"
 DAY = dt.timedelta(days=1)
+Watchable = ArchiveSource | TradeArchive
+WATCHED: tuple[Watchable, ...] = (*ARCHIVES, *TRADE_ARCHIVES)
 
 
 @dataclass(frozen=True)
 class Changed:
     """A file that is another one than the one we read."""
 
-    source: ArchiveSource
+    source: Watchable
     instrument: Instrument
     interval: str
     key: str
@@ -59,7 +63,7 @@ def watch(client: Client, exchanges: Exchanges, universe: Universe, *, run_id: s
 
     Trouble with one instrument is not another's. Raises WarehouseDown, WarehouseRefused.
     """
-    known = statements.rows(client, "archives/loaded", venues=sorted({source.venue for source in ARCHIVES}))
+    known = statements.rows(client, "archives/loaded", venues=sorted({source.venue for source in WATCHED}))
     compared, changed, failed = 0, list[Changed](), dict[str, str]()
     for source, rows in _by_source(known):
         try:
@@ -73,11 +77,15 @@ def watch(client: Client, exchanges: Exchanges, universe: Universe, *, run_id: s
     return Watched(compared, tuple(changed), tuple(landed), failed)
 
 
-def _by_source(known: Sequence[dict[str, Any]]) -> Iterator[tuple[ArchiveSource, list[dict[str, Any]]]]:
-    for source in ARCHIVES:
+def _by_source(known: Sequence[dict[str, Any]]) -> Iterator[tuple[Watchable, list[dict[str, Any]]]]:
+    for source in WATCHED:
         is_monthly = source.period == "month"
         rows = [
-            r for r in known if r["venue"] == source.venue and (r["period_end"] - r["period_start"] > DAY) == is_monthly
+            r
+            for r in known
+            if r["venue"] == source.venue
+            and source.holds(r["key"])
+            and (r["period_end"] - r["period_start"] > DAY) == is_monthly
         ]
         if rows:
             yield source, rows
@@ -87,7 +95,7 @@ def _changed(
     client: Client,
     exchanges: Exchanges,
     universe: Universe,
-    source: ArchiveSource,
+    source: Watchable,
     rows: Sequence[dict[str, Any]],
     failed: dict[str, str],
 ) -> Iterator[Changed]:
@@ -103,7 +111,7 @@ def _changed(
             if name is None:
                 continue  # the venue lists it no more under any name: there is nothing to ask for
             try:
-                listed = connection.etags(name, interval)
+                listed = connection.etags(name, interval, [row["period_start"] for row in its])
             except AlphaForgeError as error:
                 failed[f"{source.name} {instrument.key} {interval}"] = f"{type(error).__name__}: {error}"
                 continue
@@ -114,13 +122,14 @@ def _changed(
 
 def _again(client: Client, exchanges: Exchanges, universe: Universe, one: Changed, run_id: str, lock: Lock) -> Landed:
     part = Rectangle((one.instrument,), one.start.date(), one.end.date())
-    only = universe.model_copy(update={"intervals": (one.interval,)})
-    return refresh(client, exchanges, only, part, BARS, run_id=run_id, refetch=True, wish=one.source.name, lock=lock)
+    only = universe.model_copy(update={"intervals": (one.interval,)}) if one.interval else universe
+    dataset, wish = DATASETS[one.source.dataset], one.source.name
+    return refresh(client, exchanges, only, part, dataset, run_id=run_id, refetch=True, wish=wish, lock=lock)
 
 
 @dg.op(
     name="watch",
-    description="Lists the files again that bars were read from, and reads those again that the venue has replaced.",
+    description="Lists the files again that were read, and reads those again that the venue has replaced.",
     out=dg.Out(dg.Nothing),
 )
 def watch_op(

@@ -21,6 +21,7 @@ from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.klines_file import Expected, Read, read_file
 from alphaforge_assets.venues.source import FileSeen
+from alphaforge_assets.venues.trades_file import TradeFormat
 
 _CHECKSUM = re.compile(r"([0-9a-f]{64})\s+\*?(\S+)\s*", re.ASCII)
 
@@ -34,6 +35,18 @@ class FileFeed:
     layout: Layout
     budget: Budget
     intervals: tuple[str, ...] = tuple(INTERVAL_MS)
+
+
+@dataclass(frozen=True)
+class TradeFiles:
+    """Where a venue's files of trades are and how they read. `kind` is the venue's name of them."""
+
+    place: Place
+    folder: str
+    kind: str
+    format: TradeFormat
+    budget: Budget
+    bytes_a_trade: float  # zipped
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ def judge(
     try:
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        checksum = _checksum_status(checksum_of(path), sha256, f"{file.stem}.zip")
+        checksum = checksum_status(checksum_of(path), sha256, f"{file.stem}.zip")
         seen = replace(seen, sha256=sha256, checksum_status=checksum)
         span = Window(ms(file.start), ms(file.end))
         size = path.stat().st_size
@@ -105,7 +118,8 @@ def _loaded(seen: FileSeen, read: Read) -> FileSeen:
     )
 
 
-def _checksum_status(path: Path, sha256: str, name: str) -> Literal["verified", "mismatch", "absent"]:
+def checksum_status(path: Path, sha256: str, name: str) -> Literal["verified", "mismatch", "absent"]:
+    """What the checksum beside a file says of the bytes that came."""
     if not path.exists():
         return "absent"
     said = _CHECKSUM.fullmatch(path.read_text(encoding="utf-8", errors="replace"))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailable
-from alphaforge_assets.venues.archive_files import FileFeed
+from alphaforge_assets.venues.archive_files import FileFeed, TradeFiles
 from alphaforge_assets.venues.buckets import Place
 from alphaforge_assets.venues.columns import Layout
 from alphaforge_assets.venues.funding import FundingPage
@@ -18,6 +18,7 @@ from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
 from alphaforge_assets.venues.trade_rows import TradeLayout
 from alphaforge_assets.venues.trades import TradeFeed, TradePage
+from alphaforge_assets.venues.trades_file import TradeFormat
 from alphaforge_assets.venues.venue import BarFeed, BarPage, FundingFeed, Marks, Venue, optional_ms
 
 SPOT_WEIGHT = Budget("binance.spot", limit=6000, window_s=60, burst=300)
@@ -219,3 +220,17 @@ PERP = Venue(
 
 SPOT_FILES = FileFeed(VISION, "data/spot", KLINE, VISION_OBJECTS)
 PERP_FILES = FileFeed(VISION, "data/futures/um", KLINE, VISION_OBJECTS)
+
+# Words of booleans: spot has capitals, futures have not.
+_BUYER_IS_MAKER = {"True": "sell", "true": "sell", "False": "buy", "false": "buy"}
+SPOT_AGGREGATES = TradeFormat(
+    kind="aggregate",
+    fields=("trade_id", "price", "quantity", "first_id", "last_id", "timestamp", "side", "M"),
+    sides=_BUYER_IS_MAKER,
+    usual={"M": True},
+)
+FUTURES_AGGREGATES = TradeFormat("aggregate", SPOT_AGGREGATES.fields[:-1], _BUYER_IS_MAKER)
+SPOT_TRADE_FILES = TradeFiles(VISION, "data/spot", "aggTrades", SPOT_AGGREGATES, VISION_OBJECTS, bytes_a_trade=14)
+PERP_TRADE_FILES = TradeFiles(
+    VISION, "data/futures/um", "aggTrades", FUTURES_AGGREGATES, VISION_OBJECTS, bytes_a_trade=14
+)

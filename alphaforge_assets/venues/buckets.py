@@ -13,12 +13,13 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 import certifi
@@ -31,6 +32,7 @@ from alphaforge_assets.venues.transport import send
 LISTING_BYTES_MAX = 4_000_000
 PAGES_MAX = 100
 TRANSFERS = 16  # at once
+PIECE_BYTES = 16 * 1024 * 1024
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _SAFE_KEY = re.compile(r"[\w./\-]+", re.ASCII)
 
@@ -253,18 +255,46 @@ class ByHttp:
     def _bring(self, order: Order, within_s: float) -> Outcome:
         url = f"{self._place.endpoint}/{self._place.bucket}/{quote(_sound(order.key))}"
         try:
-            most = max(order.bytes_max, EVIDENCE_CHARS)  # an error may be longer than what was asked for
-            reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=most)
-            if reply.status == 404:
-                return False
-            if reply.status != 200:
-                refuse(self._place.bucket, url, reply)
+            with order.path.open("wb") as file:
+                return self._written(order, url, file, within_s)
         except VenueUnavailable as error:
             return error
-        if len(reply.body) > order.bytes_max:
-            return VenueUnavailable(f"{order.key}: more came than was listed")
-        order.path.write_bytes(reply.body)
-        return True
+
+    def _written(self, order: Order, url: str, file: IO[bytes], within_s: float) -> Outcome:
+        """Write an object a piece at a time: a month of trades is a gigabyte."""
+        size, began = min(PIECE_BYTES, order.bytes_max + 1), time.monotonic()
+        while file.tell() <= order.bytes_max:
+            first = file.tell()
+            reply = send(
+                self._pool,
+                url,
+                {"Range": f"bytes={first}-{first + size - 1}"},
+                deadline_s=max(0.1, within_s - (time.monotonic() - began)),
+                body_bytes_max=max(size, EVIDENCE_CHARS),  # an error may be longer than what was asked for
+            )
+            if reply.status == 404:
+                return False
+            if reply.status == 416 and first:  # it ended with the last piece
+                return True
+            if reply.status not in (200, 206):
+                refuse(self._place.bucket, url, reply)
+            file.write(reply.body)
+            if reply.status == 200 or len(reply.body) < size:
+                break
+        return file.tell() <= order.bytes_max or VenueUnavailable(f"{order.key}: more came than was listed")
+
+
+def first_after(place: Place, pool: urllib3.PoolManager, prefix: str, key: str, within_s: float) -> str:
+    """The first object with `prefix` whose key comes after `key` (all come after ""); "" if there is none.
+
+    Raises VenueUnavailable, VenueLimited, VenueRefused.
+    """
+    query = {"list-type": "2", "prefix": _sound(prefix), "max-keys": "1"} | ({"start-after": key} if key else {})
+    url = f"{place.endpoint}/{place.bucket}?{urlencode(query)}"
+    reply = send(pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
+    if reply.status != 200:
+        refuse(place.bucket, url, reply)
+    return next(iter(_parse_listing(reply.body)[0]), "")
 
 
 class Batches:

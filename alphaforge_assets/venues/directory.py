@@ -11,10 +11,12 @@ from pydantic import SecretStr
 
 from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
-from alphaforge_assets.venues.archive import ArchiveSource
-from alphaforge_assets.venues.archive_files import FileFeed
+from alphaforge_assets.venues.archive import PERIODS, ArchiveSource
+from alphaforge_assets.venues.archive_files import FileFeed, TradeFiles
+from alphaforge_assets.venues.quarters import QuarterArchive
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source
+from alphaforge_assets.venues.trade_archive import TradeArchive
 from alphaforge_assets.venues.venue import Venue
 
 VENUES: Mapping[str, Venue] = MappingProxyType(
@@ -37,7 +39,14 @@ ARCHIVES = (
     *(ArchiveSource(REST[venue], feed, "month") for venue, feed in FILES.items()),
     *(ArchiveSource(REST[venue], feed, "day") for venue, feed in FILES.items()),
 )
-SOURCES: list[Source] = [*REST.values(), *ARCHIVES, IndexSource()]
+TRADE_FILES: Mapping[str, TradeFiles] = MappingProxyType(
+    {binance.SPOT.name: binance.SPOT_TRADE_FILES, binance.PERP.name: binance.PERP_TRADE_FILES}
+)
+TRADE_ARCHIVES = tuple(
+    TradeArchive(REST[venue], files, period) for period in PERIODS for venue, files in TRADE_FILES.items()
+)
+QUARTERS = (QuarterArchive(REST[kraken.SPOT.name], kraken.FILES),)
+SOURCES: list[Source] = [*REST.values(), *ARCHIVES, *TRADE_ARCHIVES, *QUARTERS, IndexSource()]
 
 
 def ranked(venue: str, dataset: str, intervals: Sequence[str]) -> list[Source]:
@@ -52,9 +61,18 @@ def served(venue: str, dataset: str, intervals: Sequence[str]) -> list[str]:
 
 
 def kept(venue: str, dataset: str, interval: str) -> dt.timedelta | None:
-    """How far back somebody still serves a series; None if all of it is served, or nobody ever had it."""
-    spans = [s.kept(dataset, interval) for s in ranked(venue, dataset, [interval])]
+    """How far back somebody still serves a series; None if all of it is served, or nobody ever had it.
+
+    Quarters do not count: they come months later.
+    """
+    spans = [s.kept(dataset, interval) for s in ranked(venue, dataset, [interval]) if s not in QUARTERS]
     return max(span for span in spans if span) if spans and all(spans) else None
+
+
+def leaves_out_quiet(venue: str) -> bool:
+    """Whether one of a venue's sources documents that it has no bar of an interval without trades."""
+    quarters = any(source.leaves_out_quiet for source in QUARTERS if source.venue == venue)
+    return quarters or (venue in VENUES and VENUES[venue].bars.leaves_out_quiet)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def read_file(path: Path, expected: Expected) -> Read:
     """The bars of a zip file. Raises VenueUnavailable naming what keeps it from being what it should be."""
     try:
         with zipfile.ZipFile(path) as archive:
-            member = _member(archive, expected)
+            member = member_of(archive, expected.stem, expected.size)
             try:
                 with archive.open(member) as stream:
                     found = _read_columns(stream, expected)
@@ -78,37 +78,38 @@ def read_file(path: Path, expected: Expected) -> Read:
     return _checked(found, expected)
 
 
-def _member(archive: zipfile.ZipFile, expected: Expected) -> zipfile.ZipInfo:
+def member_of(archive: zipfile.ZipFile, stem: str, size: int) -> zipfile.ZipInfo:
+    """The one member of a file of so many bytes. Raises VenueUnavailable where it is not as it should be."""
     members = archive.infolist()
     if len(members) != 1:
         raise VenueUnavailable(
-            f"{expected.stem}.zip has {len(members)} members, {', '.join(m.filename for m in members[:3])[:200]}: one"
+            f"{stem}.zip has {len(members)} members, {', '.join(m.filename for m in members[:3])[:200]}: one"
             " was expected"
         )
     (member,) = members
-    if member.filename != f"{expected.stem}.csv":
-        raise VenueUnavailable(f"{expected.stem}.zip holds {member.filename[:200]!r}: it is of something else")
-    if member.file_size > expected.size * TIMES_UNPACKED_MAX:  # zipfile unpacks no more than the member says it is
+    if member.filename != f"{stem}.csv":
+        raise VenueUnavailable(f"{stem}.zip holds {member.filename[:200]!r}: it is of something else")
+    if member.file_size > size * TIMES_UNPACKED_MAX:  # zipfile unpacks no more than the member says it is
         raise VenueUnavailable(
-            f"{expected.stem}.zip of {expected.size} bytes unpacks to {member.file_size}: more than"
+            f"{stem}.zip of {size} bytes unpacks to {member.file_size}: more than"
             f" {TIMES_UNPACKED_MAX} times as much, no file of numbers does"
         )
     return member
 
 
-def _has_header(stream: IO[bytes], expected: Expected) -> tuple[bool, IO[bytes]]:
-    """Whether the first line is names; the stream from its beginning."""
+def header_of(stream: IO[bytes], stem: str) -> tuple[bool, IO[bytes]]:
+    """Whether the first line is names; the stream from its beginning. Raises VenueUnavailable."""
     buffered = io.BufferedReader(cast(io.RawIOBase, stream), BLOCK_BYTES)
     first = buffered.peek(1)[:1]
     if first and not first.isdigit() and not first.isalpha():
-        raise VenueUnavailable(f"{expected.stem}.zip begins with {first!r}: neither a number nor a name")
+        raise VenueUnavailable(f"{stem}.zip begins with {first!r}: neither a number nor a name")
     return first.isalpha(), buffered
 
 
 def _read_columns(stream: IO[bytes], expected: Expected) -> Read:
     """The fast way. Raises pa.ArrowInvalid where a value is not of its column's type."""
     layout = expected.layout
-    has_header, stream = _has_header(stream, expected)
+    has_header, stream = header_of(stream, expected.stem)
     types = {name: _type(name) for name in layout.fields}
     try:
         reader = pacsv.open_csv(
@@ -127,7 +128,7 @@ def _read_columns(stream: IO[bytes], expected: Expected) -> Read:
     tables = []
     for batch in reader:
         if batch.num_rows:
-            unit = _unit(batch["timestamp"], unit, expected)
+            unit = unit_of(batch["timestamp"], unit, expected.stem)
             tables.append(_bars(batch, layout, unit, expected))
     return Read(pa.concat_tables([BAR_SCHEMA.empty_table(), *tables]), has_header, unit or "ms", 0)
 
@@ -138,15 +139,15 @@ def _type(name: str) -> pa.DataType:
     return pa.float64() if name in NUMBERS else pa.string()
 
 
-def _unit(times: pa.Array, before: Unit | None, expected: Expected) -> Unit:
-    """Milliseconds or microseconds, by magnitude; one a file."""
+def unit_of(times: pa.Array, before: Unit | None, stem: str) -> Unit:
+    """Milliseconds or microseconds, by magnitude; one a file. Raises VenueUnavailable."""
     extent = pc.min_max(times)
     low, high = extent["min"].as_py(), extent["max"].as_py()
     for unit, per_ms in PER_MS.items():
         if TIME_MS_MIN * per_ms <= low and high <= TIME_MS_MAX * per_ms and before in (None, unit):
             return unit
     raise VenueUnavailable(
-        f"{expected.stem}.zip has open times from {low} to {high}{f' after some in {before}' if before else ''}: not"
+        f"{stem}.zip has times from {low} to {high}{f' after some in {before}' if before else ''}: not"
         " all of one unit, milliseconds or microseconds"
     )
 
@@ -197,11 +198,11 @@ def _metadata(columns: dict[str, pa.Array], layout: Layout, per_ms: int) -> pa.A
 
 def _read_rows(stream: IO[bytes], expected: Expected) -> Read:
     """The way of REST's rows, for a file that has some which are not as they should be."""
-    has_header, stream = _has_header(stream, expected)
+    has_header, stream = header_of(stream, expected.stem)
     lines = csv.reader(io.TextIOWrapper(stream, "utf-8", newline=""), quoting=csv.QUOTE_NONE)
     rows = list(_without_header(lines) if has_header else lines)
     times = [int(row[0]) for row in rows if row and row[0].isascii() and row[0].isdigit() and len(row[0]) < 19]
-    unit = _unit(pa.array(times, pa.int64()), None, expected) if times else "ms"
+    unit = unit_of(pa.array(times, pa.int64()), None, expected.stem) if times else "ms"
     if unit == "us":
         rows = [_in_ms(expected.layout, row) for row in rows]
     table = parse_rows(expected.layout, rows, expected.interval_ms, expected.closed_before_ms)

@@ -1,13 +1,15 @@
 """Kraken: spot (0/public).
 
 Rows of eight, ascending, times in seconds, prices as texts, the candle that is still open last. Whatever `since` says,
-an answer holds no more than the newest 720 candles of the interval: older ones are in Kraken's downloads and in its
-trades, not here. Rows lie under the pair's own name (XXBTZUSD) beside `last`. Errors are a list of words in HTTP 200.
-Trades are all there since ever, asked for from a time in nanoseconds on, the oldest first; each has a number among
-those of its pair, by which nobody can ask. Source: docs.kraken.com, "Get OHLC Data", "Get Recent Trades", "Get Tradable
-Asset Pairs", "Spot REST rate limits": about one request a second an IP. That no number is left out is from memory.
+an answer holds no more than the newest 720 candles of the interval: older ones are in Kraken's downloads, a zip file a
+quarter, and in its trades. Rows lie under the pair's own name (XXBTZUSD) beside `last`. Errors are a list of words in
+HTTP 200. Trades are all there since ever, asked for from a time in nanoseconds on, the oldest first; each has a number
+among those of its pair, by which nobody can ask. Source: docs.kraken.com, "Get OHLC Data", "Get Recent Trades", "Get
+Tradable Asset Pairs", "Spot REST rate limits": about one request a second an IP. That no number is left out is from
+memory.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,7 @@ from alphaforge_assets.errors import UnknownSymbol, VenueLimited, VenueUnavailab
 from alphaforge_assets.intervals import INTERVAL_MS
 from alphaforge_assets.venues.columns import TIME_MS_MAX, Layout
 from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.quarters import QuarterFiles
 from alphaforge_assets.venues.refusals import Meaning
 from alphaforge_assets.venues.source import Call
 from alphaforge_assets.venues.trade_rows import TradeLayout
@@ -111,4 +114,36 @@ SPOT = Venue(
     refusals=REFUSALS,
     trades=TRADES,
     nautilus_symbol="{base}/{quote}",
+)
+
+# Downloads, second-hand by several who read the quarters of 2026: members of pairs without X and Z (XBTUSD_1.csv), no
+# header, times in seconds, no mean price, no row for an interval without a trade; the second quarter was there on the
+# 14th of September. The years before are in one file of ten gigabytes in five parts, which is not read here.
+DOWNLOADS = Budget("kraken.downloads", limit=600, window_s=60, burst=30)
+OHLCVT = Layout(
+    fields=("timestamp", "open", "high", "low", "close", "volume", "trade_count"), usual={}, time_unit_ms=1000
+)
+
+
+def quarter_url(first: dt.date) -> str:
+    return f"https://assets.kraken.com/marketing/institutions/Kraken_OHLCVT_{first.year}Q{(first.month + 2) // 3}.zip"
+
+
+def member(pair: str, interval: str) -> str:
+    return f"{pair}_{INTERVAL_MS[interval] // 60_000}.csv"
+
+
+def file_name(info: Mapping[str, Any]) -> str:
+    return str(info["altname"])
+
+
+FILES = QuarterFiles(
+    url=quarter_url,
+    member=member,
+    named=file_name,
+    layout=OHLCVT,
+    budget=DOWNLOADS,
+    intervals=("1m", "5m", "15m", "1h", "4h", "1d"),
+    first=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    lag=dt.timedelta(days=76),
 )

@@ -78,11 +78,15 @@ class FileSeen:
     last: dt.datetime | None = None
 
 
+Span = tuple[dt.datetime, dt.datetime]  # [start, end)
+
+
 @dataclass(frozen=True)
 class Fetched:
     """Rows in time order, of the schema that a dataset has below venues/, and what it took to get them.
 
     `source` is another name for these rows than the source's own, where they rank lower. `files` are those looked at.
+    `lacks` are the spans of which a source of events knows that it does not have all.
     """
 
     table: pa.Table
@@ -91,6 +95,7 @@ class Fetched:
     files: tuple[FileSeen, ...] = ()
     raw: bytes = b""  # what the source said, word for word, where it was told to keep that and can: see trail.py
     since: dt.datetime | None = None  # what is older of the window it no longer has; None: it answers all of it
+    lacks: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)

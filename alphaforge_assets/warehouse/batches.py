@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.failpoints import passing
-from alphaforge_assets.venues.source import Cost, FileSeen
+from alphaforge_assets.venues.source import Cost, FileSeen, Span
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.content import content_hash
 from alphaforge_assets.warehouse.windows import Window, minus, spans_of
@@ -41,6 +41,7 @@ class Answer:
     raw: bytes = b""  # what it said, word for word, where that is kept
     status: Status = "complete"
     evidence: str = ""  # of what was given: the file it is from
+    lacks: tuple[Span, ...] = ()  # as of `Fetched`
 
 
 @dataclass(frozen=True)

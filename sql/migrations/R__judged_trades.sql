@@ -17,7 +17,7 @@ CREATE OR REPLACE VIEW analytics.judged_trades
     quote_quantity Nullable(Float64) COMMENT 'Amount in quote where the venue says it and it is not price times quantity, else NULL',
     contract_quantity Nullable(Float64) COMMENT 'Amount in contracts where the venue counts in those, else NULL',
     metadata String COMMENT 'JSON of whatever came that no column holds, empty when there is nothing',
-    source LowCardinality(String) COMMENT 'rest, archive or ws',
+    source LowCardinality(String) COMMENT 'rest, archive_daily, archive_monthly, archive_unverified (a file whose checksum is of other bytes, or that has none), ws, or file (alphaforge ingest)',
     batch_id UUID COMMENT 'Batch of ingest_batches that brought the row',
     ingested_at DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come',
     version UInt64 COMMENT 'Finality rank of the source (top byte), ingested_at in milliseconds (41 bits), hash of the values (15 bits)',
@@ -33,7 +33,7 @@ AS SELECT
     -- Told with eight decimals at most, and computed in floats: what differs by less is the product.
     if(abs(landing_trades.quote_quantity - price * quantity) <= 1e-8 + 1e-12 * abs(landing_trades.quote_quantity), NULL, landing_trades.quote_quantity) AS quote_quantity,
     contract_quantity, metadata, source, batch_id, ingested_at,
-    bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws'], [3, 2, 1], 0)), 56)
+    bitShiftLeft(toUInt64(transform(source, ['archive_daily', 'archive_monthly', 'archive', 'rest', 'archive_unverified', 'ws'], [4, 3, 3, 2, 2, 1], 0)), 56)
         + bitShiftLeft(toUInt64(toUnixTimestamp64Milli(ingested_at)), 15)
         + bitAnd(cityHash64(timestamp, first_id, last_id, side, price, quantity, metadata), 32767) AS version,
     true AS is_final,

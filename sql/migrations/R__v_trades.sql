@@ -14,7 +14,7 @@ CREATE OR REPLACE VIEW analytics.v_trades
     quote_quantity Float64 COMMENT 'Amount, in quote, by the venue where it says so, else price times quantity',
     trade_ts DateTime64(6, 'UTC') COMMENT 'When it was traded, as the venue gave it',
     ingest_ts DateTime64(3, 'UTC') COMMENT 'When the answer of the venue had come',
-    source LowCardinality(String) COMMENT 'rest, archive or ws',
+    source LowCardinality(String) COMMENT 'rest, archive_daily, archive_monthly, archive_unverified (a file whose checksum is of other bytes, or that has none) or ws',
     venue LowCardinality(String) COMMENT 'The same as exchange, as in the other views',
     timestamp DateTime64(6, 'UTC') COMMENT 'The same as trade_ts, as in the other views',
     timestamp_unix Int64 COMMENT 'When it was traded, microseconds since 1970',

@@ -1,5 +1,6 @@
 -- Ids that were told with different values: a trade never changes, so one of them is wrong. All are in landing; published is the
--- first that came, or what the venue said when it was asked for that trade alone.
+-- first that came, or what the venue said when it was asked for that trade alone. Times are compared to the millisecond, which is
+-- what REST tells of a trade whose file tells microseconds.
 SELECT
     any(venue) AS venue, any(symbol) AS symbol, min(timestamp) AS first, max(timestamp) AS last, count() AS rows,
     concat(trade_kind, ' ', toString(trade_id), ': ', arrayStringConcat(arraySort(groupUniqArray(
@@ -12,7 +13,7 @@ WHERE instrument_id IN {instruments:Array(UInt32)}
         SELECT instrument_id, trade_kind, trade_id
         FROM
         (
-            SELECT instrument_id, trade_kind, trade_id, cityHash64(timestamp, first_id, last_id, side, price, quantity) AS told
+            SELECT instrument_id, trade_kind, trade_id, cityHash64(toUnixTimestamp64Milli(timestamp), first_id, last_id, side, price, quantity) AS told
             FROM analytics.landing_trades
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= {start:DateTime64(3, 'UTC')} - INTERVAL 1 DAY AND timestamp < {end:DateTime64(3, 'UTC')} + INTERVAL 1 DAY
