@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from alphaforge_assets import documents
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import Interval
+from alphaforge_assets.intervals import Interval, PriceType
 from alphaforge_assets.venues.directory import VENUES, ranked
 
 
@@ -91,6 +91,8 @@ class Instrument:
     listed_until: dt.date | None = None
     identity: Identity = field(default=Identity(), compare=False)
     trades: bool = field(default=False, compare=False)  # whether its trades are kept too: they are many
+    liquidations: bool = field(default=False, compare=False)
+    price_bars: tuple[PriceType, ...] = field(default=(), compare=False)  # of which prices beside trades it has bars
     # The venue's own name, of one that was over before anybody saw the venue list it: its archives go by that.
     venue_symbol: str | None = field(default=None, compare=False)
 
@@ -145,6 +147,13 @@ def _moment(value: Any) -> Any:
     return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
+def _once(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError("one is named twice; name each once")
+    return values
+
+
+Once = pydantic.AfterValidator(_once)
 Moment = Annotated[dt.datetime, pydantic.BeforeValidator(_moment)]
 Factor = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
@@ -161,6 +170,8 @@ class InstrumentEntry(_Strict):
     redenominated_at: dict[Moment, Factor] = {}
     relisted_at: list[Moment] = []
     trades: bool = False
+    liquidations: bool = False
+    price_bars: Annotated[list[PriceType], Once] = []
     venue_symbol: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
 
     @pydantic.model_validator(mode="before")
@@ -230,26 +241,22 @@ class Universe(_Strict):
     """The whole file. `instruments` is ordered by venue as written, so a venue's partitions are contiguous."""
 
     history_start: dt.date
-    intervals: list[Interval] = pydantic.Field(min_length=1)
+    intervals: Annotated[list[Interval], Once] = pydantic.Field(min_length=1)
     venues: dict[VenueName, VenueEntry] = pydantic.Field(min_length=1)
-
-    @pydantic.field_validator("intervals")
-    @classmethod
-    def _intervals_once(cls, intervals: list[Interval]) -> list[Interval]:
-        if len(set(intervals)) != len(intervals):
-            raise ValueError("an interval is named twice; name each once")
-        return intervals
 
     @cached_property
     def instruments(self) -> tuple[Instrument, ...]:
+        start = self.history_start
         return tuple(
             Instrument(
                 venue,
                 e.symbol,
-                max(self.history_start, e.first_day or self.history_start),
+                max(start, e.first_day or start),
                 e.end_day,
                 e.identity,
                 e.trades,
+                e.liquidations,
+                tuple(e.price_bars),
                 e.venue_symbol,
             )
             for venue, entry in self.venues.items()
@@ -311,9 +318,12 @@ def _conflicts(universe: Universe, path: Path, root: yaml.Node | None) -> Iterat
                 yield f"{where}: {e.symbol} is listed twice; remove one"
             elif other is not instrument:
                 yield f"{where}: {instrument.key} and {other.key} share the id {other.instrument_id}; drop one of them"
-            if e.trades and not ranked(venue, "trades", [""]):
-                having = ", ".join(name for name in VENUES if ranked(name, "trades", [""]))
-                yield f"{where}.trades: true: of {venue} we know none; remove it, there are those of {having}"
+            wanted = [(name, "", f"{name}: true") for name in ("trades", "liquidations") if getattr(e, name)]
+            wanted += [("price_bars", f"{price}_1m", f"price_bars: {price}") for price in e.price_bars]
+            for dataset, series, what in wanted:
+                if not ranked(venue, dataset, [series]):
+                    having = ", ".join(name for name in VENUES if ranked(name, dataset, [series]))
+                    yield f"{where}.{what}: of {venue} we know none; remove it, there are those of {having}"
             if e.end_day and e.end_day <= universe.history_start:
                 name = "listed_until" if e.listed_until else "the end of delisted_at,"
                 yield f"{where}: {name} {e.end_day} is not after history_start {universe.history_start}"

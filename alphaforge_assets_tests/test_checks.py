@@ -60,7 +60,7 @@ def filled(sound: list[str], emptied: Client) -> Client:
     return emptied
 
 
-BAR_RULES = [r for r in every_check() if r.asset.endswith("bars")]
+BAR_RULES = [r for r in every_check() if r.dataset is BARS]
 
 
 def offenders(client: Client, rule: Check) -> list[dict[str, Any]]:

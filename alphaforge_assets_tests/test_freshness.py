@@ -189,7 +189,7 @@ def test_it_is_a_rule_of_every_dataset(emptied: Client, dataset: Dataset) -> Non
     instrument = FEAR_GREED if dataset.only else BTC
     covered = Rectangle((instrument,), NOW.date(), NOW.date() + DAY)
     assert checks.offenders(emptied, rule, covered, NOW) == []
-    interval = {BARS.name: "1m", FEAR_GREED_INDEX.name: "1d"}.get(dataset.name, "")
+    interval = {BARS.name: "1m", "price_bars": "mark_1m", FEAR_GREED_INDEX.name: "1d"}.get(dataset.name, "")
     ask(emptied, dataset, instrument, interval, NOW.replace(second=0))
     (found,) = checks.offenders(emptied, rule, covered, NOW + 2 * DAY)  # asked for its present, and nothing ever came
     assert found["symbol"] == instrument.symbol

@@ -84,12 +84,12 @@ def test_lines_that_only_a_started_process_runs_are_counted(tmp_path: Path) -> N
         "COVERAGE_FILE": str(tmp_path / "data"),
         "PYTHONPATH": str(ROOT),
     }
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import alphaforge_assets.intervals'])"
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import alphaforge_assets.verdicts'])"
     (tmp_path / "starts.py").write_text(child)
     for command in (
         ["run", str(tmp_path / "starts.py")],
         ["combine", "--quiet"],
-        ["report", "--include=*/intervals.py"],
+        ["report", "--include=*/verdicts.py"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", "coverage", *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False

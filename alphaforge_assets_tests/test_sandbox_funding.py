@@ -78,7 +78,7 @@ def test_binance_rows_have_the_fields_of_their_time(base):
     row = binance(base, limit=1)[0]
     assert list(row) == ["symbol", "fundingTime", "fundingRate", "markPrice"]
     minute = row["fundingTime"] - row["fundingTime"] % 60_000
-    bar = get(base, "/fapi/v1/klines", symbol="BTCUSDT", interval="1m", startTime=minute, limit=1)[0]
+    bar = get(base, "/fapi/v1/markPriceKlines", symbol="BTCUSDT", interval="1m", startTime=minute, limit=1)[0]
     assert float(row["markPrice"]) == float(bar[1])
     assert binance(base, startTime=1_600_000_000_000, limit=1)[0]["markPrice"] == ""
     requests.post(base + "/_clock", json={"now": "2026-08-01T00:00:00Z"}, timeout=5)

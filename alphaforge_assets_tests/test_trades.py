@@ -337,6 +337,11 @@ def test_the_raw_trail_replayed_into_an_empty_warehouse_gives_the_same(
     assert emptied.query(landed).result_rows == rows
     assert trail.replay(emptied, files, exchanges, run_id="twice").rows == 0
     assert bring(emptied, exchanges).cost.requests == 0  # the ledger knows what the trail told it
+    moved = files[0].parents[2] / "BTC-USDT" / files[0].parent.name / files[0].name
+    moved.parent.mkdir(parents=True)
+    moved.write_bytes(files[0].read_bytes())
+    with pytest.raises(BadInput, match="moved here from elsewhere"):
+        trail.replay(emptied, [moved], exchanges, run_id="moved")
     torn = files[0].with_name(f"1-2-3-{'0' * 16}.jsonl.zst")
     torn.write_bytes(files[0].read_bytes()[:-10])
     with pytest.raises(BadInput, match="is not what its name says"):

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
+from alphaforge_assets.intervals import length_of, price_of
 from alphaforge_assets.quality import freshness
 from alphaforge_assets.research import snapshots
 from alphaforge_assets.settings import Settings
@@ -247,11 +248,12 @@ def _revised_files(client: Client, universe: Universe, now: dt.datetime) -> list
     held_by = snapshots.listed(client) if rows else []
     found = []
     for r in rows:
-        key = _key(r["venue"], r["symbol"])
+        key, dataset = _key(r["venue"], r["symbol"]), "bars" if price_of(r["interval"]) == "trade" else "price_bars"
         names = [
             s.name
             for s in held_by
-            if key in s.instruments and r["interval"] in s.intervals and s.pinned_at < r["published_at"]
+            if dataset in s.datasets and key in s.instruments and length_of(r["interval"]) in s.intervals
+            and s.pinned_at < r["published_at"]
             and s.start <= r["last"] and s.end > r["first"]
         ]  # fmt: skip
         told = f"{r['changed']:,} bars from {r['first']:%Y-%m-%d %H:%M} to {r['last']:%Y-%m-%d %H:%M} are other ones"

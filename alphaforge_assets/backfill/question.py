@@ -51,7 +51,8 @@ def _check_instruments(dataset: Dataset, instruments: Sequence[Instrument], patt
     if not patterns:
         raise BadInput(f"--instruments is missing: {dataset.name} needs keys or globs, such as 'binance_spot.*'")
     if not any(map(dataset.keeps, instruments)):
-        mend = f"; write `{{symbol: …, {dataset.name}: true}}` in the universe for those that should"
+        what = f"[{', '.join(dataset.prices)}]" if dataset.prices else "true"
+        mend = f"; write `{{symbol: …, {dataset.name}: {what}}}` in the universe for those that should"
         mend = mend if dataset.has else ""
         raise BadInput(f"--instruments {','.join(patterns)}: none of them has {dataset.name}{mend}")
 
@@ -75,6 +76,8 @@ def _check_range(dataset: Dataset, universe: Universe, start: dt.date, end: dt.d
         raise BadInput(
             f"--from {start}: history starts on {first}; change history_start in the universe to go further back"
         )
+    if dataset.ended and start >= dataset.ended:
+        raise BadInput(f"--from {start}: {dataset.name} end on {dataset.ended}; nobody has any after")
     if start > today:
         raise BadInput(f"--from {start}: that day has not begun; today is {today} UTC")
     if end > today + dt.timedelta(days=1):

@@ -15,7 +15,7 @@ from alphaforge_assets.cli.arguments import check_series, moment, span, versions
 from alphaforge_assets.cli.opened import environment, reader
 from alphaforge_assets.cli.screen import alarming, count, minute, say, table
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import INTERVAL_MS, PRICE_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,13 @@ COLUMNS = ("open", "high", "low", "close", "volume")
     type=click.Choice(["redenominations"]),
     help="Bars before a redenomination that the universe names, in the newest unit of the coin.",
 )
+@click.option(
+    "--price",
+    type=click.Choice(["trade", *PRICE_TYPES]),
+    default="trade",
+    show_default=True,
+    help="What the bars are of; others than trades of perpetuals with `price_bars` in the universe.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, an array of objects.")
 @click.option(
@@ -56,6 +63,7 @@ def bars(
     columns: Sequence[str],
     options: Mapping[str, Any],
     adjust: str | None,
+    price: str,
     as_csv: bool,
     as_json: bool,
     parquet: Path | None,
@@ -67,18 +75,21 @@ def bars(
       alphaforge bars binance_spot.BTC-USDT 1h --from 2025-05-01 --to 2025-05-08
       alphaforge bars 'binance_spot.*' 1h --from 2025-05-01 --to 2025-05-08 --csv > bars.csv
       alphaforge bars okx_perp.BTC-USDT 1m --from 2025-05-01 --to 2025-05-08 --plot btc.html
+      alphaforge bars okx_perp.BTC-USDT 1m --from 2025-05-01 --to 2025-05-08 --price mark
     """
     outputs = [n for n, v in (("--csv", as_csv), ("--json", as_json), ("--parquet", parquet), ("--plot", plot)) if v]
     if len(outputs) > 1:
         raise BadInput(f"{' and '.join(outputs)}: choose one of them")
     if plot is not None and plot.suffix not in (".html", ".png"):
         raise BadInput(f"--plot {plot}: name a file ending in .html or .png")
+    if plot is not None and price != "trade":
+        raise BadInput(f"--plot draws bars with their volume, and nothing is traded at a {price} price: use --csv")
     _, universe = environment(opens_warehouse=True)
     instruments = universe.select([pattern])
     check_series("INTERVAL", interval, universe, start, end)
     if plot is not None and len(instruments) > 1:
         raise BadInput(f"--plot draws one instrument and {pattern!r} means {len(instruments)}: name one")
-    asked = _Asked(instruments, interval, start, end, columns, {**options, "adjust": adjust})
+    asked = _Asked(instruments, interval, start, end, columns, {**options, "adjust": adjust, "price": price})
     for file in (parquet, plot):
         if file is not None and not file.parent.is_dir():
             raise BadInput(f"{file}: there is no folder {file.parent}; make it or name another file")
@@ -108,6 +119,16 @@ class _Asked:
     end: dt.datetime
     columns: Sequence[str]  # none: the usual ones
     options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Which bars, for people: `1m`, `1m mark`."""
+        return self.interval if self.options["price"] == "trade" else f"{self.interval} {self.options['price']}"
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """The columns on the terminal."""
+        return self.columns or [name for name in COLUMNS if name != "volume" or self.options["price"] == "trade"]
 
     def frame(self, research: "Research", instruments: str | list[str], columns: Sequence[str] = ()) -> "pd.DataFrame":
         """Bars of one instrument or of several. Raises BadInput naming an unknown column."""
@@ -165,7 +186,7 @@ def _plot(research: "Research", asked: _Asked, file: Path) -> None:
     frame = asked.frame(research, instrument.key)
     is_page = file.suffix == ".html"
     most = chart.HTML_CANDLES_MAX if is_page else chart.PNG_CANDLES_MAX
-    title = f"{instrument.key}  {asked.interval}"
+    title = f"{instrument.key}  {asked.name}"
     drawn = chart.chart(title, asked.interval, frame, _gaps(research, asked, instrument), most)
     with atomically(file) as staged:
         (chart.write_html if is_page else chart.write_png)(drawn, staged)
@@ -177,8 +198,8 @@ def _plot(research: "Research", asked: _Asked, file: Path) -> None:
 def _print_one(research: "Research", asked: _Asked) -> None:
     """The first and last rows, how many there are, and what is missing."""
     (instrument,) = asked.instruments
-    frame = asked.frame(research, instrument.key, asked.columns or COLUMNS)
-    say(f"[bold]{instrument.key}[/bold]  {asked.interval}  {_range(asked)}")
+    frame = asked.frame(research, instrument.key, asked.shown)
+    say(f"[bold]{instrument.key}[/bold]  {asked.name}  {_range(asked)}")
     if frame.empty:
         known = _gaps(research, asked, instrument)
         if any(min(gap["gap_end"], asked.end) > max(gap["gap_start"], asked.start) for gap in known):
@@ -204,7 +225,7 @@ def _print_one(research: "Research", asked: _Asked) -> None:
 
 def _print_many(research: "Research", asked: _Asked) -> None:
     """A line an instrument."""
-    say(f"[bold]{len(asked.instruments)} instruments[/bold]  {asked.interval}  {_range(asked)}")
+    say(f"[bold]{len(asked.instruments)} instruments[/bold]  {asked.name}  {_range(asked)}")
     shown = table("Instrument", "First", "Last", figures=("Bars", "Missing", "Last close"))
     total = 0
     for instrument in asked.instruments:
@@ -235,7 +256,9 @@ def _gaps(research: "Research", asked: _Asked, instrument: "Instrument") -> list
     from alphaforge_assets.warehouse import statements
 
     rows = statements.rows(research.client, "reads/gaps", instruments=[instrument.instrument_id], with_filled=False)
-    return [row for row in rows if row["interval"] == asked.interval and row["dataset"] == "bars"]
+    price = asked.options["price"]
+    its = ("bars", asked.interval) if price == "trade" else ("price_bars", f"{price}_{asked.interval}")
+    return [row for row in rows if (row["dataset"], row["interval"]) == its]
 
 
 def _completeness(research: "Research", asked: _Asked, instrument: "Instrument", lost: int) -> str:

@@ -50,12 +50,13 @@ def scores(client: "Client", instruments: "Sequence[Instrument]") -> dict[tuple[
     from alphaforge_assets.warehouse import statements
 
     rows = statements.rows(client, "reads/coverage", instruments=[i.instrument_id for i in instruments])
-    return {(row["venue"], row["symbol"], series(row)[1]): row["score"] for row in rows}
+    return {(row["venue"], row["symbol"], series(row)[1].removesuffix(", sampled")): row["score"] for row in rows}
 
 
 def series(row: dict[str, Any]) -> tuple[str, str]:
     """Whose row it is: the instrument's key, and the interval, else what it is: "funding" or "trades"."""
     what = "funding" if row["dataset"] == "funding_rates" else row["dataset"]
+    what += ", sampled" if row.get("is_sampled") else ""
     return f"{row['venue']}.{row['symbol'].replace('/', '-')}", row["interval"] or what
 
 

@@ -26,6 +26,7 @@ from alphaforge_assets.cli.doctor import doctor
 from alphaforge_assets.cli.export import export
 from alphaforge_assets.cli.gaps import gaps
 from alphaforge_assets.cli.ingest import ingest
+from alphaforge_assets.cli.liquidations import liquidations
 from alphaforge_assets.cli.migrate import migrate
 from alphaforge_assets.cli.plan import plan
 from alphaforge_assets.cli.rebuild_status import rebuild_status
@@ -44,9 +45,9 @@ from alphaforge_assets.cli.up import up
 from alphaforge_assets.cli.warehouse import warehouse
 from alphaforge_assets.errors import AlphaForgeError
 
-COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, ingest, migrate, pin, plan,
-            rebuild_status, refresh, replay, report, restore, runs, sandbox, snapshots, sql, status, trades, universe,
-            unpin, up, verify, warehouse)  # fmt: skip
+COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, ingest, liquidations, migrate,
+            pin, plan, rebuild_status, refresh, replay, report, restore, runs, sandbox, snapshots, sql, status, trades,
+            universe, unpin, up, verify, warehouse)  # fmt: skip
 
 
 class Command(click.Group):

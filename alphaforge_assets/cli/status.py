@@ -11,7 +11,7 @@ from alphaforge_assets.cli.arguments import machine_readable
 from alphaforge_assets.cli.coverage import scores
 from alphaforge_assets.cli.opened import environment, warehouse
 from alphaforge_assets.cli.screen import age, alarming, count, minute, print_json, say, table
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import SERIES_MS, price_of
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -38,12 +38,11 @@ def status_rows(client: "Client", universe: "Universe") -> list[dict[str, Any]]:
     The interval of funding is "funding", that of trades "trades". What the universe keeps no longer comes after it,
     with `is_kept` false.
     """
-    from alphaforge_assets.warehouse import statements
 
     instruments = (*universe.instruments, *_no_longer_kept(client, universe))
     names = {(i.venue, i.symbol): i.key for i in instruments}
     asked = {"instruments": [i.instrument_id for i in instruments], "now": dt.datetime.now(dt.UTC)}
-    found = statements.rows(client, "reads/status", **asked) + _funding_rows(client, asked) + _event_rows(client, asked)
+    found = _bar_rows(client, asked) + _funding_rows(client, asked) + _event_rows(client, asked)
     scored = scores(client, instruments)
     rows: list[dict[str, Any]] = []
     for row in found:
@@ -53,8 +52,16 @@ def status_rows(client: "Client", universe: "Universe") -> list[dict[str, Any]]:
         key: str = names[row["venue"], row["symbol"]]
         rows.append({"instrument": key, "is_kept": key in universe.by_key} | row | moments | score)
     place: dict[str, int] = {i.key: n for n, i in enumerate(instruments)}
-    rows.sort(key=lambda row: (place[row["instrument"]], INTERVAL_MS.get(row["interval"], sys.maxsize)))
+    rows.sort(key=lambda row: (place[row["instrument"]], SERIES_MS.get(row["interval"], sys.maxsize)))
     return rows + _fear_greed_rows(client)
+
+
+def _bar_rows(client: "Client", asked: dict[str, Any]) -> list[dict[str, Any]]:
+    from alphaforge_assets.datasets.registry import DATASETS
+    from alphaforge_assets.warehouse import statements
+
+    gridded = [dataset for dataset in DATASETS.values() if dataset.grid == "interval"]
+    return [row for d in gridded for row in statements.rows(client, "reads/status", **asked, **d.tables)]
 
 
 def _no_longer_kept(client: "Client", universe: "Universe") -> "list[Instrument]":
@@ -129,10 +136,12 @@ def print_status(rows: list[dict[str, Any]]) -> None:
 def _kinds(rows: list[dict[str, Any]]) -> list[str]:
     from alphaforge_assets.universe import FEAR_GREED
 
-    kinds = {"bars": 0, "funding rates": 0, "trades": 0, "days of Fear & Greed": 0}
+    kinds = dict.fromkeys(("bars", "bars of other prices", "funding rates", "trades", "liquidations"), 0)
+    kinds["days of Fear & Greed"] = 0
     for row in rows:
         days_alone = row["instrument"] == FEAR_GREED.key
-        named = {"funding": "funding rates", "trades": "trades"}
-        kind = "days of Fear & Greed" if days_alone else named.get(row["interval"], "bars")
+        named = {"funding": "funding rates", "trades": "trades", "liquidations": "liquidations"}
+        of_bars = "bars" if price_of(row["interval"]) == "trade" else "bars of other prices"
+        kind = "days of Fear & Greed" if days_alone else named.get(row["interval"], of_bars)
         kinds[kind] += row["rows"]
     return [f"{count(n)} {kind}" for kind, n in kinds.items() if n or kind == "bars"]

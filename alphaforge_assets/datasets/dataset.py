@@ -101,8 +101,8 @@ class Dataset:
 
     `only` is the one instrument of a dataset that has no others: its partitions are days alone, from the day its
     history begins. `grid` says what is expected: a row an `interval` (bars), a row a `day`, settlements as `observed`
-    beside them, or every one of the `ids` that a venue counts. `columns` are those of a frame, in order, `usual` those
-    one gets without asking.
+    beside them, every one of the `ids` that a venue counts, or nothing but an answer a day, where a venue tells a part
+    only (`sampled`). `columns` are those of a frame, in order, `usual` those one gets without asking.
 
     Rows of a dataset with an `id` are events: many may share a time, none ever changes. So the id is part of their key,
     there is no history beside the table that is read, and what is published once stays.
@@ -116,11 +116,14 @@ class Dataset:
     usual_step: Callable[[str], dt.timedelta]  # the longest there is between two rows of that interval, by experience
     columns: Mapping[str, pa.DataType]
     usual: tuple[str, ...]
-    grid: Literal["interval", "day", "observed", "ids"]
+    grid: Literal["interval", "day", "observed", "ids", "sampled"]
     tempo: Tempo
     rules: tuple[Rule, ...] = ()  # beside EVERY_DATASET and its freshness
     only: Instrument | None = None
+    ended: dt.date | None = None  # the first day of which nobody has any; None: it goes on
     has: Callable[[Instrument], bool] | None = None  # who may have rows, where not only those that it keeps
+    wants: Callable[[Instrument, str], bool] = lambda instrument, interval: True  # which series of an instrument
+    prices: tuple[str, ...] = ()  # what its bars are of, where they are not of trades: it names its series
     id: str = ""  # the column by which a venue counts its rows; "": rows are known by their time
     series: str = "interval"  # the column that tells apart the series of one instrument; it is part of every key
     slot_series: str = ""  # the series whose rows are expected; "": all
@@ -162,6 +165,15 @@ class Dataset:
     def portion(self) -> Chunk:
         """The longest span for which one source is chosen."""
         return self.source_chosen or self.chunk
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        return "funding" if self.name == "funding_rates" else self.name.replace("_", " ")
+
+    def series_of(self, lengths: Sequence[str]) -> list[str]:
+        """Its series of these bar lengths."""
+        return [f"{price}_{length}" for price in self.prices for length in lengths] if self.prices else list(lengths)
 
     @property
     def chain(self) -> tuple[str, str, str]:
@@ -216,6 +228,7 @@ class Dataset:
             "database": DATABASE,
             "series": self.series,
             "id": self.id,
+            "volume": "volume" if "volume" in self.columns else "nothing",
             "landing": landing,
             "judged": f"judged_{self.name}",
             "staging": staging,

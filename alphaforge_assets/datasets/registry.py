@@ -4,6 +4,9 @@ from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.fear_greed_index import FEAR_GREED_INDEX
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
+from alphaforge_assets.datasets.liquidations import LIQUIDATIONS
+from alphaforge_assets.datasets.price_bars import PRICE_BARS
 from alphaforge_assets.datasets.trades import TRADES
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in (BARS, FUNDING_RATES, FEAR_GREED_INDEX, TRADES)}
+_KNOWN = (BARS, FUNDING_RATES, FEAR_GREED_INDEX, TRADES, PRICE_BARS, LIQUIDATIONS)
+DATASETS: dict[str, Dataset] = {d.name: d for d in _KNOWN}

@@ -7,15 +7,18 @@ alone, has nothing again. Pure; who asks is landing.py.
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import SERIES_MS
 from alphaforge_assets.venues.archive_files import ms
-from alphaforge_assets.venues.source import Span
+from alphaforge_assets.venues.source import Cost, FileSeen, Span
 from alphaforge_assets.venues.trades import contradictions_ms
+from alphaforge_assets.warehouse.batches import Answer, Failure
 from alphaforge_assets.warehouse.windows import Window
 
 T = TypeVar("T")
@@ -39,7 +42,7 @@ def doubts(window: Window, rows: pa.Table) -> list[Window]:
     A hole between two bars is whole; before the first bar, after the last one, and where there is none at all, it is
     the JOINED_SLOTS next to what is known: before a listing lie years.
     """
-    step = INTERVAL_MS[window.interval]
+    step = SERIES_MS[window.interval]
     first, last = (int(moment.timestamp() * 1000) // step for moment in (window.start, window.end))
     slots, tellings = np.unique(rows["timestamp"].cast(pa.int64()).to_numpy() // step, return_counts=True)
     if not len(slots):
@@ -63,7 +66,7 @@ def contradicted(window: Window, rows: pa.Table) -> list[Window]:
 
 def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window]:
     """What else is open before and after the bars of an answer beside `asked`: once it has turned out to lie."""
-    step = INTERVAL_MS[window.interval]
+    step = SERIES_MS[window.interval]
     first, last = (int(moment.timestamp() * 1000) // step for moment in (window.start, window.end))
     known = rows["timestamp"].cast(pa.int64()).to_numpy() // step
     told = (int(known.min()), int(known.max()) + 1) if len(known) else (last, last)
@@ -73,16 +76,18 @@ def rest(window: Window, rows: pa.Table, asked: Sequence[Window]) -> list[Window
 
 
 def parted(
-    window: Window, rows: pa.Table, lacks: Sequence[Span] | None = None
+    window: Window, rows: pa.Table, files: Sequence[FileSeen] = (), lacks: Sequence[Span] | None = None
 ) -> tuple[list[tuple[Window, pa.Table]], list[Window]]:
     """An answer without its holes: the windows that are whole, with their rows, and those that have none at all.
 
-    Of events the source says which spans it `lacks`. If there are more holes than PARTS_MAX all of the window counts as
-    one.
+    If there are more holes than PARTS_MAX all of the window counts as one. What has no grid is whole but for what the
+    source says that it `lacks`; or, where it says nothing of that, where its files are.
     """
     if lacks is not None:
         return _without_spans(window, rows, lacks)
-    step = INTERVAL_MS[window.interval]
+    if not window.interval:
+        return _by_files(window, rows, files)
+    step = SERIES_MS[window.interval]
     first, last = _slots(window, step)
     times = rows["timestamp"].cast(pa.int64()).to_numpy()
     known = np.unique(times // step)
@@ -119,6 +124,55 @@ def _without_spans(
             there.append((_window(window, 1, (at, until)), rows.filter(pa.array(inside))))
         at = max(at, until, end - int((times == end - 1).any()))
     return there, [_window(window, 1, span) for span in lacking]
+
+
+def in_parts(source: str, answer: Answer) -> Iterator[Answer | Failure]:
+    """An answer without its holes, which the next source is asked for: this one cannot know whether they are real.
+
+    What was noted of files goes with the first part, or, where only they tell what is there, with the part each is of.
+    """
+    there, lacking = parted(answer.window, answer.rows, answer.files, answer.lacks)
+
+    def files(window: Window, *, is_first: bool) -> tuple[FileSeen, ...]:
+        if window.interval or answer.lacks is not None:
+            return answer.files if is_first else ()
+        return tuple(f for f in answer.files if f.period_start < window.end and f.period_end > window.start)
+
+    for n, (window, rows) in enumerate(there):
+        its = files(window, is_first=n == 0)
+        yield replace(answer, window=window, rows=rows, cost=answer.cost if n == 0 else Cost(), files=its)
+    for n, window in enumerate(lacking):
+        what, its = "bar" if window.interval else "row", files(window, is_first=n == 0 and not there)
+        span = f"from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}"
+        said = f"VenueUnavailable: the files of {source} have no {what} {span}"
+        yield Failure(window, dt.datetime.now(dt.UTC), said, files=its)
+
+
+def without_files(failures: Sequence[Failure]) -> tuple[list[Failure], list[Window]]:
+    """Failures that are more than files which the venue does not have, and the windows of those."""
+
+    def is_without(failure: Failure) -> bool:
+        return bool(failure.files) and all(file.status in ("hole", "not_listed") for file in failure.files)
+
+    return [f for f in failures if not is_without(f)], [f.window for f in failures if is_without(f)]
+
+
+def _by_files(
+    window: Window, rows: pa.Table, files: Sequence[FileSeen]
+) -> tuple[list[tuple[Window, pa.Table]], list[Window]]:
+    there: list[tuple[Window, pa.Table]] = []
+    lacking: list[Window] = []
+    for is_there, its in groupby(files, key=lambda file: file.status in ("loaded", "unverified")):
+        run = list(its)
+        start, end = max(window.start, run[0].period_start), min(window.end, run[-1].period_end)
+        part = replace(window, start=start, end=end)
+        if is_there:
+            times = rows["timestamp"]
+            inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+            there.append((part, rows.filter(inside)))
+        else:
+            lacking.append(part)
+    return there, lacking
 
 
 def until_trusted(windows: Sequence[Window], ask: Callable[[Window], T], brings: Callable[[T], bool]) -> Iterator[T]:

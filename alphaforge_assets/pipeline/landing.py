@@ -180,7 +180,10 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
             waiting += [one for one in (*failed, *let_go) if is_left(one)]
             pairs = zip(landed.failures, failed, strict=True)
             refused += [failure for failure, one in pairs if not is_left(one)]
-            gone += [one.window for one in let_go if not is_left(one)]
+            ended = [one for one in let_go if not is_left(one)]
+            elsewhere = [one for one in ended if able(sources, dataset.name, one, BEST, now)]
+            refused += _unserved(order, elsewhere, [])
+            gone += [one.window for one in ended if one not in elsewhere]
             total = total + replace(landed, failures=[], gone=[])
     if gone:
         _note_gone(order, sources[-1], gone)
@@ -232,6 +235,9 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
         seen = [(one.window.instrument, one.window.interval, file) for one in outcomes for file in one.files]
         publish_files(client, seen, origin)  # first: a window that is answered is not asked for its files again
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id, lock=lock)
+        if dataset.grid == "sampled":  # what the venue has no file of, nobody has: it is gone, and nothing failed
+            failures, gone = holes.without_files(failures)
+            landed.gone += gone
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())
@@ -303,7 +309,7 @@ def _ask(
         if answer.window.start > w.start:
             yield replace(w, end=answer.window.start)
         if answer.window.start < w.end:
-            yield from _parted(reached.source, answer) if not reached.source.settles_holes else [answer]
+            yield from holes.in_parts(reached.source.name, answer) if not reached.source.settles_holes else [answer]
             yield from again
 
 
@@ -312,20 +318,6 @@ def _answered(window: Window, fetched: Fetched, dataset: Dataset) -> Answer:
     its, now = fetched, dt.datetime.now(dt.UTC)
     of = replace(window, start=max(window.start, its.since or EVER))
     return Answer(of, its.table, now, its.cost, its.source, its.files, dataset.id, its.raw, lacks=its.lacks)
-
-
-def _parted(source: Source, answer: Answer) -> Iterator[Answer | Failure]:
-    """An answer without its holes, which the next source is asked for: this one cannot know whether they are real."""
-    there, lacking = holes.parted(answer.window, answer.rows, answer.lacks if answer.id else None)
-    for n, (window, rows) in enumerate(there):
-        cost, files = (answer.cost, answer.files) if n == 0 else (Cost(), ())
-        yield replace(answer, window=window, rows=rows, cost=cost, files=files)
-    for n, window in enumerate(lacking):
-        missing = VenueUnavailable(
-            f"files of {source.name} have not all from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}",
-            files=answer.files if n == 0 and not there else (),
-        )
-        yield _failure(window, missing)
 
 
 def _asked_again(reached: Reached, dataset: Dataset, answer: Answer, closed_before: dt.datetime) -> list[Answer]:

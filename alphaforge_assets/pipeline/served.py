@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from alphaforge_assets.datasets.dataset import Dataset
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import SERIES_MS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.venues.directory import kept, ranked, served
 from alphaforge_assets.warehouse.windows import Window
@@ -17,15 +17,21 @@ EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 def windows(dataset: Dataset, part: Rectangle, intervals: Sequence[str], until: dt.datetime) -> list[Window]:
-    """What may be asked of each instrument: the intervals that its venue has."""
+    """What may be asked of each instrument: the series that it wants and its venue has."""
     by_venue = {v: served(v, dataset.name, intervals) for v in {i.venue for i in part.instruments}}
-    return [w for i in part.instruments for w in replace(part, instruments=(i,)).windows(by_venue[i.venue], until)]
+    wanted: list[Window] = []
+    if dataset.ended:
+        until = min(until, dt.datetime.combine(dataset.ended, dt.time(), dt.UTC))
+    for i in part.instruments:
+        its = [interval for interval in by_venue[i.venue] if dataset.wants(i, interval)]
+        wanted += replace(part, instruments=(i,)).windows(its, until)
+    return wanted
 
 
 def closed(windows: Iterable[Window], before: dt.datetime) -> Iterator[Window]:
     """Windows as far as their grid had closed before a moment; to the minute where there is no grid."""
     for w in windows:
-        step = INTERVAL_MS.get(w.interval, 60_000)
+        step = SERIES_MS.get(w.interval, 60_000)
         floor = dt.datetime.fromtimestamp(int(before.timestamp() * 1000) // step * step / 1000, dt.UTC)
         if w.start < min(w.end, floor):
             yield replace(w, end=min(w.end, floor))

@@ -50,10 +50,10 @@ def keep(root: Path | None, answers: Iterable[Answer]) -> None:
         if root is None or not answer.raw or not answer.rows.num_rows:
             continue
         extent = pc.min_max(answer.rows["trade_id"])
-        digest = hashlib.sha256(answer.raw).hexdigest()[:16]
-        name = f"{extent['min'].as_py()}-{extent['max'].as_py()}-{answer.rows.num_rows}-{digest}{ENDING}"
         instrument, day = answer.window.instrument, answer.window.start.date()
-        path = root / instrument.venue / instrument.symbol.replace("/", "-") / day.isoformat() / name
+        folder = root / instrument.venue / instrument.symbol.replace("/", "-") / day.isoformat()
+        digest = _digest(folder, answer.raw)
+        path = folder / f"{extent['min'].as_py()}-{extent['max'].as_py()}-{answer.rows.num_rows}-{digest}{ENDING}"
         try:
             _write(path, answer.raw)
         except OSError as error:
@@ -61,6 +61,11 @@ def keep(root: Path | None, answers: Iterable[Answer]) -> None:
                 f"ALPHAFORGE_RAW {path.parent}: {error.strerror or error}; nothing was landed: make room, or name"
                 " another folder"
             ) from error
+
+
+def _digest(folder: Path, content: bytes) -> str:
+    """Of what was said, and of whom and when: the same words in another's folder are no words of that one."""
+    return hashlib.sha256("/".join(folder.parts[-3:]).encode() + b"\0" + content).hexdigest()[:16]
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -127,8 +132,11 @@ def _answer(path: Path, origin: str) -> tuple[Answer, str]:
     if venue is None or venue.trades is None:
         raise BadInput(f"{path}: {path.parts[-4]} is no venue of which we read trades")
     content = path.read_bytes()
-    if not path.name.endswith(f"-{hashlib.sha256(content).hexdigest()[:16]}{ENDING}"):
-        raise BadInput(f"{path}: is not what its name says, so it was changed or torn: restore it, or remove it")
+    if not path.name.endswith(f"-{_digest(path.parent, content)}{ENDING}"):
+        raise BadInput(
+            f"{path}: is not what its name says, so it was changed, torn, or moved here from elsewhere: restore it, or"
+            " remove it"
+        )
     try:
         asked, rows = words.read(content)
     except BadInput as error:

@@ -100,6 +100,7 @@ _STATEMENTS: Mapping[str, tuple[str, str, str]] = {
     "interval": ("coverage/gaps", "coverage/gaps_filled", "coverage/coverage"),
     "day": _BY_SLOTS,
     "observed": _BY_SLOTS,
+    "sampled": ("coverage/sampled/gaps", "coverage/ids/gaps_filled", "coverage/sampled/coverage"),
     "ids": ("coverage/ids/gaps", "coverage/ids/gaps_filled", "coverage/ids/coverage"),
 }
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import SERIES_MS
 from alphaforge_assets.research.identity import Edge
 from alphaforge_assets.venues import directory
 
@@ -86,7 +86,7 @@ def _nearest(pattern: str, known: Sequence[str]) -> str:
 
 def interval(asked: str, kept: Sequence[str]) -> str:
     """Raises BadInput for an interval that is none, or that is not kept."""
-    if asked not in INTERVAL_MS:
+    if asked not in SERIES_MS:
         raise BadInput(f"interval {asked!r}: use one of {', '.join(kept)}")
     if asked not in kept:
         raise BadInput(f"interval {asked!r} is not kept here: use one of {', '.join(kept)}, and resample")

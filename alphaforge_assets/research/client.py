@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
+from alphaforge_assets.intervals import PRICE_TYPES
 from alphaforge_assets.research import arguments, completeness, frames, identity, receipts, trades
 from alphaforge_assets.research import snapshots as pinned
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
@@ -89,6 +90,7 @@ class Research:
         frame: Kind = "pandas", form: Literal["long", "wide"] = "long",
         fill: Literal["forward", "null"] | None = None, require_complete: Complete = False,
         adjust: Literal["redenominations"] | None = None,
+        price: Literal["trade", "mark", "index", "premium"] = "trade",
     ) -> AnyFrame:  # fmt: skip
         """Closed bars with [start, end) of their open times. The arguments are explained at `Research`.
 
@@ -100,10 +102,16 @@ class Research:
         gives it the last close as its prices and no volume, from the first bar of the range on. Never where the
         instrument was not listed or delisted, the bar had not closed, or nobody ever asked. Filled rows do not make a
         range complete.
+
+        `price` "mark", "index" or "premium" (a share of the index): bars of what a perpetual is valued by, of those
+        that have `price_bars` in the universe. They have open, high, low, close, source; on request also sample_count
+        (Int64), ingested_at, published_at. Nothing is traded at them, so there is no volume.
         """
         arguments.one_of("fill", fill, (None, "forward", "null"))
         arguments.one_of("adjust", adjust, (None, identity.REDENOMINATIONS), identity.NO_OTHER)
-        request = self._request("bars", instrument, interval, start, end, columns, as_of, snapshot, form, fill, adjust)
+        arguments.one_of("price", price, ("trade", *PRICE_TYPES))
+        dataset, series = ("bars", interval) if price == "trade" else ("price_bars", f"{price}_{interval}")
+        request = self._request(dataset, instrument, series, start, end, columns, as_of, snapshot, form, fill, adjust)
         return self._frame(request, frame, require_complete)
 
     def funding_rates(
@@ -159,6 +167,21 @@ class Research:
         arguments.one_of("require_complete", require_complete, (True, False, "explained"))
         identity.say(request.what, request.edges, request.start, request.end, None, _CALLER - 1)
         return trades.read(self.client, request, require_complete, _CALLER)
+
+    def liquidations(
+        self, instrument: Instruments, start: Moment, end: Moment, *,
+        columns: Columns = None, as_of: Moment | None = None, snapshot: str | None = None,
+        frame: Kind = "pandas", require_complete: Complete = False,
+    ) -> AnyFrame:  # fmt: skip
+        """Liquidations that a venue told with [start, end) of their times; several may share one.
+
+        Columns: position_side (long or short: what was closed), order_side (of the order that closed it), price,
+        average_price (quote), quantity (base), price_kind (what `price` is), is_sampled (bool), source; on request also
+        liquidation_id, filled_quantity, ingested_at, published_at. Sampled ones are the latest of a second at most:
+        sums of them are too low, and nobody knows by how much. Complete means that there was a file of each day.
+        """
+        request = self._request("liquidations", instrument, "", start, end, columns, as_of, snapshot, "long", None)
+        return self._frame(request, frame, require_complete)
 
     def read(
         self, dataset: str, instrument: Instruments, start: Moment, end: Moment, *,
@@ -289,17 +312,17 @@ class Research:
         else:
             known, where = self._known(its, instrument), "in the universe, nor was it ever"
             if its.grid == "interval":
-                arguments.interval(interval, self.universe.intervals)
+                arguments.interval(interval, its.series_of(self.universe.intervals))
         if its.only:
             known = (its.only.key,)
         chosen, is_many = arguments.keys(instrument, known, where)
         having = tuple(i.key for i in its.having([instrument_of(key) for key in chosen]))
         if not having or (isinstance(instrument, list) and having != chosen):
             other = next(key for key in chosen if key not in having)
-            raise BadInput(f"instrument {other!r} is not a perpetual and has no funding: use one of a _perp venue")
+            raise BadInput(f"instrument {other!r} is not a perpetual and has no {its.what}: use one of a _perp venue")
         chosen = having
         if its.grid == "interval" and snapshot is None:
-            arguments.served(chosen, dataset, interval, self.universe.intervals)
+            arguments.served(chosen, dataset, interval, its.series_of(self.universe.intervals))
         named = [self.universe.by_key[key] for key in chosen if key in self.universe.by_key]
         edges = identity.edges_of(named, first, last, adjust)
         return Request(
@@ -363,8 +386,8 @@ def _covered(held: Snapshot, dataset: Dataset, interval: str, start: dt.datetime
     name = f"snapshot {held.name!r}"
     if dataset.name not in held.datasets:
         raise BadInput(f"{name} has {', '.join(held.datasets)}, not {dataset.name}: pin it anew with that dataset")
-    if dataset.grid == "interval" and interval not in held.intervals:
-        raise BadInput(f"interval {interval!r}: {name} has {', '.join(held.intervals)}")
+    if dataset.grid == "interval" and interval not in (has := dataset.series_of(held.intervals)):
+        raise BadInput(f"interval {interval!r}: {name} has {', '.join(has)}")
     if start < held.start or end > held.end:
         raise BadInput(
             f"start {start:%Y-%m-%dT%H:%MZ} to end {end:%Y-%m-%dT%H:%MZ}: {name} covers only"

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from alphaforge_assets.errors import CoverageError
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import SERIES_MS
 from alphaforge_assets.research.arguments import Request
 from alphaforge_assets.universe import id_of
 from alphaforge_assets.verdicts import EXPLAINED, NOT_DUE
@@ -106,7 +106,7 @@ def by_verdict(gaps: pd.DataFrame) -> dict[str, int]:
 
 def fillable_ms(request: Request, gaps: pd.DataFrame, key: str) -> Any:
     """Open times of the missing slots of `key` that may be filled, ascending: those of no verdict in NEVER_FILLED."""
-    step = INTERVAL_MS[request.interval]
+    step = SERIES_MS[request.interval]
     own = gaps[(gaps["instrument"] == key) & ~gaps["verdict"].isin(NEVER_FILLED)]
     starts, ends = (own[name].dt.as_unit("ms").astype("int64") for name in ("gap_start", "gap_end"))
     ranges = [np.arange(a, b, step) for a, b in zip(starts, ends, strict=True)]
@@ -128,7 +128,7 @@ class _Grid:
 
 
 def _grid(request: Request) -> _Grid:
-    step = INTERVAL_MS.get(request.interval, GRIDLESS_MS)
+    step = SERIES_MS.get(request.interval, GRIDLESS_MS)
     return _Grid(-(-_ms(request.start) // step), -(-_ms(request.end) // step), step, bool(request.interval))
 
 

@@ -120,7 +120,7 @@ def hashes(client: Client, wanted: Contents, as_of: dt.datetime) -> dict[Place, 
     found: dict[Place, Hash] = {}
     for dataset in (DATASETS[name] for name in wanted.datasets):
         keys = keys_of(wanted, dataset)
-        for interval in wanted.intervals if dataset.grid == "interval" else ("",):
+        for interval in dataset.series_of(wanted.intervals) if dataset.grid == "interval" else ("",):
             for some, start, end in _slices(dataset, interval, list(keys), wanted.start, wanted.end):
                 at = {"as_of": as_of, "instruments": some, "start": start, "end": end, "interval": interval}
                 for r in statements.rows(client, dataset.hashes, **dataset.tables, **at):

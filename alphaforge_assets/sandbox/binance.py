@@ -28,6 +28,7 @@ _QUOTED = [b"[", b',"', *[b'","'] * 4, b'",', b',"', b'",', b',"', b'","', b'","
 _SYMBOL = re.compile(r"(?:(?![a-z])[\w\-.]){1,50}")  # Binance lists names in any script, and takes no lower case
 _KLINE_PARAMETERS = {"symbol", "interval", "startTime", "endTime", "timeZone", "limit"}
 _FAR = 4_133_404_800_000  # 2100-12-25: the delivery date of what never is delivered
+PRICE_PATHS = {"mark": "markPriceKlines", "index": "indexPriceKlines", "premium": "premiumIndexKlines"}
 SPOT_LIMIT_MAX, FUTURES_LIMIT_MAX, FUNDING_LIMIT_MAX = 1000, 1500, 1000
 RATE_TYPES_FROM = 1_785_196_800_000  # 2026-07-28
 
@@ -59,6 +60,10 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/fapi/v1/time": futures(time),
         "/fapi/v1/exchangeInfo": futures(lambda query: _futures_info(exchange)),
         "/fapi/v1/klines": futures(lambda query: klines(exchange, "binance_perp", query), kline_weight),
+        **{
+            f"/fapi/v1/{path}": futures(lambda query, price=price: _price_klines(exchange, price, query), kline_weight)  # type: ignore[misc]
+            for price, path in PRICE_PATHS.items()
+        },
         "/fapi/v1/fundingRate": rates(lambda query: _funding_rates(exchange, query)),
         "/fapi/v1/fundingInfo": rates(lambda query: _funding_info(exchange)),
         "/fapi/v1/premiumIndex": futures(
@@ -80,8 +85,17 @@ def refuse(code: int, message: str, status: int = 400) -> Refused:
     return Refused(Reply(dump({"code": code, "msg": message}), status))
 
 
-def klines(exchange: Exchange, venue: str, query: Query) -> Reply:
-    """Bars of spot, which Binance US speaks too, or of futures."""
+def _price_klines(exchange: Exchange, price: str, query: Query) -> Reply:
+    """Bars of a price; of an index by its pair, which is what a perpetual is called."""
+    if price == "index":
+        query = {("symbol" if name == "pair" else name): value for name, value in query.items() if name != "symbol"}
+        if not query.get("symbol"):
+            raise refuse(-1102, "Mandatory parameter 'pair' was not sent, was empty/null, or malformed.")
+    return klines(exchange, "binance_perp", query, price)
+
+
+def klines(exchange: Exchange, venue: str, query: Query, price: str = "trade") -> Reply:
+    """Bars of spot, which Binance US speaks too, or of futures, of trades or another price."""
     listing = listing_of(exchange, venue, query)
     interval = INTERVALS.get(mandatory(query, "interval"))
     if interval is None:
@@ -97,12 +111,12 @@ def klines(exchange: Exchange, venue: str, query: Query) -> Reply:
         raise refuse(-1130, "Data sent for parameter 'limit' is not valid.")
     if not is_spot and start is not None and end is not None and start > end:
         raise refuse(-1023, "Start time is greater than end time.")
-    series = exchange.series(listing, interval)
+    series = exchange.series(listing, interval, price)
     if series is None:
         return Reply(b"[]")
     part = span(series, exchange.clock.now_ms(), start, end)
     part = part.newest(min(limit, most)) if start is None else part.oldest(min(limit, most))
-    layout = _SPOT_ROWS if is_spot else futures_rows(listing)
+    layout = _SPOT_ROWS if is_spot else futures_rows(listing) if price == "trade" else price_rows(price)
     return Reply(b"[" + exchange.page(listing, interval, series, layout, part) + b"]", rows=part.rows)
 
 
@@ -158,6 +172,17 @@ def futures_rows(listing: Listing) -> Layout:
     """USDⓈ-M pads to the symbol's pricePrecision and quantityPrecision, and quote volume to their sum."""
     price, volume = listing.price_decimals, listing.volume_decimals
     return Layout("binance_perp", False, lambda bars, closed: _rows(bars, price, volume, price + volume))
+
+
+def price_rows(price: str) -> Layout:
+    """Eight decimals; "0" stands where trades have an amount."""
+
+    def write(bars: Bars, closed: bool) -> Text:
+        four = (Column(c, bars.scales.price, 8) for c in (bars.open, bars.high, bars.low, bars.close))
+        columns = [Column(bars.open_time), *four, Column(bars.close_time), Column(bars.count)]
+        return render(columns, [b"[", b',"', *[b'","'] * 3, b'","0",', b',"0",', b',"0","0","0"],'])
+
+    return Layout(f"binance_{price}", False, write)
 
 
 def _info(exchange: Exchange, weight: int, symbols: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -348,18 +373,23 @@ def _premium_index(exchange: Exchange, query: Query) -> Reply:
 def _premium(exchange: Exchange, one: Listing, now: int) -> dict[str, Any]:
     settled = exchange.funding.of(one, now)
     last = settled.rows(len(settled.times) - 1, len(settled.times)) if len(settled.times) else []
-    series = exchange.series(one, INTERVALS["1h"])
-    at = series.first_at_or_after(now + 1) if series else 0
-    bars = series.bars(at - 1, at) if series and at > series.first_at_or_after(0) else None
-    price = _eight(Decimal(int(bars.open[0])).scaleb(-bars.scales.price)) if bars else "0.00000000"
+    mark, index = (_opened(exchange, one, price, now) for price in ("mark", "index"))
     step = hours_between(one, now) * _HOUR
     return {
         "symbol": one.symbol,
-        "markPrice": price,
-        "indexPrice": price,
-        "estimatedSettlePrice": price,
+        "markPrice": mark,
+        "indexPrice": index,
+        "estimatedSettlePrice": index,
         "lastFundingRate": _rate(last[0].rate) if last else "0.00000000",
         "interestRate": "0.00010000",
         "nextFundingTime": (now // step + 1) * step,
         "time": now,
     }
+
+
+def _opened(exchange: Exchange, one: Listing, price: str, now: int) -> str:
+    """A price as this minute opened at it."""
+    series = exchange.series(one, INTERVALS["1m"], price)
+    at = series.first_at_or_after(now + 1) if series else 0
+    bars = series.bars(at - 1, at) if series and at > series.first_at_or_after(0) else None
+    return _eight(Decimal(int(bars.open[0])).scaleb(-bars.scales.price)) if bars else "0.00000000"

@@ -33,6 +33,8 @@ RULES = {
     "binance_funding": Rule(500, 300, patience=5, ban_s=120),
     "okx_candles": Rule(40, 2),
     "okx_history": Rule(20, 2),
+    "okx_prices": Rule(20, 2),
+    "okx_price_history": Rule(10, 2),
     "okx_public": Rule(20, 2),
     "okx_time": Rule(10, 2),
     "okx_trades": Rule(20, 2),

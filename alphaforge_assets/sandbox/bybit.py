@@ -22,6 +22,11 @@ INTERVALS = {
     **{str(n): Interval(n * _MINUTE) for n in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
     "D": Interval(_DAY),
 }
+PRICE_PATHS = {
+    "mark": "mark-price-kline",
+    "index": "index-price-kline",
+    "premium": "premium-index-price-kline",
+}
 KLINE_LIMIT, KLINE_LIMIT_MAX, FUNDING_LIMIT_MAX = 200, 1000, 200
 _CATEGORIES = {"spot": "bybit_spot", "linear": "bybit_perp", "inverse": "", "option": ""}
 
@@ -39,6 +44,10 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
     return {
         "/v5/market/time": at(time),
         "/v5/market/kline": at(lambda query: _kline(exchange, query)),
+        **{
+            f"/v5/market/{path}": at(lambda query, price=price: _kline(exchange, query, price))  # type: ignore[misc]
+            for price, path in PRICE_PATHS.items()
+        },
         "/v5/market/funding/history": at(lambda query: _funding_history(exchange, query)),
         "/v5/market/instruments-info": at(lambda query: _instruments(exchange, query)),
         "/v5/system/status": at(lambda query: ok(exchange, {"list": []})),
@@ -80,9 +89,11 @@ def whole(exchange: Exchange, query: Query, name: str, default: int | None = Non
         raise refuse(exchange, f"params error: {name} is invalid") from None
 
 
-def _kline(exchange: Exchange, query: Query) -> Reply:
+def _kline(exchange: Exchange, query: Query, price: str = "trade") -> Reply:
     category = category_of(exchange, query, "linear")
     listing = listing_of(exchange, query, category)
+    if price != "trade" and not listing.contract:
+        raise refuse(exchange, "Illegal category")
     interval = INTERVALS.get(query.get("interval", ""))
     if interval is None:
         raise refuse(exchange, "Invalid period!")
@@ -93,14 +104,15 @@ def _kline(exchange: Exchange, query: Query) -> Reply:
     limit = min(limit, KLINE_LIMIT_MAX)
     if start is not None and end is not None and start > end:
         raise refuse(exchange, "params error: start time is greater than end time")
-    series = exchange.series(listing, interval)
+    series = exchange.series(listing, interval, price)
     head = dump({"symbol": listing.symbol, "category": category})[:-1]
     rows, body = 0, b""
     if series is not None:
         first = None if start is None else interval.opens(interval.index(start))
         part = span(series, exchange.clock.now_ms(), first, end)
         part = part.oldest(limit) if end is None and start is not None else part.newest(limit)
-        rows, body = part.rows, exchange.page(listing, interval, series, _ROWS, part)
+        layout = _ROWS if price == "trade" else _price_rows(price)
+        rows, body = part.rows, exchange.page(listing, interval, series, layout, part)
     tail = b',"list":[' + body + b"]}"
     return Reply(_enveloped(exchange, 0, "OK", {}).replace(b'"result":{}', b'"result":' + head + tail, 1), rows=rows)
 
@@ -113,6 +125,16 @@ def _write(bars: Bars, closed: bool) -> Text:
 
 
 _ROWS = Layout("bybit", True, _write)
+
+
+def _price_rows(price: str) -> Layout:
+    """Five fields: nothing is traded at it."""
+
+    def write(bars: Bars, closed: bool) -> Text:
+        prices = (Column(c, bars.scales.price, plain=True) for c in (bars.open, bars.high, bars.low, bars.close))
+        return render([Column(bars.open_time), *prices], [b'["', *[b'","'] * 4, b'"],'])
+
+    return Layout(f"bybit_{price}", True, write)
 
 
 def _funding_history(exchange: Exchange, query: Query) -> Reply:

@@ -12,6 +12,7 @@ from alphaforge_assets.sandbox.bars import REVISABLE, Interval, Series
 from alphaforge_assets.sandbox.funding import Funding
 from alphaforge_assets.sandbox.listings import Listing, Place
 from alphaforge_assets.sandbox.pages import Layout, Pages, Span
+from alphaforge_assets.sandbox.price_bars import Valued
 from alphaforge_assets.sandbox.prices import Generated, Market
 from alphaforge_assets.sandbox.recordings import Recordings
 from alphaforge_assets.sandbox.tapes import Tapes
@@ -73,10 +74,12 @@ class Exchange:
         """What a venue has ever listed."""
         return (one for one in self.listings.values() if one.venue == venue)
 
-    def series(self, listing: Listing, interval: Interval) -> Series | None:
-        """The bars of a listing; None where a recording has nothing fine enough."""
+    def series(self, listing: Listing, interval: Interval, price: str = "trade") -> Series | None:
+        """The bars of a listing, of its trades or of another price; None where a recording has nothing fine enough."""
         if self.recordings:
-            return self.recordings.series(*listing.key, interval)
+            return self.recordings.series(*listing.key, interval, price)
+        if price != "trade":
+            return Valued(self.market, listing, interval, price)
         return Generated(self.market, listing, interval, self.revised.get(listing.key, {}))
 
     def page(self, listing: Listing, interval: Interval, series: Series, layout: Layout, part: Span) -> bytes:

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import Interval, Ints
 from alphaforge_assets.sandbox.listings import Listing
-from alphaforge_assets.sandbox.prices import Generated, Market, hashed_normal
+from alphaforge_assets.sandbox.price_bars import Valued
+from alphaforge_assets.sandbox.prices import Market, hashed_normal
 from alphaforge_assets.sandbox.recordings import Recordings
 
 HOUR_MS = 3_600_000
@@ -114,7 +115,7 @@ class _Marks(Sequence[str]):
 
     def __init__(self, market: Market, listing: Listing, times: Ints) -> None:
         self._times = times
-        self._bars = Generated(market, listing, Interval(60_000))
+        self._bars = Valued(market, listing, Interval(60_000), "mark")
 
     def __len__(self) -> int:
         return len(self._times)

@@ -27,6 +27,8 @@ BARS = {
     "1Dutc": Interval(_DAY),
     "1D": Interval(_DAY, _UTC8 % _DAY),
 }
+PRICE_PATHS = {"mark": "mark-price-candles", "index": "index-candles"}
+PRICES_LIMIT_MAX = 100
 CANDLES_BACK = 1440
 CANDLES_LIMIT_MAX = 300
 FUNDING_LIMIT_MAX = 100
@@ -48,6 +50,14 @@ def endpoints(exchange: Exchange) -> dict[str, Endpoint]:
         "/api/v5/public/instruments": at("okx_public", lambda q: _instruments(exchange, q), "instType"),
         "/api/v5/market/candles": at("okx_candles", lambda q: _candles(exchange, q, False)),
         "/api/v5/market/history-candles": at("okx_history", lambda q: _candles(exchange, q, True)),
+        **{
+            f"/api/v5/market/{'history-' * history}{path}": at(
+                "okx_price_history" if history else "okx_prices",
+                lambda q, price=price, history=history: _candles(exchange, q, history, price),  # type: ignore[misc]
+            )
+            for price, path in PRICE_PATHS.items()
+            for history in (False, True)
+        },
         "/api/v5/public/funding-rate-history": at("okx_funding", lambda q: _funding_history(exchange, q), "instId"),
         "/api/v5/public/funding-rate": at("okx_public", lambda q: _funding_rate(exchange, q), "instId"),
         "/api/v5/system/status": at("okx_status", lambda q: ok([])),
@@ -80,8 +90,18 @@ def whole(query: Query, name: str, default: int | None = None) -> int | None:
         raise refuse("51000", f"Parameter {name} error", 400) from None
 
 
-def _candles(exchange: Exchange, query: Query, history: bool) -> Reply:
+def _valued(exchange: Exchange, query: Query, price: str) -> Listing:
+    """The perpetual whose price is asked for: a mark price by its own name, an index by what it is of."""
+    if price == "index":
+        query = {**query, "instId": f"{query.get('instId', '')}-SWAP"}
     listing = listing_of(exchange, query)
+    if listing.venue != "okx_perp":
+        raise refuse("51001", "Instrument ID, Instrument ID code, or Spread ID doesn't exist.")
+    return listing
+
+
+def _candles(exchange: Exchange, query: Query, history: bool, price: str = "trade") -> Reply:
+    listing = listing_of(exchange, query) if price == "trade" else _valued(exchange, query, price)
     interval = BARS.get(query.get("bar", "1m"))
     if interval is None:
         raise refuse("51000", "Parameter bar error", 400)
@@ -89,8 +109,9 @@ def _candles(exchange: Exchange, query: Query, history: bool) -> Reply:
     limit = whole(query, "limit", 100) or 0
     if limit < 1:
         raise refuse("51000", "Parameter limit error", 400)
-    limit = min(limit, exchange.okx_history_limit if history else CANDLES_LIMIT_MAX)
-    series = exchange.series(listing, interval)
+    most = PRICES_LIMIT_MAX if price != "trade" else exchange.okx_history_limit if history else CANDLES_LIMIT_MAX
+    limit = min(limit, most)
+    series = exchange.series(listing, interval, price)
     if series is None:
         return Reply(b'{"code":"0","msg":"","data":[]}')
     now = exchange.clock.now_ms()
@@ -99,7 +120,7 @@ def _candles(exchange: Exchange, query: Query, history: bool) -> Reply:
         oldest = interval.opens(interval.index(now) - CANDLES_BACK + 1)
         first = oldest if first is None else max(first, oldest)
     part = span(series, now, first, None if after is None else after - 1).newest(limit)
-    rows = exchange.page(listing, interval, series, _layout(listing), part)
+    rows = exchange.page(listing, interval, series, _layout(listing) if price == "trade" else _price_rows(price), part)
     return Reply(b'{"code":"0","msg":"","data":[' + rows + b"]}", rows=part.rows)
 
 
@@ -124,6 +145,17 @@ def _layout(listing: Listing) -> Layout:
         )
 
     return Layout("okx", True, write)
+
+
+def _price_rows(price: str) -> Layout:
+    """Six fields: nothing is traded at it."""
+
+    def write(bars: Bars, closed: bool) -> Text:
+        prices = (Column(c, bars.scales.price, plain=True) for c in (bars.open, bars.high, bars.low, bars.close))
+        ends = b'","1"],' if closed else b'","0"],'
+        return render([Column(bars.open_time), *prices], [b'["', *[b'","'] * 4, ends])
+
+    return Layout(f"okx_{price}", True, write)
 
 
 def _instruments(exchange: Exchange, query: Query) -> Reply:

@@ -10,6 +10,9 @@ hold is filled by a fixed rule, never guessed from elsewhere:
 
 A recorded volume is in base currency (okx_swap too, as ccxt's unified bars have it); OKX's `vol` is that over `ctVal`.
 
+Bars of other prices than trades' are in `mark_klines/…`, `index_klines/…` and `premium_klines/…`; their columns are
+open_time and OHLC, what else they have is not served, and what counts samples is 0.
+
 Several files of one interval are merged in time order; where they overlap, the first by name wins. An interval that is
 not recorded is aggregated from the finest that is and divides it. Folders of venues we do not speak are ignored.
 """
@@ -29,6 +32,7 @@ import pyarrow.parquet as pq
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.sandbox.bars import COLUMNS, Bars, Interval, Ints, Scales, concatenate, group, partial, running
 from alphaforge_assets.sandbox.listings import Listing, Place
+from alphaforge_assets.sandbox.price_bars import PRICES
 
 ROWS_KEPT = 6_000_000  # in memory at once, 88 bytes a row
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -123,6 +127,9 @@ class Recordings:
         for key, paths in self.funding_files().items():
             first = min(_first_time(path, "funding_time") for path in paths)
             listed.setdefault(key, self._listing(*key, Scales(8, 8, 8), first))
+        for (venue, symbol, _), by_interval in self.price_files().items():
+            first = min(_first_time(path) for paths in by_interval.values() for path in paths)
+            listed.setdefault((venue, symbol), self._listing(venue, symbol, Scales(8, 8, 8), first))
         for key, paths in self.trade_files().items():
             first = min(_first_time(path, "time") for path in paths)
             listed.setdefault(key, self._listing(*key, Scales(8, 8, 8), first))
@@ -140,6 +147,19 @@ class Recordings:
                 found.setdefault((folders[path.parent.name], path.stem.split("_")[0]), []).append(path)
         return found
 
+    def price_files(self) -> dict[tuple[str, str, str], dict[int, list[Path]]]:
+        """(venue, symbol, price) -> interval ms -> files of `<price>_klines/…` in name order, as those of trades."""
+        folders = {place.folder: place for place in self.places.values() if place.contract}
+        found: dict[tuple[str, str, str], dict[int, list[Path]]] = {}
+        for price in PRICES:
+            for path in sorted(self.root.glob(f"{price}_klines/*/*/*/*.parquet")):
+                folder, name, interval = path.parts[-4:-1]
+                match = re.fullmatch(r"(\d+)([mhd])", interval)
+                if folder in folders and match:
+                    place, ms = folders[folder], int(match[1]) * _UNIT_MS[match[2]]
+                    found.setdefault((place.name, place.own_name(name), price), {}).setdefault(ms, []).append(path)
+        return found
+
     def trade_files(self) -> dict[tuple[str, str], list[Path]]:
         """(venue, symbol) -> files of `trades/<venue>_<market>/<symbol>/*.parquet`, in name order."""
         folders = {place.folder: place.name for place in self.places.values()}
@@ -150,8 +170,14 @@ class Recordings:
                 found.setdefault((folders[folder], symbol), []).append(path)
         return found
 
-    def series(self, venue: str, symbol: str, interval: Interval) -> Recorded | None:
-        """The series, or None if it is neither recorded nor a multiple of what is."""
+    def series(self, venue: str, symbol: str, interval: Interval, price: str = "trade") -> Recorded | None:
+        """The series, or None if it is neither recorded nor a multiple of what is; of other prices: not recorded."""
+        if price != "trade":
+            paths = self.price_files().get((venue, symbol, price), {}).get(interval.ms, [])
+            if not paths or interval.offset_ms:
+                return None
+            parts = [read(path, interval.ms, is_traded=False) for path in paths]
+            return self._kept((venue, f"{symbol} {price}", interval), lambda: Recorded(merge(parts), interval))
         recorded = self.files.get((venue, symbol), {})
         if interval.ms in recorded and not interval.offset_ms:
             return self._base(venue, symbol, interval)
@@ -198,11 +224,14 @@ class Recordings:
         return rows
 
 
-def read(path: Path, interval_ms: int) -> Bars:
-    """One file as bars. Raises BadInput if it lacks a column or holds what is not a number."""
+def read(path: Path, interval_ms: int, *, is_traded: bool = True) -> Bars:
+    """One file as bars; of what is no trade without volume. Raises BadInput if it lacks a column or holds no number."""
     _metadata(path)
     table = pq.ParquetFile(path).read()
     table = table.rename_columns([_NAMES.get(name, name) for name in table.column_names])
+    if not is_traded:
+        table = table.select([n for n in table.column_names if n in ("open_time", "open", "high", "low", "close")])
+        table = table.append_column("volume", pa.array([0] * table.num_rows, pa.int64()))
     lacking = [
         name for name in ("open_time", "open", "high", "low", "close", "volume") if name not in table.column_names
     ]

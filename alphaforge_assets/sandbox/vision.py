@@ -23,11 +23,9 @@ import bisect
 import datetime as dt
 import fnmatch
 import hashlib
-import io
 import re
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -35,11 +33,11 @@ from typing import Any
 import numpy as np
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import trade_files
-from alphaforge_assets.sandbox.bars import DAY_MS, Bars, Interval, concatenate
+from alphaforge_assets.sandbox import kline_files, liquidations, trade_files
+from alphaforge_assets.sandbox.bars import DAY_MS, Bars, Interval, Ints, Series, concatenate
 from alphaforge_assets.sandbox.exchange import Exchange, milliseconds
+from alphaforge_assets.sandbox.funding import hours_between
 from alphaforge_assets.sandbox.listings import Listing
-from alphaforge_assets.sandbox.text import Column, render
 
 BUCKET = "data.binance.vision"
 AGGREGATES = "aggTrades"
@@ -47,9 +45,19 @@ MARKETS = {"data/spot/": "binance_spot", "data/futures/um/": "binance_perp"}
 INTERVALS = {"1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,
              "2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000,
              "1d": DAY_MS}  # fmt: skip
-HEADER = b"open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore\n"  # noqa: E501
-HEADERS_FROM_MS = milliseconds(dt.datetime(2022, 6, 1))  # noqa: DTZ001 - a naive instant is UTC here
-MICROSECONDS_FROM_MS = milliseconds(dt.datetime(2025, 1, 1))  # noqa: DTZ001
+# What kinds of bars there are, by market: folder -> the price they are of.
+KINDS_OF_BARS = {
+    "data/spot/": {"klines": "trade"},
+    "data/futures/um/": {
+        "klines": "trade",
+        "markPriceKlines": "mark",
+        "indexPriceKlines": "index",
+        "premiumIndexKlines": "premium",
+    },
+}
+FUNDING = "fundingRate"  # settlements, by month only
+LIQUIDATIONS = "liquidationSnapshot"  # by day only
+FUNDING_HEADER = "calc_time,funding_interval_hours,last_funding_rate\n"
 FILES_BYTES_KEPT = 512 * 1024 * 1024
 KINDS = ("missing", "no_checksum", "torn", "stale", "lacks", "doubled", "contradicts", "revised", "garbled", "header",
          "unit", "mixed_units", "second_member", "foreign", "bomb")  # fmt: skip
@@ -123,29 +131,51 @@ class Vision:
         if market is None:
             below = {m[len(folder) :].split("/")[0] + "/" for m in MARKETS if m.startswith(folder)}
             return sorted(below)
-        parts = folder[len(market) :].split("/")[:-1]
+        parts, kinds = folder[len(market) :].split("/")[:-1], KINDS_OF_BARS[market]
         listed = {one.symbol: one for one in self.exchange.ever_of(MARKETS[market])}
         match parts:
             case []:
                 return ["daily/", "monthly/"]
             case ["daily" | "monthly"]:
-                return [AGGREGATES + "/", "klines/"]
-            case ["daily" | "monthly", "aggTrades", symbol] if symbol in listed:
-                return self._files(folder, listed[symbol], AGGREGATES, monthly=parts[0] == "monthly")
-            case ["daily" | "monthly", "klines" | "aggTrades"]:
+                also = [FUNDING if parts == ["monthly"] else LIQUIDATIONS] if MARKETS[market] == "binance_perp" else []
+                return sorted(f"{kind}/" for kind in (*kinds, AGGREGATES, *also))
+            case ["daily" | "monthly", "aggTrades"]:
                 return sorted(f"{symbol}/" for symbol, one in listed.items() if self._exists(one))
-            case ["daily" | "monthly", "klines", symbol] if symbol in listed:
+            case ["daily" | "monthly", "aggTrades", symbol] if symbol in listed:
+                is_monthly = parts[0] == "monthly"
+                return self._kept_names(
+                    folder, lambda: self._names_of_trades(folder, listed[symbol], monthly=is_monthly)
+                )
+            case ["monthly", "fundingRate"] | ["daily", "liquidationSnapshot"] if MARKETS[market] == "binance_perp":
+                return sorted(f"{symbol}/" for symbol, one in listed.items() if self._exists(one))
+            case ["daily", "liquidationSnapshot", symbol] | ["monthly", "fundingRate", symbol] if (
+                MARKETS[market] == "binance_perp" and symbol in listed
+            ):
+                return self._kept_names(folder, lambda: self._of_moments(folder, listed[symbol], parts[1]))
+            case ["daily" | "monthly", kind] if kind in kinds:
+                return sorted(f"{symbol}/" for symbol, one in listed.items() if self._exists(one))
+            case ["daily" | "monthly", kind, symbol] if kind in kinds and symbol in listed:
                 return sorted(f"{interval}/" for interval in INTERVALS)
-            case ["daily" | "monthly", "klines", symbol, interval] if symbol in listed and interval in INTERVALS:
-                return self._files(folder, listed[symbol], interval, monthly=parts[0] == "monthly")
+            case ["daily" | "monthly", kind, symbol, interval] if (
+                kind in kinds and symbol in listed and interval in INTERVALS
+            ):
+                series = self.exchange.series(listed[symbol], Interval(INTERVALS[interval]), kinds[kind])
+                stem, monthly = f"{symbol}-{interval}", parts[0] == "monthly"
+                return self._kept_names(folder, lambda: self._names(folder, series, stem, monthly=monthly))
         return []
 
-    def _files(self, folder: str, listing: Listing, what: str, *, monthly: bool) -> list[str]:
-        """What is in the folder of a series, reckoned once an hour."""
+    def _kept_names(self, folder: str, names: Callable[[], Iterator[str]]) -> list[str]:
+        """The files of a folder, reckoned once an hour."""
         hour = self.exchange.clock.now_ms() // 3_600_000
         if self._listed.get(folder, (0, []))[0] != hour:
-            self._listed[folder] = hour, sorted(self._names(folder, listing, what, monthly=monthly))
+            self._listed[folder] = hour, sorted(names())
         return self._listed[folder][1]
+
+    def _of_moments(self, folder: str, listing: Listing, kind: str) -> Iterator[str]:
+        """The files of what has no grid: of the months of settlements, or the days of liquidations."""
+        now, is_monthly = self.exchange.clock.now_ms(), kind == FUNDING
+        times = self.exchange.funding.of(listing, now).times if is_monthly else liquidations.days(listing, now)
+        return self._spans(folder, f"{listing.symbol}-{kind}", times, monthly=is_monthly)
 
     def get(self, key: str) -> Object | None:
         """A file; None if there is none."""
@@ -176,64 +206,98 @@ class Vision:
     def _exists(self, listing: Listing) -> bool:
         return listing.delisted_ms is None or listing.delisted_ms > listing.listed_ms
 
-    def _names(self, folder: str, listing: Listing, what: str, *, monthly: bool) -> Iterator[str]:
-        """Files of spans that are over and have bars, or trades, as far as they are published."""
-        if what == AGGREGATES and self.exchange.recordings:  # there may be trades without bars, and bars without trades
-            tape = self.exchange.tapes.of(listing)
-            first = tape.from_time(0, self.exchange.clock.now_ms(), 1)
-            at = int(first.time[0]) if len(first) else None
-            yield from self._named(
-                folder, listing, what, at, lambda a, b: len(tape.from_time(a, b, 1)) > 0, monthly=monthly
-            )
+    def _names_of_trades(self, folder: str, listing: Listing, *, monthly: bool) -> Iterator[str]:
+        """Files of spans that are over and have trades, as far as they are published."""
+        stem = f"{listing.symbol}-{AGGREGATES}"
+        if not self.exchange.recordings:
+            yield from self._names(folder, self.exchange.series(listing, Interval(60_000)), stem, monthly=monthly)
             return
-        series = self.exchange.series(listing, Interval(INTERVALS.get(what, 60_000)))
+        tape = self.exchange.tapes.of(listing)  # there may be trades without bars, and bars without trades
+        first = tape.from_time(0, self.exchange.clock.now_ms(), 1)
+        at = int(first.time[0]) if len(first) else None
+        yield from self._named(folder, stem, at, lambda a, b: len(tape.from_time(a, b, 1)) > 0, monthly=monthly)
+
+    def _names(self, folder: str, series: Series | None, stem: str, *, monthly: bool) -> Iterator[str]:
+        """Files of spans that are over and have bars, as far as they are published."""
         if series is None or series.first_at_or_after(0) >= series.first_at_or_after(self.exchange.clock.now_ms()):
             return
         at = int(series.bars(series.first_at_or_after(0), series.first_at_or_after(0) + 1).open_time[0])
         yield from self._named(
-            folder, listing, what, at, lambda a, b: series.first_at_or_after(a) < series.first_at_or_after(b),
-            monthly=monthly,
-        )  # fmt: skip
+            folder, stem, at, lambda a, b: series.first_at_or_after(a) < series.first_at_or_after(b), monthly=monthly
+        )
 
     def _named(
-        self,
-        folder: str,
-        listing: Listing,
-        what: str,
-        at: int | None,
-        has: Callable[[int, int], bool],
-        *,
-        monthly: bool,
+        self, folder: str, stem: str, at: int | None, has: Callable[[int, int], bool], *, monthly: bool
     ) -> Iterator[str]:
         """The files from the one of a moment on, of spans that have something."""
         now = self.exchange.clock.now_ms()
         while at is not None and (span := _span(_text(at, monthly=monthly)))[2] <= now:
             if has(span[0], span[1]):
-                name = f"{listing.symbol}-{what}-{_text(at, monthly=monthly)}.zip"
+                name = f"{stem}-{_text(at, monthly=monthly)}.zip"
                 if not self._is(folder + name, "missing"):
                     yield name
                     if not self._is(folder + name, "no_checksum"):
                         yield f"{name}.CHECKSUM"
             at = span[1]
 
+    def _spans(self, folder: str, stem: str, times: Ints, *, monthly: bool) -> Iterator[str]:
+        """Files of the months or days of some moments, as far as they are published."""
+        for text in sorted({_text(int(time), monthly=monthly) for time in times}):
+            name = f"{stem}-{text}.zip"
+            if _span(text)[2] <= self.exchange.clock.now_ms() and not self._is(folder + name, "missing"):
+                yield name
+                if not self._is(folder + name, "no_checksum"):
+                    yield f"{name}.CHECKSUM"
+
+    def _settlements(self, key: str, text: str) -> Object:
+        """A month of settlements, with the hours since the one before."""
+        listing = self.exchange.listings["binance_perp", key.split("/")[-2]]
+        start, end, published = _span(text)
+        settled = self.exchange.funding.of(listing, self.exchange.clock.now_ms())
+        kinds = {w.kind for w in self.wrong if fnmatch.fnmatchcase(key, w.key)}
+        rows = [
+            f"{row.time_ms},{hours_between(listing, row.time_ms)},{row.rate:.8f}\n"
+            for row in settled.rows(*settled.within(start, end - 1))
+        ]
+        rows += rows[:1] * ("doubled" in kinds)
+        body = ("" if "header" in kinds else FUNDING_HEADER) + "".join(rows)
+        member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
+        return Object(key, kline_files.zipped(member, [body.encode()], kinds), published)
+
+    def _liquidations(self, key: str, text: str) -> Object:
+        """A day of liquidations, some told twice."""
+        listing = self.exchange.listings["binance_perp", key.split("/")[-2]]
+        start, _, published = _span(text)
+        kinds = {w.kind for w in self.wrong if fnmatch.fnmatchcase(key, w.key)}
+        rows = liquidations.rows(self.exchange.market, listing, start)
+        rows += rows * ("doubled" in kinds)
+        body = ("" if "header" in kinds else liquidations.HEADER) + "".join(rows)
+        member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
+        return Object(key, kline_files.zipped(member, [body.encode()], kinds), published)
+
     def _made(self, key: str, text: str) -> Object:
         market = next(m for m in MARKETS if key.startswith(m))
         if f"/{AGGREGATES}/" in key:
             return self._made_of_trades(key, self.exchange.listings[MARKETS[market], key.split("/")[-2]], text)
-        symbol, interval = key.split("/")[-3:-1]
+        if f"/{FUNDING}/" in key:
+            return self._settlements(key, text)
+        if f"/{LIQUIDATIONS}/" in key:
+            return self._liquidations(key, text)
+        kind, symbol, interval = key.split("/")[-4:-1]
         listing = self.exchange.listings[MARKETS[market], symbol]
         start, end, published = _span(text)
-        series = self.exchange.series(listing, Interval(INTERVALS[interval]))
+        price = KINDS_OF_BARS[market][kind]
+        series = self.exchange.series(listing, Interval(INTERVALS[interval]), price)
         assert series is not None  # noqa: S101 - it is listed
         bars = series.bars(series.first_at_or_after(start), series.first_at_or_after(end))
         its = [w for w in self.wrong if fnmatch.fnmatchcase(key, w.key)]
         for wrong in its:
             bars = _spoilt(bars, wrong)
-        rows = _written(listing, bars, {w.kind for w in its})
+        rows = kline_files.written(listing, bars, {w.kind for w in its}, price)
         for column in (w.column for w in its if w.kind == "garbled"):
-            rows = _garbled(rows, column)
+            rows = kline_files.garbled(rows, column)
         member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
-        body = _zipped(member, [rows], {w.kind for w in its})
+        body = kline_files.zipped(member, [rows], {w.kind for w in its})
         modified = max([published, *(w.changed_ms for w in its if w.kind == "revised")])
         return Object(key, body, modified)
 
@@ -245,13 +309,13 @@ class Vision:
             start,
             end,
             is_spot=is_spot,
-            is_micro=is_spot and start >= MICROSECONDS_FROM_MS,
-            has_header=not is_spot and start >= HEADERS_FROM_MS,
+            is_micro=is_spot and start >= kline_files.MICROSECONDS_FROM_MS,
+            has_header=not is_spot and start >= kline_files.HEADERS_FROM_MS,
             wrong=its,
         )
         if any(w.kind == "bomb" for w in its):
             rows = islice(rows, 1)
-        body = _zipped(key.rpartition("/")[2].removesuffix(".zip") + ".csv", rows, {w.kind for w in its})
+        body = kline_files.zipped(key.rpartition("/")[2].removesuffix(".zip") + ".csv", rows, {w.kind for w in its})
         return Object(key, body, max([published, *(w.changed_ms for w in its if w.kind == "revised")]))
 
 
@@ -285,65 +349,3 @@ def _spoilt(bars: Bars, wrong: Wrong) -> Bars:
         close[first:last] = (close[first:last] * wrong.value).astype(np.int64)
         return bars.having({"close": close, "high": np.maximum(bars.high, close), "low": np.minimum(bars.low, close)})
     return bars
-
-
-def _garbled(rows: bytes, column: int) -> bytes:
-    """With a word in the first row, a header line aside."""
-    header = HEADER if rows.startswith(HEADER) else b""
-    first, rest = rows.removeprefix(header).split(b"\n", 1)
-    fields = first.split(b",")
-    return header + b",".join([*fields[:column], b"halted", *fields[column + 1 :]]) + b"\n" + rest
-
-
-def _written(listing: Listing, bars: Bars, kinds: set[str]) -> bytes:
-    """The text of a file."""
-    is_spot = listing.venue == "binance_spot"
-    begins = int(bars.open_time[0]) if len(bars) else 0
-    is_micro = (is_spot and begins >= MICROSECONDS_FROM_MS) != ("unit" in kinds)
-    has_header = (not is_spot and begins >= HEADERS_FROM_MS) != ("header" in kinds)
-    half = len(bars) // 2 if "mixed_units" in kinds else len(bars)
-    rows = _rows(listing, bars.slice(0, half), is_micro=is_micro)
-    rows += _rows(listing, bars.slice(half, len(bars)), is_micro=not is_micro) if half < len(bars) else b""
-    return HEADER * has_header + rows
-
-
-def _rows(listing: Listing, bars: Bars, *, is_micro: bool) -> bytes:
-    """Twelve fields a row; spot pads numbers to 8 decimals, futures to those of the symbol."""
-    if not len(bars):
-        return b""
-    price, volume, quote = 8, 8, 8
-    if listing.venue == "binance_perp":
-        price, volume, quote = (
-            listing.price_decimals,
-            listing.volume_decimals,
-            listing.price_decimals + listing.volume_decimals,
-        )
-    opens, closes = bars.open_time, bars.close_time
-    if is_micro:
-        opens, closes = opens * 1000, closes * 1000 + 999
-    scales = bars.scales
-    columns = [
-        Column(opens),
-        *(Column(column, scales.price, price) for column in (bars.open, bars.high, bars.low, bars.close)),
-        Column(bars.volume, scales.volume, volume),
-        Column(closes),
-        Column(bars.quote_volume, scales.quote, quote),
-        Column(bars.count),
-        Column(bars.taker_volume, scales.volume, volume),
-        Column(bars.taker_quote_volume, scales.quote, quote),
-    ]
-    return bytes(render(columns, [b"", *[b","] * 10, b",0\n"]).data)
-
-
-def _zipped(member: str, pieces: Iterable[bytes], kinds: set[str]) -> bytes:
-    if "foreign" in kinds:
-        member = "XRPUSDT-" + member.partition("-")[2]
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        with file.open(member, "w") as text:
-            for rows in pieces:
-                text.write(rows if "bomb" not in kinds else b" " * 1000 * len(rows))
-        if "second_member" in kinds:
-            file.writestr(zipfile.ZipInfo("README.txt"), b"see our website")
-    whole = body.getvalue()
-    return whole[: len(whole) // 2] if "torn" in kinds else whole

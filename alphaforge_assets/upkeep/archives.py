@@ -1,14 +1,14 @@
 """Files that venues replace: listed again every day, and read again where the content is another one.
 
 Whoever replaces a file says so nowhere but in its listing (github.com/binance/binance-public-data has thousands of such
-files on record). The whole file lands again; what becomes new versions is the bars that differ, as always. Trades have
+files on record). The whole file lands again; what becomes new versions is the rows that differ, as always. Trades have
 no versions: those that we lacked are published, and one that is another by now is what a check of theirs is for.
 """
 
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
+from alphaforge_assets.intervals import PRICE_TYPES, length_of, price_of
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.landing import Landed, reach
 from alphaforge_assets.pipeline.mart import Lock, publishing
@@ -121,9 +122,12 @@ def _changed(
 
 
 def _again(client: Client, exchanges: Exchanges, universe: Universe, one: Changed, run_id: str, lock: Lock) -> Landed:
-    part = Rectangle((one.instrument,), one.start.date(), one.end.date())
-    only = universe.model_copy(update={"intervals": (one.interval,)}) if one.interval else universe
-    dataset, wish = DATASETS[one.source.dataset], one.source.name
+    price, instrument = price_of(one.interval), one.instrument
+    if price != "trade":  # of its prices this one alone
+        instrument = replace(instrument, price_bars=tuple(p for p in PRICE_TYPES if p == price))
+    part = Rectangle((instrument,), one.start.date(), one.end.date())
+    only = universe.model_copy(update={"intervals": (length_of(one.interval),)}) if one.interval else universe
+    dataset, wish = DATASETS[one.source.dataset_of(one.interval)], one.source.name
     return refresh(client, exchanges, only, part, dataset, run_id=run_id, refetch=True, wish=wish, lock=lock)
 
 

@@ -65,7 +65,7 @@ def days_to_close(
             continue
         start = asked.get(instrument.venue) or _last_materialized(instrument, end, materialized) or end - DAY
         start = max(start, end - CATCH_UP, instrument.listed_from, dataset.starts(universe))
-        end = min(end, instrument.listed_until or end)
+        end = min(end, instrument.listed_until or end, dataset.ended or end)
         if start < end:
             spans[start, end].append(instrument)
     order = dataset.instruments(universe)

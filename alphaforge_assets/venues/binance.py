@@ -50,6 +50,15 @@ KLINE = Layout(
     usual={"ignore": "0"},
 )
 
+# Bars of prices: what is nobody's volume is "0", and in place of trades the prices are counted, one a second.
+PRICE_KLINE = Layout(
+    fields=(
+        *("timestamp", "open", "high", "low", "close", "ignore_5", "close_time", "ignore_7", "trade_count"),
+        *("ignore_9", "ignore_10", "ignore"),
+    ),
+    usual=dict.fromkeys(("ignore_5", "ignore_7", "ignore_9", "ignore_10", "ignore"), "0"),
+)
+
 # Objects, of both market places: a pace that S3 does not notice (it grants 5,500 a second a prefix), and that small
 # files really come at. The burst holds a month of days with their checksums.
 VISION_OBJECTS = Budget("binance.vision", limit=20_000, window_s=60, burst=100)
@@ -66,8 +75,25 @@ def ask_us_bars(page: BarPage) -> Call:
 
 def ask_futures_bars(page: BarPage) -> Call:
     """Weight by limit: [1,100) 1, [100,500) 2, [500,1000] 5; 499 rows for 2 is the most a unit of weight buys."""
-    weight = 1 if page.rows < 100 else 2 if page.rows < 500 else 5
-    return Call("fapiPublicGetKlines", _params(page), FUTURES_WEIGHT, weight)
+    return Call("fapiPublicGetKlines", _params(page), FUTURES_WEIGHT, _kline_weight(page))
+
+
+def ask_mark_bars(page: BarPage) -> Call:
+    return Call("fapiPublicGetMarkPriceKlines", _params(page), FUTURES_WEIGHT, _kline_weight(page))
+
+
+def ask_index_bars(page: BarPage) -> Call:
+    """By pair; a perpetual is called as its pair, other contracts are not."""
+    params = {"pair" if name == "symbol" else name: value for name, value in _params(page).items()}
+    return Call("fapiPublicGetIndexPriceKlines", params, FUTURES_WEIGHT, _kline_weight(page))
+
+
+def ask_premium_bars(page: BarPage) -> Call:
+    return Call("fapiPublicGetPremiumIndexKlines", _params(page), FUTURES_WEIGHT, _kline_weight(page))
+
+
+def _kline_weight(page: BarPage) -> int:
+    return 1 if page.rows < 100 else 2 if page.rows < 500 else 5
 
 
 def ask_funding(page: FundingPage) -> Call:
@@ -171,6 +197,11 @@ SPOT_TRADES = TradeFeed(rows_max=1000, ask=ask_spot_trades, rows=trade_rows, lay
 # The futures' endpoint serves the last 48 hours, an hour of them at once (docs of 2026).
 FUTURES_TRADES = TradeFeed(rows_max=1000, ask=ask_futures_trades, rows=trade_rows, layout=AGGREGATE, kept_hours=48)
 
+PRICES = {
+    price: BarFeed(paging="ascending", rows_max=499, ask=ask, rows=bar_rows, layout=PRICE_KLINE)
+    for price, ask in (("mark", ask_mark_bars), ("index", ask_index_bars), ("premium", ask_premium_bars))
+}
+
 SPOT = Venue(
     name="binance_spot",
     exchange="binance",
@@ -216,10 +247,20 @@ PERP = Venue(
     funding=FUNDING,
     nautilus_symbol="{id}-PERP",
     trades=FUTURES_TRADES,
+    prices=PRICES,
 )
 
 SPOT_FILES = FileFeed(VISION, "data/spot", KLINE, VISION_OBJECTS)
-PERP_FILES = FileFeed(VISION, "data/futures/um", KLINE, VISION_OBJECTS)
+PERP_FILES = FileFeed(
+    VISION,
+    "data/futures/um",
+    KLINE,
+    VISION_OBJECTS,
+    prices={"mark": "markPriceKlines", "index": "indexPriceKlines", "premium": "premiumIndexKlines"},
+    price_layout=PRICE_KLINE,
+    funding="fundingRate",
+    liquidations="liquidationSnapshot",
+)
 
 # Words of booleans: spot has capitals, futures have not.
 _BUYER_IS_MAKER = {"True": "sell", "true": "sell", "False": "buy", "false": "buy"}

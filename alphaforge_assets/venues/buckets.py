@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import certifi
 import urllib3
 
 from alphaforge_assets.errors import VenueLimited, VenueUnavailable
+from alphaforge_assets.venues.bucket_listing import Listed, listed, parse_page
 from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, refuse
 from alphaforge_assets.venues.transport import send
 
@@ -33,7 +33,6 @@ LISTING_BYTES_MAX = 4_000_000
 PAGES_MAX = 100
 TRANSFERS = 16  # at once
 PIECE_BYTES = 16 * 1024 * 1024
-_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _SAFE_KEY = re.compile(r"[\w./\-]+", re.ASCII)
 
 
@@ -48,16 +47,6 @@ class Place:
     @property
     def name(self) -> str:
         return f"s3://{self.bucket}"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """An object as the listing has it. `last_modified` is ISO."""
-
-    key: str
-    etag: str
-    size: int
-    last_modified: str
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ class ByProgram:
         found = {}
         for line in said:
             key = str(line["key"]).removeprefix(f"{self._place.name}/")
-            found[key] = Listed(key, str(line.get("etag", "")), int(line["size"]), str(line["last_modified"]))
+            found[key] = listed(key, str(line.get("etag", "")), str(line["size"]), str(line["last_modified"]))
         return found
 
     def folders(self, prefix: str, within_s: float) -> Sequence[str]:
@@ -237,7 +226,7 @@ class ByHttp:
             reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
             if reply.status != 200:
                 refuse(self._place.bucket, url, reply)
-            page, folders, token = _parse_listing(reply.body)
+            page, folders, token = parse_page(reply.body)
             found |= page
             below += folders
             if not token:
@@ -294,7 +283,7 @@ def first_after(place: Place, pool: urllib3.PoolManager, prefix: str, key: str, 
     reply = send(pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
     if reply.status != 200:
         refuse(place.bucket, url, reply)
-    return next(iter(_parse_listing(reply.body)[0]), "")
+    return next(iter(parse_page(reply.body)[0]), "")
 
 
 class Batches:
@@ -339,29 +328,6 @@ class Batches:
             for _, waiting in batch:
                 if not waiting.done():
                     waiting.set_exception(error)
-
-
-def _parse_listing(body: bytes) -> tuple[dict[str, Listed], list[str], str]:
-    """Objects and folders of a page, and the token of the next one, empty if there is none. Raises VenueUnavailable."""
-    text = body[:EVIDENCE_CHARS].decode("utf-8", "replace")
-    if b"<!" in body[:1000]:
-        raise VenueUnavailable("a listing with a document type: S3 sends none", text)
-    try:
-        root = ElementTree.fromstring(body)  # noqa: S314 - without a document type there are no entities
-        page = {}
-        for entry in root.iter(f"{_NAMESPACE}Contents"):
-            key, etag, size, modified = (
-                entry.findtext(f"{_NAMESPACE}{name}", "") for name in ("Key", "ETag", "Size", "LastModified")
-            )
-            page[key] = Listed(key, etag.strip('"'), int(size), modified)
-        if root.tag != f"{_NAMESPACE}ListBucketResult":
-            raise ValueError(f"{root.tag} in place of a listing")
-    except (ElementTree.ParseError, ValueError) as error:
-        raise VenueUnavailable(f"a listing that is none ({error})", text) from error
-    folders = [its.findtext(f"{_NAMESPACE}Prefix", "") for its in root.iter(f"{_NAMESPACE}CommonPrefixes")]
-    if root.findtext(f"{_NAMESPACE}IsTruncated") != "true":
-        return page, folders, ""
-    return page, folders, root.findtext(f"{_NAMESPACE}NextContinuationToken", "")
 
 
 def _environment(place: Place) -> dict[str, str]:

@@ -30,6 +30,9 @@ INTERVAL = {"1m": "1", "5m": "5", "15m": "15", "1h": "60", "4h": "240", "1d": "D
 KLINE = Layout(fields=("timestamp", "open", "high", "low", "close", "volume", "quote_volume"), usual={})
 
 
+PRICE_KLINE = Layout(fields=("timestamp", "open", "high", "low", "close"), usual={})
+
+
 def ask_spot_bars(page: BarPage) -> Call:
     return _ask_bars("spot", page)
 
@@ -68,7 +71,19 @@ def _ask_trades(category: str, page: TradePage) -> Call:
     return Call("publicGetV5MarketRecentTrade", params, REQUESTS, 1)
 
 
-def _ask_bars(category: str, page: BarPage) -> Call:
+def ask_mark_bars(page: BarPage) -> Call:
+    return _ask_bars("linear", page, "publicGetV5MarketMarkPriceKline")
+
+
+def ask_index_bars(page: BarPage) -> Call:
+    return _ask_bars("linear", page, "publicGetV5MarketIndexPriceKline")
+
+
+def ask_premium_bars(page: BarPage) -> Call:
+    return _ask_bars("linear", page, "publicGetV5MarketPremiumIndexPriceKline")
+
+
+def _ask_bars(category: str, page: BarPage, method: str = "publicGetV5MarketKline") -> Call:
     params = {
         "category": category,
         "symbol": page.venue_symbol,
@@ -76,10 +91,11 @@ def _ask_bars(category: str, page: BarPage) -> Call:
         "end": page.cursor_ms - 1,
         "limit": page.rows,
     }
-    return Call("publicGetV5MarketKline", params, REQUESTS, 1)
+    return Call(method, params, REQUESTS, 1)
 
 
 def bar_rows(answer: Any, symbol: str) -> Any:
+    """Raises VenueUnavailable for an answer that says it is of another symbol."""
     if (told := answer["result"]["symbol"]) != symbol:
         raise VenueUnavailable(f"bars of {symbol} were asked for, and those of {str(told)[:50]} came", str(answer))
     return answer["result"]["list"]
@@ -145,6 +161,10 @@ SPOT_TRADES = TradeFeed(
     rows_max=60, ask=ask_spot_trades, rows=trade_rows, layout=TRADE, kept_hours=2, by_id=False, by_time="never"
 )
 LINEAR_TRADES = replace(SPOT_TRADES, rows_max=1000, ask=ask_linear_trades)
+PRICES = {
+    price: BarFeed(paging="descending", rows_max=1000, ask=ask, rows=bar_rows, layout=PRICE_KLINE)
+    for price, ask in (("mark", ask_mark_bars), ("index", ask_index_bars), ("premium", ask_premium_bars))
+}
 
 SPOT = Venue(
     name="bybit_spot",
@@ -177,4 +197,5 @@ PERP = Venue(
     funding=FUNDING,
     trades=LINEAR_TRADES,
     nautilus_symbol="{id}-LINEAR",
+    prices=PRICES,
 )

@@ -38,6 +38,15 @@ BAR_SCHEMA = pa.schema(
     ]
 )
 
+# One bar of a price that is no trade: mark, index or premium.
+PRICE_SCHEMA = pa.schema(
+    [
+        *(BAR_SCHEMA.field(n) for n in ("timestamp", "close_time", "open", "high", "low", "close")),
+        pa.field("sample_count", pa.int64()),  # how many prices the venue made it of, where it says so
+        *(BAR_SCHEMA.field(n) for n in ("is_closed", "metadata")),
+    ]
+)
+
 NUMBERS = tuple(f.name for f in BAR_SCHEMA if f.type == pa.float64())
 COUNTS = ("trade_count",)
 
@@ -94,6 +103,12 @@ def parse_rows(layout: Layout, rows: Any, interval_ms: int, closed_before_ms: in
     missing = {f.name: pa.nulls(len(rows), f.type) for f in BAR_SCHEMA if f.name not in columns}
     table = pa.table(columns | missing, schema=BAR_SCHEMA)
     return in_time_order(table)
+
+
+def priced(bars: pa.Table) -> pa.Table:
+    """Bars of BAR_SCHEMA as those of a price, of PRICE_SCHEMA; what stands where trades are counted are samples."""
+    names = ["trade_count" if name == "sample_count" else name for name in PRICE_SCHEMA.names]
+    return bars.select(names).rename_columns(PRICE_SCHEMA.names)
 
 
 def _by_field(layout: Layout, rows: Sequence[Any]) -> tuple[dict[str, Sequence[Any]], set[int]]:

@@ -25,6 +25,13 @@ CANDLES = Budget("okx.candles", limit=40, window_s=2, burst=4)
 # By IP and instrument; for us by IP, because all instruments of a venue are asked at once.
 FUNDING_HISTORY = Budget("okx.funding-rate-history", limit=10, window_s=2, burst=1)
 HISTORY_TRADES = Budget("okx.history-trades", limit=20, window_s=2, burst=2)
+PRICE_CANDLES = {
+    name: Budget(f"okx.{name}", limit=20, window_s=2, burst=2) for name in ("mark-price-candles", "index-candles")
+}
+HISTORY_PRICE_CANDLES = {
+    name: Budget(f"okx.history-{name}", limit=10, window_s=2, burst=1)
+    for name in ("mark-price-candles", "index-candles")
+}
 PUBLIC = Budget("okx.public", limit=10, window_s=2, burst=1)
 
 # /market/candles serves the latest 1440 bars. Half of that leaves a queued request hours before they slide out.
@@ -43,17 +50,41 @@ SWAP_CANDLE = Layout(
 )
 
 
+PRICE_CANDLE = Layout(fields=("timestamp", "open", "high", "low", "close", "confirm"), usual={})
+
+
 def ask_bars(page: BarPage) -> Call:
     """The latest bars from market/candles, which allows twice the requests; older ones from market/history-candles."""
-    params = {
+    params = _bar_params(page)
+    if page.age_bars <= RECENT_BARS_MAX:
+        return Call("publicGetMarketCandles", params, CANDLES, 1)
+    return Call("publicGetMarketHistoryCandles", params, HISTORY_CANDLES, 1)
+
+
+def ask_mark_bars(page: BarPage) -> Call:
+    """As bars; of a swap by its own name."""
+    params, its = _bar_params(page), "mark-price-candles"
+    if page.age_bars <= RECENT_BARS_MAX:
+        return Call("publicGetMarketMarkPriceCandles", params, PRICE_CANDLES[its], 1)
+    return Call("publicGetMarketHistoryMarkPriceCandles", params, HISTORY_PRICE_CANDLES[its], 1)
+
+
+def ask_index_bars(page: BarPage) -> Call:
+    """As bars; an index goes by the swap's underlying, which is the swap's name without its kind."""
+    params, its = _bar_params(page), "index-candles"
+    params["instId"] = page.venue_symbol.removesuffix("-SWAP")
+    if page.age_bars <= RECENT_BARS_MAX:
+        return Call("publicGetMarketIndexCandles", params, PRICE_CANDLES[its], 1)
+    return Call("publicGetMarketHistoryIndexCandles", params, HISTORY_PRICE_CANDLES[its], 1)
+
+
+def _bar_params(page: BarPage) -> dict[str, str]:
+    return {
         "instId": page.venue_symbol,
         "bar": BAR[page.interval],
         "after": str(page.cursor_ms),
         "limit": str(page.rows),
     }
-    if page.age_bars <= RECENT_BARS_MAX:
-        return Call("publicGetMarketCandles", params, CANDLES, 1)
-    return Call("publicGetMarketHistoryCandles", params, HISTORY_CANDLES, 1)
 
 
 def ask_funding(page: FundingPage) -> Call:
@@ -140,6 +171,14 @@ SPOT_TRADES = TradeFeed(
 )
 SWAP_TRADES = replace(SPOT_TRADES, layout=SWAP_TRADE)
 
+# No premium: OKX has bars of the other two only.
+PRICES = {
+    price: BarFeed(
+        paging="descending", rows_max=100, ask=ask, rows=bar_rows, layout=PRICE_CANDLE, recent_bars=RECENT_BARS_MAX
+    )
+    for price, ask in (("mark", ask_mark_bars), ("index", ask_index_bars))
+}
+
 SPOT = Venue(
     name="okx_spot",
     exchange="okx",
@@ -173,4 +212,5 @@ PERP = Venue(
     refusals=REFUSALS,
     funding=FUNDING,
     trades=SWAP_TRADES,
+    prices=PRICES,
 )

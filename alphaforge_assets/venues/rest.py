@@ -6,7 +6,6 @@ funding.py, how often it is tried in asking.py. `RestConnection` owns the resour
 
 import datetime as dt
 import importlib
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from alphaforge_assets.errors import BadInput, VenueUnavailable
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import INTERVAL_MS, length_of, price_of
 from alphaforge_assets.venues import funding, trade_rows, trades
 from alphaforge_assets.venues.asking import Asker, governed
 from alphaforge_assets.venues.bars import (
@@ -31,18 +30,18 @@ from alphaforge_assets.venues.bars import (
     check_silence,
     check_step,
     walk,
-    windows,
 )
-from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows
+from alphaforge_assets.venues.calls import bar_calls, bar_page, bar_windows, funding_calls
+from alphaforge_assets.venues.columns import BAR_SCHEMA, TIME_MS_MAX, TIME_MS_MIN, parse_rows, priced
 from alphaforge_assets.venues.gathering import gathered
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.listings import moment, read_listings
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, Listing
 from alphaforge_assets.venues.transport import called, found, guarded, open_pool, rehost
-from alphaforge_assets.venues.venue import BarPage, FundingFeed, Venue
+from alphaforge_assets.venues.venue import BarFeed, FundingFeed, Venue
 from alphaforge_assets.venues.words import Words
 
-BARS, FUNDING_RATES, TRADES = "bars", "funding_rates", "trades"
+BARS, PRICE_BARS, FUNDING_RATES, TRADES = "bars", "price_bars", "funding_rates", "trades"
 
 BARS_BYTES_MAX = 4_000_000
 MARKETS_BYTES_MAX = 64_000_000  # Binance's exchangeInfo of every spot pair is past 10 MB
@@ -83,16 +82,18 @@ class RestSource:
         return Call("fetch_markets", {}, self.of.markets_budget, self.of.markets_weight)
 
     def serves(self, dataset: str, interval: str) -> bool:
-        """Bars of the intervals the venue has, funding where it has perpetuals, trades where we know to ask."""
-        if dataset == BARS:
-            return interval in self.of.bars.intervals
+        """Bars of the intervals and prices the venue has, funding of perpetuals, trades where we know to ask."""
+        if dataset in (BARS, PRICE_BARS):
+            feed = self._feed(dataset, interval)
+            return feed is not None and length_of(interval) in feed.intervals
         return {FUNDING_RATES: self.of.funding, TRADES: self.of.trades}.get(dataset) is not None
 
     def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
         """How far back the venue serves it, as far as can be relied on; None if for ever."""
-        if dataset == BARS:
-            bars = self.of.bars.kept_bars
-            return dt.timedelta(milliseconds=(bars - 1) * INTERVAL_MS[interval] - QUEUED_MS) if bars else None
+        if dataset in (BARS, PRICE_BARS):
+            feed = self._feed(dataset, interval)
+            bars, step = feed.kept_bars if feed else None, INTERVAL_MS[length_of(interval)]
+            return dt.timedelta(milliseconds=(bars - 1) * step - QUEUED_MS) if bars else None
         if dataset == TRADES:
             hours = self.of.trades.kept_hours if self.of.trades else None
             return dt.timedelta(hours=hours) if hours else None
@@ -112,42 +113,15 @@ class RestSource:
             return funding_calls(self.of.funding, symbol, start_ms, end_ms, now_ms) if self.of.funding else []
         if dataset == TRADES:
             return trades.calls(self.of.trades, symbol, start_ms, end_ms, now_ms) if self.of.trades else []
-        pages = (
-            bar_page(self.of, w, symbol, interval, now_ms) for w in bar_windows(self.of, start_ms, end_ms, interval)
-        )
-        return [self.of.bars.ask(page) for page in pages]
+        feed = self._feed(dataset, interval)
+        return bar_calls(feed, symbol, length_of(interval), start_ms, end_ms, now_ms) if feed else []
+
+    def _feed(self, dataset: str, interval: str) -> BarFeed | None:
+        return self.of.bars if dataset == BARS else self.of.prices.get(price_of(interval))
 
     def open(self, access: Access) -> "RestConnection":
         """Connect to the venue, or to a sandbox; nothing is sent yet. Raises BadInput for an access that cannot be."""
         return RestConnection(self.of, access)
-
-
-def bar_windows(venue: Venue, start_ms: int, end_ms: int, interval: str) -> list[Window]:
-    """[start_ms, end_ms) in windows that are walked at once."""
-    feed = venue.bars
-    return windows(start_ms, end_ms, INTERVAL_MS[interval], feed.rows_max, ascending=feed.paging == "ascending")
-
-
-def bar_page(venue: Venue, window: Window, symbol: str, interval: str, now_ms: int) -> BarPage:
-    """The first page of a window."""
-    feed, step = venue.bars, INTERVAL_MS[interval]
-    rows = min(feed.rows_max, -(-(window.end_ms - window.start_ms) // step) + (feed.paging == "ascending"))
-    cursor_ms = window.end_ms if feed.paging == "descending" else window.start_ms
-    age_bars = math.ceil(max(0, now_ms - window.start_ms) / step)
-    return BarPage(symbol, interval, cursor_ms, rows, age_bars, window.end_ms)
-
-
-def funding_calls(feed: FundingFeed, symbol: str, start_ms: int, end_ms: int, now_ms: int) -> list[Call]:
-    """The pages of a window: the real walk over settlements as seldom as they come, counting."""
-    kept_ms = now_ms - feed.kept_days * 86_400_000 if feed.kept_days else 0
-    calls: list[Call] = []
-
-    def page(cursor_ms: int, rows: int) -> pa.Table:
-        calls.append(feed.ask(funding.FundingPage(symbol, cursor_ms, rows)))
-        return funding.imagined(cursor_ms, rows, kept_ms, now_ms, ascending=feed.ascending)
-
-    funding.walk(funding.raw_window(start_ms, end_ms), feed.rows_max, page, ascending=feed.ascending)
-    return calls
 
 
 class RestConnection:
@@ -202,24 +176,40 @@ class RestConnection:
     def submit(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
     ) -> "Future[Fetched]":
-        """As `source.Connection`: bars, the funding of perpetuals, or trades."""
+        """As `source.Connection`: bars, those of other prices, the funding of perpetuals, or trades.
+
+        Raises BadInput for what the venue does not have.
+        """
         if dataset == TRADES:
             return self._submit_trades(symbol, start, end, closed_before)
         if dataset == FUNDING_RATES:
             return self.submit_funding(symbol, start, end, closed_before)
+        if dataset == PRICE_BARS:
+            feed = self.venue.prices.get(price_of(interval))
+            if feed is None:
+                raise BadInput(f"{self.venue.name}: no bars of {interval!r}: it has those of {[*self.venue.prices]}")
+            return self.submit_bars(symbol, length_of(interval), start, end, closed_before, feed)
         return self.submit_bars(symbol, interval, start, end, closed_before)
 
     def submit_bars(
-        self, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, closed_before: dt.datetime
+        self,
+        symbol: str,
+        interval: str,
+        start: dt.datetime,
+        end: dt.datetime,
+        closed_before: dt.datetime,
+        prices: BarFeed | None = None,
     ) -> "Future[Fetched]":
         """Fetch the bars that open in [start, end), pages in parallel; the Future's result is `Fetched`.
+
+        `prices` is the feed of bars of another price than that of trades, whose rows are of PRICE_SCHEMA.
 
         `closed_before` is the venue's clock as read once by the caller (`fetch_server_time`): bars that end after it
         are not closed. The Future raises UnknownSymbol, VenueLimited, VenueRefused or VenueUnavailable; one page that
         fails ends the rest of this span. Raises BadInput for an unknown interval or times without a zone or off the
         interval's grid.
         """
-        feed = self.venue.bars
+        feed = prices or self.venue.bars
         if interval not in feed.intervals:
             raise BadInput(f"interval {interval!r} is not known: use one of {', '.join(feed.intervals)}")
         step = INTERVAL_MS[interval]
@@ -228,13 +218,14 @@ class RestConnection:
             raise BadInput(
                 f"[{start}, {end}): must begin and end on the grid of {interval}, the end not before the start"
             )
-        span = bar_windows(self.venue, start_ms, end_ms, interval)
-        walks = [self._threads.submit(self._walk, w, symbol, interval, now_ms) for w in span]
+        span = bar_windows(feed, start_ms, end_ms, interval)
+        walks = [self._threads.submit(self._walk, feed, w, symbol, interval, now_ms) for w in span]
 
         def join(parts: list[tuple[Walked, Cost]]) -> Fetched:
             if feed.paging not in WHOLE:
                 check_silence([walked for walked, _ in parts], now_ms, ascending=feed.paging == "ascending")
-            return _fetched(BAR_SCHEMA, [(walked.tables, cost) for walked, cost in parts])
+            found = _fetched(BAR_SCHEMA, [(walked.tables, cost) for walked, cost in parts])
+            return replace(found, table=priced(found.table)) if prices else found
 
         return gathered(walks, join)
 
@@ -309,11 +300,11 @@ class RestConnection:
 
         return [funding.keyed(funding.walk(window, feed.rows_max, page, ascending=feed.ascending))], cost
 
-    def _walk(self, window: Window, symbol: str, interval: str, now_ms: int) -> tuple[Walked, Cost]:
+    def _walk(self, feed: BarFeed, window: Window, symbol: str, interval: str, now_ms: int) -> tuple[Walked, Cost]:
         """The bars of one window; runs in a thread of the pool."""
-        feed, step, cost = self.venue.bars, INTERVAL_MS[interval], Cost()
+        step, cost = INTERVAL_MS[interval], Cost()
         horizon_ms = max(window.end_ms, now_ms) + HORIZON_MS
-        first = bar_page(self.venue, window, symbol, interval, now_ms)
+        first = bar_page(feed, window, symbol, interval, now_ms)
         ascending = feed.paging == "ascending"
 
         def read(answer: Any, cursor_ms: int) -> pa.Table:

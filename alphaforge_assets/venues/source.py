@@ -95,7 +95,7 @@ class Fetched:
     files: tuple[FileSeen, ...] = ()
     raw: bytes = b""  # what the source said, word for word, where it was told to keep that and can: see trail.py
     since: dt.datetime | None = None  # what is older of the window it no longer has; None: it answers all of it
-    lacks: tuple[Span, ...] = ()
+    lacks: tuple[Span, ...] | None = None
 
 
 @dataclass(frozen=True)

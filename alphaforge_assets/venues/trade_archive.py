@@ -28,13 +28,12 @@ from alphaforge_assets.venues.archive import (
     READERS,
     START_S,
     UNVERIFIED,
-    Depot,
-    Period,
     periods,
 )
-from alphaforge_assets.venues.archive_files import TradeFiles, Wanted, checksum_of, checksum_status, ms
+from alphaforge_assets.venues.archive_files import Period, TradeFiles, Wanted, checksum_of, checksum_status, ms
 from alphaforge_assets.venues.bars import Window
 from alphaforge_assets.venues.buckets import Place
+from alphaforge_assets.venues.depot import Depot
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.rest import TRADES, RestSource
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, FileSeen, Listing, Span
@@ -57,7 +56,6 @@ class TradeArchive:
     period: Period
     start_s: float = START_S
     settles_holes: bool = False
-    dataset: str = TRADES
 
     @property
     def name(self) -> str:
@@ -96,6 +94,10 @@ class TradeArchive:
     def serves(self, dataset: str, interval: str) -> bool:
         """Trades."""
         return dataset == TRADES
+
+    def dataset_of(self, interval: str) -> str:
+        """Trades."""
+        return TRADES
 
     def holds(self, key: str) -> bool:
         """Whether an object of the bucket is one of its files."""

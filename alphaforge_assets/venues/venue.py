@@ -5,7 +5,7 @@ Pure records; nothing here sends anything. Symbols are ccxt's affair: no code of
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alphaforge_assets.intervals import INTERVAL_MS
@@ -101,6 +101,7 @@ class Venue:
     refusals: tuple[Meaning, ...] = ()  # what its own error codes mean
     funding: FundingFeed | None = None  # perpetuals only
     trades: TradeFeed | None = None
+    prices: Mapping[str, BarFeed] = field(default_factory=dict)  # of perpetuals: mark, index, premium -> its bars
     # Other tools' words: nautilus_trader's symbol, made of the venue's own `{id}` or of `{base}` and `{quote}`; what
     # nautilus_trader and LEAN call the exchange where it is not as ccxt does.
     nautilus_symbol: str = "{id}"

@@ -41,7 +41,7 @@ class Answer:
     raw: bytes = b""  # what it said, word for word, where that is kept
     status: Status = "complete"
     evidence: str = ""  # of what was given: the file it is from
-    lacks: tuple[Span, ...] = ()  # as of `Fetched`
+    lacks: tuple[Span, ...] | None = None  # as of `Fetched`
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ FROM
 INNER JOIN
 (
     SELECT instrument_id, interval, timestamp, published_at
-    FROM analytics.bars_history
+    FROM
+    (
+        SELECT instrument_id, interval, timestamp, published_at, source FROM analytics.bars_history
+        UNION ALL
+        SELECT instrument_id, interval, timestamp, published_at, source FROM analytics.price_bars_history
+    )
     WHERE published_at >= {since:DateTime64(3, 'UTC')} AND source IN ('archive_daily', 'archive_monthly', 'archive_unverified')
         AND instrument_id IN (SELECT instrument_id FROM analytics.archive_files FINAL WHERE status = 'superseded')
 ) AS h ON f.instrument_id = h.instrument_id AND f.interval = h.interval

@@ -1,6 +1,6 @@
 -- What is missing of bars in or at the edge of [start, end), as ranges of the grid, each as long as it really is and cut where
 -- its cause may change: where answers, failures and rejected rows begin and end, and at the listing dates. A bar off the grid fills the slot it opens in.
--- Presence does not depend on versions, so bars is read without FINAL. Of the ledger, which is long, only [reach_from,
+-- Presence does not depend on versions, so the table is read without FINAL. Of the ledger, which is long, only [reach_from,
 -- reach_until) is read: from the last bar before the range to the first one after it no gap reaches farther.
 INSERT INTO analytics.gap_candidates
 (
@@ -72,8 +72,8 @@ FROM
                 FROM
                 (
                     SELECT instrument_id, interval, timestamp,
-                        intDiv(toUnixTimestamp64Milli(timestamp), bars.step_ms) AS slot
-                    FROM analytics.bars
+                        intDiv(toUnixTimestamp64Milli(timestamp), there.step_ms) AS slot
+                    FROM {database:Identifier}.{current:Identifier} AS there
                     WHERE instrument_id IN {instruments:Array(UInt32)}
                 )
                 GROUP BY instrument_id, interval

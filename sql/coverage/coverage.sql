@@ -6,6 +6,7 @@ INSERT INTO analytics.coverage
     is_settled, score, completeness, finality, agreement, freshness, computed_at
 )
 WITH
+    0. AS nothing,
     days AS
     (
         SELECT *, intDiv(toUnixTimestamp64Milli(day_end), step_ms) - intDiv(toUnixTimestamp64Milli(day_start), step_ms) AS slots
@@ -35,8 +36,8 @@ WITH
             count() AS bars
         FROM
         (
-            SELECT *
-            FROM analytics.v_bars
+            SELECT instrument_id, interval, timestamp, timestamp_unix, step_ms, open, high, low, close, {volume:Identifier} AS volume, ingested_at
+            FROM {database:Identifier}.{current:Identifier} FINAL
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
         )
@@ -48,7 +49,7 @@ WITH
         FROM
         (
             SELECT instrument_id, interval, timestamp
-            FROM analytics.bars_history
+            FROM {database:Identifier}.{history:Identifier}
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
             GROUP BY instrument_id, interval, timestamp

@@ -6,6 +6,7 @@ INSERT INTO analytics.gaps
     first_seen, last_seen, attempts, next_attempt_at, is_open, version
 )
 WITH
+    0. AS nothing,  -- the volume of what has none
     pieces AS (SELECT * FROM analytics.gap_candidates WHERE judgement = {judgement:UUID}),
     -- Those a venue was silent in between two bars of the series: only they can be an outage or a lack of trades.
     silences AS
@@ -23,7 +24,7 @@ WITH
     (
         SELECT DISTINCT venue, interval,
             intDiv(toUnixTimestamp64Milli(timestamp), step_ms) * step_ms AS slot_ms
-        FROM analytics.bars
+        FROM {database:Identifier}.{current:Identifier}
         WHERE instrument_id IN {peers:Array(UInt32)}
             AND timestamp >= (SELECT min(gap_start) FROM silences) AND timestamp < (SELECT max(gap_end) FROM silences)
             AND (venue, interval, slot_ms) IN (SELECT venue, interval, slot_ms FROM silent_slots)
@@ -51,7 +52,7 @@ WITH
             INNER JOIN
             (
                 SELECT instrument_id, interval, min(timestamp) AS first_bar
-                FROM analytics.bars WHERE instrument_id IN {peers:Array(UInt32)} GROUP BY instrument_id, interval
+                FROM {database:Identifier}.{current:Identifier} WHERE instrument_id IN {peers:Array(UInt32)} GROUP BY instrument_id, interval
             ) AS b ON w.instrument_id = b.instrument_id AND w.interval = b.interval
         ) AS p ON s.venue = p.venue AND s.interval = p.interval
         WHERE p.answered_from <= s.gap_start AND p.answered_until >= s.gap_end AND p.first_bar < s.gap_start
@@ -80,8 +81,8 @@ WITH
         (
             SELECT instrument_id, interval,
                 intDiv(timestamp_unix, step_ms) * step_ms AS slot_ms,
-                volume = 0 AND open = high AND high = low AND low = close AS is_frozen, volume
-            FROM analytics.v_bars
+                volume = 0 AND open = high AND high = low AND low = close AS is_frozen, {volume:Identifier} AS volume
+            FROM {database:Identifier}.{current:Identifier} FINAL
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= (SELECT min(gap_start) - toIntervalMillisecond(max(step_ms) * {frozen_look_bars:UInt32}) FROM silences)
                 AND timestamp <= (SELECT max(gap_end) + toIntervalMillisecond(max(step_ms)) FROM silences)
@@ -109,12 +110,16 @@ WITH
         ) AS s
         INNER JOIN
         (
-            SELECT instrument_id, interval, toDate(timestamp) AS day, countIf(bars.volume = 0) AS zeros, avg(bars.volume) AS volume
-            FROM analytics.v_bars AS bars
-            WHERE instrument_id IN {instruments:Array(UInt32)}
-                AND timestamp >= (SELECT toStartOfDay(min(gap_start)) FROM silences)
-                AND timestamp < (SELECT toStartOfDay(max(gap_end)) + INTERVAL 1 DAY FROM silences)
-                AND (SELECT max(n) FROM (SELECT count() AS n FROM silences GROUP BY instrument_id, interval)) >= {sparse_silences:UInt32}
+            SELECT instrument_id, interval, toDate(timestamp) AS day, countIf(traded = 0) AS zeros, avg(traded) AS volume
+            FROM
+            (
+                SELECT instrument_id, interval, timestamp, {volume:Identifier} AS traded
+                FROM {database:Identifier}.{current:Identifier} FINAL
+                WHERE instrument_id IN {instruments:Array(UInt32)}
+                    AND timestamp >= (SELECT toStartOfDay(min(gap_start)) FROM silences)
+                    AND timestamp < (SELECT toStartOfDay(max(gap_end)) + INTERVAL 1 DAY FROM silences)
+                    AND (SELECT max(n) FROM (SELECT count() AS n FROM silences GROUP BY instrument_id, interval)) >= {sparse_silences:UInt32}
+            )
             GROUP BY instrument_id, interval, day
         ) AS d ON s.instrument_id = d.instrument_id AND s.interval = d.interval AND s.day = d.day
         WHERE d.zeros = 0

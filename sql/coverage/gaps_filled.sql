@@ -26,7 +26,7 @@ WITH
         (
             SELECT DISTINCT instrument_id, interval,
                 intDiv(toUnixTimestamp64Milli(timestamp), step_ms) * step_ms AS slot_ms
-            FROM analytics.bars
+            FROM {database:Identifier}.{current:Identifier}
             WHERE instrument_id IN {instruments:Array(UInt32)}
                 AND timestamp >= (SELECT min(gap_start) FROM gone) AND timestamp < (SELECT max(gap_end) FROM gone)
         ) AS b ON g.instrument_id = b.instrument_id AND g.interval = b.interval AND g.slot_ms = b.slot_ms

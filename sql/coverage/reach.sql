@@ -16,7 +16,7 @@ LEFT JOIN
         maxIf(timestamp, timestamp < {start:DateTime64(3, 'UTC')}) AS last_before,
         countIf(timestamp >= {end:DateTime64(3, 'UTC')}) AS bars_after,
         minIf(timestamp, timestamp >= {end:DateTime64(3, 'UTC')}) AS first_after
-    FROM analytics.bars
+    FROM {database:Identifier}.{current:Identifier}
     WHERE instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS p ON a.instrument_id = p.instrument_id AND a.interval = p.interval

@@ -33,7 +33,8 @@ AS SELECT
     instrument_id, venue, symbol, timestamp, timestamp_raw, rate_type, rate, predicted_rate, mark_price,
     index_price, interest_rate, estimated_settle_price, next_rate, next_timestamp, previous_rate,
     previous_timestamp, metadata, source, batch_id, ingested_at,
-    bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws'], [3, 2, 1], 0)), 56)
+    -- A file's row says less than REST's, which has the mark price beside the rate: it does not outrank that.
+    bitShiftLeft(toUInt64(transform(source, ['archive', 'rest', 'ws', 'archive_monthly', 'archive_unverified'], [3, 2, 1, 1, 1], 0)), 56)
         + bitShiftLeft(toUInt64(toUnixTimestamp64Milli(ingested_at)), 15)
         + bitAnd(cityHash64(tuple(timestamp_raw, rate, predicted_rate, mark_price, index_price, interest_rate, estimated_settle_price,
             next_rate, next_timestamp, previous_rate, previous_timestamp, metadata)), 32767) AS version,

@@ -23,10 +23,11 @@ CREATE OR REPLACE VIEW analytics.v_coverage
     agreement Float64 COMMENT '0 to 100: bars neither rejected, revised nor off the grid',
     freshness Float64 COMMENT '0 to 100: how much of what had closed the venue was asked for and answered',
     computed_at DateTime64(3, 'UTC') COMMENT 'When this was computed',
-    not_due UInt32 COMMENT 'Missing slots in which nobody could have traded: before a listing, after a delisting, outside what the universe keeps'
+    not_due UInt32 COMMENT 'Missing slots in which nobody could have traded: before a listing, after a delisting, outside what the universe keeps',
+    is_sampled Bool COMMENT 'Whether the venue tells a part only: a slot is then a day that was answered, and how many rows are missing nobody knows'
 )
 AS SELECT
     venue, symbol, instrument_id, dataset, interval, day, expected, present, missing, explained, rejected, off_grid, revised,
-    frozen, is_settled, score, completeness, finality, agreement, freshness, computed_at, not_due
+    frozen, is_settled, score, completeness, finality, agreement, freshness, computed_at, not_due, is_sampled
 FROM analytics.coverage FINAL
 COMMENT 'How complete each day of each series is, and its quality score, as last computed.';

@@ -39,6 +39,12 @@ FROM
             FROM analytics.landing_bars
             WHERE is_closed
             GROUP BY instrument_id, interval, timestamp, source
+            UNION ALL
+            SELECT instrument_id, any(venue) AS venue, any(symbol) AS symbol, interval, timestamp, toString(source) AS source,
+                argMax(cityHash64(tuple(close_time, open, high, low, close, sample_count)), ingested_at) AS said
+            FROM analytics.landing_price_bars
+            WHERE is_closed
+            GROUP BY instrument_id, interval, timestamp, source
         )
         GROUP BY instrument_id, interval, timestamp
     )

@@ -13,13 +13,13 @@ FROM
         max(window_end) AS asked_until,
         if(countIf(status IN ('complete', 'given')) = 0, asked_until, maxIf(window_end, status IN ('complete', 'given'))) AS until
     FROM analytics.ingest_batches AS b
-    WHERE dataset = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
+    WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS answered
 LEFT JOIN
 (
     SELECT instrument_id, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows
-    FROM analytics.v_bars
+    FROM {database:Identifier}.{current:Identifier} FINAL
     WHERE instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS present ON answered.instrument_id = present.instrument_id AND answered.interval = present.interval
@@ -34,14 +34,14 @@ LEFT JOIN
 (
     SELECT instrument_id, interval, count() AS rows
     FROM analytics.rejected_rows FINAL
-    WHERE dataset = 'bars' AND instrument_id IN {instruments:Array(UInt32)}
+    WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS rejected ON answered.instrument_id = rejected.instrument_id AND answered.interval = rejected.interval
 LEFT JOIN
 (
     SELECT instrument_id, interval, count() AS windows
     FROM analytics.ingest_batches
-    WHERE dataset = 'bars' AND status = 'failed' AND instrument_id IN {instruments:Array(UInt32)}
+    WHERE dataset = {dataset:String} AND status = 'failed' AND instrument_id IN {instruments:Array(UInt32)}
     GROUP BY instrument_id, interval
 ) AS failed ON answered.instrument_id = failed.instrument_id AND answered.interval = failed.interval
 ORDER BY venue, symbol, interval

@@ -1,0 +1,203 @@
+"""Where files of a venue lie and how they come: the listing of a bucket, the transfer, why a file is not there.
+
+Whatever is in the files is the affair of who asks: archive.py, trade_archive.py. The bucket has no clock and no
+instruments: both are asked of the venue's REST API.
+"""
+
+import datetime as dt
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.venues.archive_files import Period, Wanted, checksum_of
+from alphaforge_assets.venues.asking import Asker, governed
+from alphaforge_assets.venues.bucket_listing import Listed
+from alphaforge_assets.venues.buckets import (
+    TRANSFERS,
+    Batches,
+    Order,
+    Outcome,
+    Place,
+    find_s5cmd,
+    first_after,
+    open_bucket,
+)
+from alphaforge_assets.venues.governor import Budget
+from alphaforge_assets.venues.rest import RestConnection, RestSource
+from alphaforge_assets.venues.scratch import Scratch
+from alphaforge_assets.venues.source import Access, Call, Cost, FileSeen, FileStatus, Listing
+from alphaforge_assets.venues.transport import open_pool
+
+CHECKSUM_BYTES_MAX = 1000
+
+
+class Shelf(Protocol):
+    """What must be known of files to list and bring them, whatever is in them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rest(self) -> RestSource: ...
+
+    @property
+    def place(self) -> Place: ...
+
+    @property
+    def budget(self) -> Budget: ...
+
+    @property
+    def lag(self) -> dt.timedelta: ...
+
+    @property
+    def period(self) -> Period: ...
+
+    def prefix(self, symbol: str, interval: str) -> str: ...
+
+
+class Depot:
+    """Where files are listed and brought, with the clock and instruments of their venue. For several threads."""
+
+    def __init__(self, shelf: Shelf, access: Access) -> None:
+        address, governor = governed(access)
+        self.shelf = shelf
+        self.patience = access.patience
+        self._access = access
+        self._asker = Asker(shelf.name, governor, access.patience)
+        self._place = replace(shelf.place, endpoint=address) if address else shelf.place
+        self._sockets = open_pool(TRANSFERS)
+        self._bucket = open_bucket(self._place, self._sockets, find_s5cmd())
+        self._batches = Batches(self._bucket, access.patience.total_s)
+        self._scratch = Scratch(access.governor_file.parent)
+        self._lock = threading.Lock()
+        self._rest: RestConnection | None = None
+        self._listed: dict[str, Future[Mapping[str, Listed]]] = {}
+        self._files = 0
+
+    def end(self) -> None:
+        """End what is waiting or under way."""
+        self._asker.end_waits()
+        self._batches.close()
+        self._bucket.close()
+
+    def close(self) -> None:
+        """Free everything, once `end` was called and nobody reads any more."""
+        self._sockets.clear()
+        self._asker.governor.close()
+        self._scratch.close()
+        if self._rest is not None:
+            self._rest.close()
+
+    def fetch_server_time(self) -> dt.datetime:
+        """The venue's clock."""
+        return self._venue().fetch_server_time()
+
+    def fetch_listings(self) -> list[Listing]:
+        """The venue's instruments."""
+        return self._venue().fetch_listings()
+
+    def listing(self, symbol: str, interval: str, text: str = "") -> Mapping[str, Listed]:
+        """The files of a series whose year, month or day begins with `text`; asked once. Raises as a window does."""
+        prefix = self.shelf.prefix(symbol, interval) + text
+        with self._lock:
+            ours = prefix not in self._listed
+            future = self._listed.setdefault(prefix, Future())
+        if ours:
+            call = Call("list", {"prefix": prefix}, self.shelf.budget, 1)
+            try:
+                future.set_result(
+                    self._asker.ask(call, lambda: self._bucket.listing(prefix, self.patience.total_s), Cost())
+                )
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
+
+    def symbols(self) -> list[str]:
+        """The venue's names of all that it has files of, what is over among them. Raises as a window does."""
+        folder = self.shelf.prefix("", "").removesuffix("///--")
+        call = Call("list", {"prefix": f"{folder}/"}, self.shelf.budget, 1)
+        return [*self._asker.ask(call, lambda: self._bucket.folders(f"{folder}/", self.patience.total_s), Cost())]
+
+    def span(self, symbol: str, interval: str, text: str = "") -> tuple[dt.date, dt.date] | None:
+        """From the first file of a series, or of those of `listing`, to the day behind the last; None if none is there.
+
+        Raises as a window does.
+        """
+        names = [key for key in sorted(self.listing(symbol, interval, text)) if key.endswith(".zip")]
+        if not names:
+            return None
+        stem = len(self.shelf.prefix(symbol, interval))
+        first, last = (
+            dt.date.fromisoformat(f"{key[stem:].removesuffix('.zip')}-01"[:10]) for key in (names[0], names[-1])
+        )
+        if self.shelf.period == "day":
+            return first, last + dt.timedelta(days=1)
+        return first, (last + dt.timedelta(days=31)).replace(day=1)
+
+    def etags(self, symbol: str, interval: str, text: str = "") -> dict[str, str]:
+        """The ETag of the files that `listing` has of a series, by key. Raises as a window does."""
+        return {key: its.etag for key, its in self.listing(symbol, interval, text).items() if key.endswith(".zip")}
+
+    def bring(
+        self, files: Sequence[Wanted], listed: Mapping[str, Listed], cost: Cost
+    ) -> list[tuple[Wanted, Path | VenueUnavailable | None]]:
+        """Each file on disk with its checksum beside it; None for one that is not there after all."""
+        paths = {file.key: self.path() for file in files}
+        orders = [Order(file.key, paths[file.key], listed[file.key].size) for file in files]
+        orders += [
+            Order(f"{file.key}.CHECKSUM", checksum_of(paths[file.key]), CHECKSUM_BYTES_MAX)
+            for file in files
+            if f"{file.key}.CHECKSUM" in listed
+        ]
+        outcomes: dict[str, Outcome] = {}
+
+        def send() -> None:
+            left = [order for order in orders if not isinstance(outcomes.get(order.key), bool)]
+            outcomes.update(zip([o.key for o in left], self._batches.bring(left), strict=True))
+            for outcome in outcomes.values():
+                if isinstance(outcome, VenueUnavailable):
+                    raise outcome
+
+        its, error = Cost(), None
+        if orders:
+            try:
+                self._asker.ask(Call("get", {}, self.shelf.budget, len(orders)), send, its)
+            except VenueUnavailable as failure:
+                error = failure
+        cost.requests, cost.weight = cost.requests + its.weight, cost.weight + its.weight  # a request an object
+        cost.retries, cost.waited_s = cost.retries + its.retries, cost.waited_s + its.waited_s
+        brought: list[tuple[Wanted, Path | VenueUnavailable | None]] = []
+        for file in files:
+            both = [outcomes.get(key, error) for key in (file.key, f"{file.key}.CHECKSUM") if key in listed]
+            failed = next((one for one in both if isinstance(one, VenueUnavailable)), None)
+            brought.append((file, failed or (paths[file.key] if both[0] is True else None)))
+        return brought
+
+    def absence(self, file: Wanted, symbol: str, interval: str, now: dt.datetime) -> FileSeen:
+        """Why a file is not there: one word for each of the reasons that the same 404 has."""
+        status: FileStatus = "not_published"
+        if file.end + self.shelf.lag <= now:
+            before, after = (self._first_after(self.shelf.prefix(symbol, interval), key) for key in ("", file.key))
+            status = "hole" if before and before < file.key and after else "not_listed"
+        return replace(file.seen(None), status=status)
+
+    def _first_after(self, prefix: str, key: str) -> str:
+        send = partial(first_after, self._place, self._sockets, prefix, key, self.patience.request_s)
+        return self._asker.ask(Call("list", {"prefix": prefix}, self.shelf.budget, 1), send, Cost())
+
+    def path(self) -> Path:
+        """Of another file to be brought."""
+        with self._lock:
+            self._files += 1
+            return self._scratch.path / f"{self._files}.zip"
+
+    def _venue(self) -> RestConnection:
+        with self._lock:
+            if self._rest is None:
+                self._rest = self.shelf.rest.open(self._access)
+            return self._rest

@@ -1,0 +1,13 @@
+-- `reads/series` of bars of prices, from the table, whose key names a series as it is asked for.
+WITH false AS nothing
+SELECT
+    {key:Identifier}, timestamp, source,
+    {c0:Identifier}, {c1:Identifier}, {c2:Identifier}, {c3:Identifier}, {c4:Identifier}, {c5:Identifier},
+    {c6:Identifier}, {c7:Identifier}, {c8:Identifier}, {c9:Identifier}, {c10:Identifier}, {c11:Identifier},
+    {c12:Identifier}, {c13:Identifier}, {c14:Identifier}, {c15:Identifier}, {c16:Identifier}, {c17:Identifier},
+    {c18:Identifier}, {c19:Identifier}, {c20:Identifier}, {c21:Identifier}, {c22:Identifier}, {c23:Identifier}
+FROM analytics.price_bars FINAL
+WHERE instrument_id IN {instruments:Array(UInt32)} AND interval = {interval:String}
+    AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+ORDER BY instrument_id, timestamp
+SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_compression_method = 'none'

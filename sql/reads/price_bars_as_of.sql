@@ -1,0 +1,19 @@
+-- `reads/price_bars` as it was at one moment: of each key the newest version published by then.
+WITH false AS nothing
+SELECT
+    {key:Identifier}, timestamp, source,
+    {c0:Identifier}, {c1:Identifier}, {c2:Identifier}, {c3:Identifier}, {c4:Identifier}, {c5:Identifier},
+    {c6:Identifier}, {c7:Identifier}, {c8:Identifier}, {c9:Identifier}, {c10:Identifier}, {c11:Identifier},
+    {c12:Identifier}, {c13:Identifier}, {c14:Identifier}, {c15:Identifier}, {c16:Identifier}, {c17:Identifier},
+    {c18:Identifier}, {c19:Identifier}, {c20:Identifier}, {c21:Identifier}, {c22:Identifier}, {c23:Identifier}
+FROM
+(
+    SELECT *
+    FROM analytics.price_bars_history
+    WHERE published_at <= {as_of:DateTime64(3, 'UTC')}
+        AND instrument_id IN {instruments:Array(UInt32)} AND interval = {interval:String}
+        AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
+    ORDER BY instrument_id, interval, timestamp, version DESC, published_at
+    LIMIT 1 BY instrument_id, interval, timestamp
+)
+ORDER BY instrument_id, timestamp, interval
