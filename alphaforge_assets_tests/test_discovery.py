@@ -17,7 +17,7 @@ from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.universe import DEFAULT_FILE, load_universe
 from alphaforge_assets.universe_file import add, entry
-from alphaforge_assets.venues import archive, buckets
+from alphaforge_assets.venues import buckets, depot
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets_tests.installed import Installed
 
@@ -57,7 +57,7 @@ def found_by(exchange: Exchanges, venue: str, pattern: str = "*", quotes: tuple[
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to a bucket."""
     if request.param == "urllib3":
-        monkeypatch.setattr(archive, "find_s5cmd", lambda: None)
+        monkeypatch.setattr(depot, "find_s5cmd", lambda: None)
     elif buckets.find_s5cmd() is None:
         pytest.skip("s5cmd does not run here")
     return str(request.param)

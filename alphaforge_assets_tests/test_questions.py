@@ -13,7 +13,7 @@ from alphaforge_assets.warehouse.questions import asked, shortened
 
 def answer(client: Client, sql: str, parameters: Mapping[str, str] | None = None) -> Any:
     with asked(client, sql, "JSONEachRow", parameters or {}) as stream:
-        return json.loads(stream.read())
+        return [json.loads(line) for line in stream.read().splitlines()]
 
 
 @pytest.fixture(autouse=True)

@@ -263,8 +263,12 @@ def test_futures_older_than_two_days_are_known_to_be_lost(emptied: Client, venue
     _, exchanges = venues
     old = Rectangle((PERP,), DAY - dt.timedelta(days=4), DAY - dt.timedelta(days=2))
     landed = bring(emptied, exchanges, old)
-    assert (landed.rows, landed.failures, landed.cost.requests) == (0, [], 0)
-    assert (min(landed.gone).start, max(landed.gone).end) == (old.start_time, old.end_time)
+    assert (landed.rows, landed.gone, landed.cost.requests) == (0, [], 0)
+    assert {failure.error for failure in landed.failures} == {
+        "VenueUnavailable: no source of the kind 'rest' has it: ask 'best'"
+    }
+    asked = [failure.window for failure in landed.failures]
+    assert (min(asked).start, max(asked).end) == (old.start_time, old.end_time)
     gaps = emptied.query("SELECT verdict, toString(gap_start), missing FROM analytics.v_gaps").result_rows
     assert gaps == [("we_missed", "2025-05-29 00:00:00.000", 0)]  # REST was to be asked: files have it
 

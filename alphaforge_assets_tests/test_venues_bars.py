@@ -134,7 +134,7 @@ def speak(venue: Venue, interval_ms: int, bars: list[int], limit: int, params: d
         body = [text[0]] * 7 if venue.is_perpetual else [*text[:5], text[7], text[7]]
         return {"code": "0", "msg": "", "data": [[str(t), *body, "1"] for t in below[-most:][::-1]]}
     below = bars[: bisect_left(bars, int(params["end"]) + 1)]  # inclusive
-    return {"retCode": 0, "result": {"list": [[str(t), *text[:6]] for t in below[-most:][::-1]]}}
+    return {"retCode": 0, "result": {"symbol": "X", "list": [[str(t), *text[:6]] for t in below[-most:][::-1]]}}
 
 
 @settings(max_examples=120)

@@ -68,7 +68,7 @@ def ohlcv(parsed: pa.Table) -> list[list[Any]]:
 def test_ccxts_own_fixtures(exchange: str, description: str, layout: Layout, read: Any, recorded: Path) -> None:
     fixtures = json.loads((recorded / f"wire/ccxt-static/response/{exchange}.json").read_text())
     fixture = next(f for f in fixtures["methods"]["fetchOHLCV"] if f["description"] == description)
-    parsed = table(layout, read(fixture["httpResponse"], ""), 2 * T0)
+    parsed = table(layout, read(fixture["httpResponse"], "BTCUSDT"), 2 * T0)
     assert ohlcv(parsed) == fixture["parsedResponse"]
     assert parsed["is_closed"].to_pylist() == [True] * parsed.num_rows
     assert set(parsed["metadata"].to_pylist()) == {""}

@@ -19,6 +19,10 @@ def test_the_statements_give_no_other_and_the_dictionary_names_them_all() -> Non
     given: set[str] = set()
     for path in (ROOT / "sql" / "coverage").rglob("gaps.sql"):
         text = path.read_text(encoding="utf-8")
+        if path.parent.name == "sampled":  # a day of it is there or not
+            (judged,) = re.findall(r"^ *if\((.*)\) AS verdict", text, re.MULTILINE)
+            given |= set(re.findall(r"'([a-z_]+)'", judged)) & set(VERDICTS)
+            continue
         judged = text[text.index("multiIf(", text.index("facts AS")) : text.index(") AS verdict")]
         given |= set(re.findall(r"(?:, |if\([^']*)'([a-z_]+)'", judged)) & (set(VERDICTS) | {"x"})
         assert re.findall(r"'(\w+)'\) AS verdict", text) == ["unknown"]

@@ -236,8 +236,8 @@ def _land_from(order: Order, reached: Reached, its: Sequence[Window]) -> Landed:
         publish_files(client, seen, origin)  # first: a window that is answered is not asked for its files again
         append(client, dataset.name, answers, origin=origin, source=source.name, run_id=run_id, lock=lock)
         if dataset.grid == "sampled":  # what the venue has no file of, nobody has: it is gone, and nothing failed
-            failures, gone = holes.without_files(failures)
-            landed.gone += gone
+            failures, without = holes.without_files(failures)
+            gone = [*gone, *without]
         record_failures(client, dataset.name, failures, origin=origin, source=source.name, run_id=run_id)
         order.written([a.window for a in answers])
         cost = sum((a.cost for a in answers), Cost())

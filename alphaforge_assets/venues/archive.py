@@ -106,8 +106,10 @@ class ArchiveSource:
         return None
 
     def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
-        """Whether all its files should be published."""
-        return self.wanted("", interval, start, end)[-1].end + self.lag <= now
+        """Whether all its files should be published. Settlements lack the mark price that REST has: who asks for files
+        has them, and nobody else is sent to them.
+        """
+        return dataset != FUNDING_RATES and self.wanted("", interval, start, end)[-1].end + self.lag <= now
 
     @property
     def lag(self) -> dt.timedelta:
