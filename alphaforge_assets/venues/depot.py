@@ -119,7 +119,7 @@ class Depot:
 
     def symbols(self) -> list[str]:
         """The venue's names of all that it has files of, what is over among them. Raises as a window does."""
-        folder = self.shelf.prefix("", "").removesuffix("///--")
+        folder = self.shelf.prefix("", "1m").partition("//")[0]
         call = Call("list", {"prefix": f"{folder}/"}, self.shelf.budget, 1)
         return [*self._asker.ask(call, lambda: self._bucket.folders(f"{folder}/", self.patience.total_s), Cost())]
 
