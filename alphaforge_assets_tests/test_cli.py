@@ -398,7 +398,9 @@ def test_bar_revised_at_the_source_is_one_new_version(
     assert counted(warehouse_of_filled, "bars_history", "binance_perp.ETH-USDT") == 1464 + 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_interrupted_backfill_leaves_no_process_and_is_completed_by_a_rerun(
     number: signal.Signals, alphaforge: Installed, template: Path, venues: str
 ) -> None:

@@ -170,7 +170,13 @@ def test_listing_dates_explain_the_ends_and_never_a_hole_between_settlements(emp
     assert [verdict for _, _, verdict in verdicts(emptied, ETH)] == ["unknown", "unknown"]
 
 
-@pytest.mark.parametrize("fault", [{"kind": "status", "status": 451}, {"kind": "empty"}], ids=["refused", "lost"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"kind": "status", "status": 451}, id="refused", marks=pytest.mark.slow),
+        pytest.param({"kind": "empty"}, id="lost"),
+    ],
+)
 def test_a_lost_window_heals_without_a_person_in_one_attempt(
     emptied: Client, tmp_path: Path, fault: dict[str, object]
 ) -> None:
@@ -196,6 +202,7 @@ def test_a_lost_window_heals_without_a_person_in_one_attempt(
     assert {d["score"] for d in days(emptied, BTC).values()} == {100}
 
 
+@pytest.mark.slow
 def test_a_real_hole_stops_being_asked_for_and_says_why(emptied: Client, tmp_path: Path) -> None:
     folder = tmp_path / "played/funding/binance_um"
     folder.mkdir(parents=True)

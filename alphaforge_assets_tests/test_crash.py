@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.trades import TRADES
@@ -90,6 +91,7 @@ def of_trades(client: Client) -> list[tuple[object, ...]]:
     return list(client.query(query).result_rows)
 
 
+@pytest.mark.slow
 def test_killed_ten_times_the_trades_are_those_of_an_undisturbed_run(
     emptied: Client, schema_home: Path, tmp_path: Path, exchange: Exchanges
 ) -> None:

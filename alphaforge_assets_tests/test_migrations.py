@@ -587,7 +587,7 @@ def test_one_of_a_group_that_is_refused_is_named(warehouse: Client, folder: Path
     assert set(names) <= set(kept.result_columns[0])
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_projects_migrations_survive_an_end_after_any_statement(fresh_warehouse: Client, every: int) -> None:
     """Ended after the first statement, again after the second, and so on: each rerun repeats what its file had done.
 

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.recorded
 MINUTE = dt.timedelta(minutes=1)
 YEARS = [
     pytest.param(["binance_spot.*"], 2017, dt.date(2017, 8, 1), id="2017, two instruments, partly off the grid"),
-    pytest.param(["binance_spot.BTC-USDT"], 2020, dt.date(2020, 1, 1), id="2020, one instrument"),
+    pytest.param(
+        ["binance_spot.BTC-USDT"], 2020, dt.date(2020, 1, 1), id="2020, one instrument", marks=pytest.mark.slow
+    ),
 ]
 
 

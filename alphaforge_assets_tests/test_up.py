@@ -67,7 +67,7 @@ def test_second_up_is_refused_and_the_first_goes_on(up: Up) -> None:
     assert (up.installed.home / "up.pid").read_text().strip() == str(up.process.pid)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_everything_in_order(number: signal.Signals, template: Path, tmp_path: Path) -> None:
     with started_up(Installed(tmp_path).furnished(template)) as up:
         assert len(parts(up.installed)) == 4
@@ -178,6 +178,7 @@ def test_backfill_from_the_ui_materializes_everything_in_few_runs(filled_up: Fil
     assert (str(row[2]), str(row[3])) == (filled_up.days[0], filled_up.days[-1])
 
 
+@pytest.mark.slow
 def test_one_refused_instrument_of_a_ui_backfill_holds_back_no_other(up: Up) -> None:
     day, bad, sound = "2025-04-01", "binance_spot.ETH-USDT", ("binance_spot.BTC-USDT", "binance_spot.SOL-USDT")
     fault(up.venues, path="/api/v3/klines", kind="status", status=451, symbol="ETHUSDT", times=1000)
