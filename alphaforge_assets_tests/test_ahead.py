@@ -136,6 +136,7 @@ def digest(client: Client) -> list[tuple[int, ...]]:
     return [client.query(query).result_rows[0] for query in queries]
 
 
+@pytest.mark.slow
 def test_a_run_publishes_the_first_month_while_the_last_is_on_the_wire(emptied: Client, tmp_path: Path) -> None:
     part = Rectangle((BTC,), FIRST, dt.date(2025, 4, 1))
     with (

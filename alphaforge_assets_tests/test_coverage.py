@@ -392,8 +392,11 @@ def make_due(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "alone"),
-    [({"kind": "status", "status": 451}, False), ({"kind": "empty"}, False), ({"kind": "empty"}, True)],
-    ids=["refused", "lost beside others", "lost alone"],
+    [
+        pytest.param({"kind": "status", "status": 451}, False, id="refused"),
+        pytest.param({"kind": "empty"}, False, id="lost beside others", marks=pytest.mark.slow),
+        pytest.param({"kind": "empty"}, True, id="lost alone"),
+    ],
 )
 def test_a_lost_day_heals_without_a_person_in_one_attempt(
     emptied: Client, tmp_path: Path, fault: dict[str, object], alone: bool

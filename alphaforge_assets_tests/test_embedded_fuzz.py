@@ -250,6 +250,7 @@ def test_a_fenced_process_has_its_folder_and_nothing_else(outside: Outside, tmp_
     own = tmp_path / "own"
     own.mkdir()
     port = outside.listener.getsockname()[1]
+    outside.events()  # a server of a test before this one stood there, and may have looked around as it left
     program = f"""
 import os, socket
 from pathlib import Path

@@ -311,6 +311,7 @@ def test_a_full_disk(data: Path) -> None:
             server.kill()
 
 
+@pytest.mark.slow
 def test_nobody_leaves_files_open(data: Path) -> None:
     """A thousand requests, good and bad, leave the server with as many files as before."""
     with served(data) as server:

@@ -96,7 +96,14 @@ def missing(client: Client, part: Rectangle) -> dict[tuple[str, str], int]:
             {"bars_are_on_the_grid": 2 * 20_401, "no_frozen_runs": 85 + 93},
             id="2017, partly off the grid",
         ),
-        pytest.param(["binance_spot.BTC-USDT"], dt.date(2020, 1, 1), dt.date(2021, 1, 1), {}, id="2020, with outages"),
+        pytest.param(
+            ["binance_spot.BTC-USDT"],
+            dt.date(2020, 1, 1),
+            dt.date(2021, 1, 1),
+            {},
+            id="2020, with outages",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_every_recorded_bar_arrives_and_nothing_else(
