@@ -7,7 +7,7 @@ checksum is of other bytes is brought once more; if that does not help, its rows
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,75 +17,24 @@ import pyarrow as pa
 
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.intervals import SERIES_MS, length_of, price_of
-from alphaforge_assets.venues.archive_files import FileFeed, Period, Wanted, judge, ms
+from alphaforge_assets.venues.archive_files import FileFeed, Wanted, judge, ms
 from alphaforge_assets.venues.bars import Window, inside
 from alphaforge_assets.venues.bucket_listing import Listed
-from alphaforge_assets.venues.buckets import (
-    Place,
-)
 from alphaforge_assets.venues.columns import priced
-from alphaforge_assets.venues.depot import Depot
-from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.rest import RestSource
+from alphaforge_assets.venues.depot import READERS, UNVERIFIED, Depot, Shelf, periods
+from alphaforge_assets.venues.rest import BARS, FUNDING_RATES, PRICE_BARS
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, FileSeen, Listing
 
-BARS, PRICE_BARS, FUNDING_RATES, LIQUIDATIONS = "bars", "price_bars", "funding_rates", "liquidations"
+LIQUIDATIONS = "liquidations"
 BYTES_A_DAY = {"month": 40, "day": 60_000}  # of zipped settlements, and of liquidations
 BYTES_A_BAR = 52  # of a zipped minute bar of Binance, by its months of 2020-2026
-# A month's file comes on its first Monday, says their README, in its middle, say the maintainers (issue 328).
-MONTH_LAG = dt.timedelta(days=16)
-DAY_LAG = dt.timedelta(days=2)  # the next day, or the one after that
-# Windows at work at once: a few files under way while one is read. More would only wait in memory for the warehouse.
-READERS = 4
-START_S = 1.0  # the program's start, the listing, and the first file on its way
-UNVERIFIED = "archive_unverified"
-
-PERIODS: tuple[Period, ...] = ("month", "day")
 
 
 @dataclass(frozen=True)
-class ArchiveSource:
-    """The files of a venue, by month or by day."""
+class ArchiveSource(Shelf):
+    """The files of a venue that hold bars, settlements or liquidations."""
 
-    rest: RestSource
     feed: FileFeed
-    period: Period
-    start_s: float = START_S
-    settles_holes: bool = False
-
-    @property
-    def name(self) -> str:
-        """As in the ledger and in the rows."""
-        return "archive_monthly" if self.period == "month" else "archive_daily"
-
-    @property
-    def rank(self) -> int:
-        """A day's file is the later word: months were found to differ from days and REST (issue 475)."""
-        return 3 if self.period == "month" else 4
-
-    @property
-    def venue(self) -> str:
-        return self.rest.venue
-
-    @property
-    def place(self) -> Place:
-        """The bucket."""
-        return self.feed.place
-
-    @property
-    def budget(self) -> Budget:
-        """Of its objects."""
-        return self.feed.budget
-
-    @property
-    def clock(self) -> Call:
-        """The venue's."""
-        return self.rest.clock
-
-    @property
-    def listings(self) -> Call | None:
-        """The venue's."""
-        return self.rest.listings
 
     def serves(self, dataset: str, interval: str) -> bool:
         """Bars, those of the prices that it has files of, settlements by month and liquidations by day."""
@@ -101,20 +50,11 @@ class ArchiveSource:
         """Whether an object of the bucket is one of its files."""
         return any(f"/{kind}/" in key for kind in self.feed.kinds)
 
-    def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
-        """All there ever was."""
-        return None
-
     def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
         """Whether all its files should be published. Settlements lack the mark price that REST has: who asks for files
         has them, and nobody else is sent to them.
         """
         return dataset != FUNDING_RATES and self.wanted("", interval, start, end)[-1].end + self.lag <= now
-
-    @property
-    def lag(self) -> dt.timedelta:
-        """How long after its end a file is there, at the latest."""
-        return MONTH_LAG if self.period == "month" else DAY_LAG
 
     def calls(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime
@@ -144,16 +84,6 @@ class ArchiveSource:
     def open(self, access: Access) -> "ArchiveConnection":
         """Connect; nothing is sent yet. Raises BadInput for an access that cannot be."""
         return ArchiveConnection(self, access)
-
-
-def periods(period: Period, start: dt.datetime, end: dt.datetime) -> Iterator[tuple[str, dt.datetime, dt.datetime]]:
-    """The months or days that [start, end) touches: how files are named after them, and their spans."""
-    at = start.replace(hour=0, minute=0, second=0, microsecond=0)
-    at = at.replace(day=1) if period == "month" else at
-    while at < end:
-        after = (at + dt.timedelta(days=31)).replace(day=1) if period == "month" else at + dt.timedelta(days=1)
-        yield f"{at:%Y-%m}" if period == "month" else f"{at:%Y-%m-%d}", at, after
-        at = after
 
 
 class ArchiveConnection:

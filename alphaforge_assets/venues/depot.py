@@ -6,15 +6,14 @@ instruments: both are asked of the venue's REST API.
 
 import datetime as dt
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from alphaforge_assets.errors import VenueUnavailable
-from alphaforge_assets.venues.archive_files import Period, Wanted, checksum_of
+from alphaforge_assets.venues.archive_files import FileFeed, Period, TradeFiles, Wanted, checksum_of
 from alphaforge_assets.venues.asking import Asker, governed
 from alphaforge_assets.venues.bucket_listing import Listed
 from alphaforge_assets.venues.buckets import (
@@ -34,30 +33,84 @@ from alphaforge_assets.venues.source import Access, Call, Cost, FileSeen, FileSt
 from alphaforge_assets.venues.transport import open_pool
 
 CHECKSUM_BYTES_MAX = 1000
+# A month's file comes on its first Monday, says their README, in its middle, say the maintainers (issue 328).
+MONTH_LAG = dt.timedelta(days=16)
+DAY_LAG = dt.timedelta(days=2)  # the next day, or the one after that
+# Windows at work at once: a few files under way while one is read. More would only wait in memory for the warehouse.
+READERS = 4
+START_S = 1.0  # the program's start, the listing, and the first file on its way
+UNVERIFIED = "archive_unverified"
+
+PERIODS: tuple[Period, ...] = ("month", "day")
+NAMES: Mapping[Period, str] = {"month": "%Y-%m", "day": "%Y-%m-%d"}  # how files are named after their span
 
 
-class Shelf(Protocol):
-    """What must be known of files to list and bring them, whatever is in them."""
+@dataclass(frozen=True)
+class Shelf:
+    """A venue's files, by month or by day: what the sources of them share, whatever is in them."""
+
+    rest: RestSource
+    feed: FileFeed | TradeFiles
+    period: Period
+    start_s: float = START_S
+    settles_holes: bool = False
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in the ledger and in the rows."""
+        return "archive_monthly" if self.period == "month" else "archive_daily"
 
     @property
-    def rest(self) -> RestSource: ...
+    def rank(self) -> int:
+        """A day's file is the later word: months were found to differ from days and REST (issue 475)."""
+        return 3 if self.period == "month" else 4
 
     @property
-    def place(self) -> Place: ...
+    def venue(self) -> str:
+        return self.rest.venue
 
     @property
-    def budget(self) -> Budget: ...
+    def place(self) -> Place:
+        """The bucket."""
+        return self.feed.place
 
     @property
-    def lag(self) -> dt.timedelta: ...
+    def budget(self) -> Budget:
+        """Of its objects."""
+        return self.feed.budget
 
     @property
-    def period(self) -> Period: ...
+    def clock(self) -> Call:
+        """The venue's."""
+        return self.rest.clock
 
-    def prefix(self, symbol: str, interval: str) -> str: ...
+    @property
+    def listings(self) -> Call | None:
+        """The venue's."""
+        return self.rest.listings
+
+    def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
+        """All there ever was."""
+        return None
+
+    @property
+    def lag(self) -> dt.timedelta:
+        """How long after its end a file is there, at the latest."""
+        return MONTH_LAG if self.period == "month" else DAY_LAG
+
+    def prefix(self, symbol: str, interval: str) -> str:
+        """What the keys of all files of a series begin with."""
+        raise NotImplementedError
+
+
+def periods(period: Period, start: dt.datetime, end: dt.datetime) -> Iterator[tuple[str, dt.datetime, dt.datetime]]:
+    """The months or days that [start, end) touches: how files are named after them, and their spans."""
+    at = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    at = at.replace(day=1) if period == "month" else at
+    while at < end:
+        after = (at + dt.timedelta(days=31)).replace(day=1) if period == "month" else at + dt.timedelta(days=1)
+        yield f"{at:{NAMES[period]}}", at, after
+        at = after
 
 
 class Depot:

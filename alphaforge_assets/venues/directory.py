@@ -11,8 +11,9 @@ from pydantic import SecretStr
 
 from alphaforge_assets.venues import binance, bybit, coinbase, kraken, okx
 from alphaforge_assets.venues.alternative_me import IndexSource
-from alphaforge_assets.venues.archive import PERIODS, ArchiveSource
+from alphaforge_assets.venues.archive import ArchiveSource
 from alphaforge_assets.venues.archive_files import FileFeed, TradeFiles
+from alphaforge_assets.venues.depot import PERIODS
 from alphaforge_assets.venues.quarters import QuarterArchive
 from alphaforge_assets.venues.rest import RestSource
 from alphaforge_assets.venues.source import Access, Connection, Patience, Source

@@ -25,14 +25,14 @@ import pyarrow as pa
 
 from alphaforge_assets.errors import BadInput, VenueUnavailable
 from alphaforge_assets.intervals import INTERVAL_MS
-from alphaforge_assets.venues.archive import BARS, START_S, UNVERIFIED
 from alphaforge_assets.venues.archive_files import ms
 from alphaforge_assets.venues.asking import Asker, governed
 from alphaforge_assets.venues.bars import Window, check_step, inside
 from alphaforge_assets.venues.columns import BAR_SCHEMA, Layout, in_time_order, parse_rows
+from alphaforge_assets.venues.depot import START_S, UNVERIFIED
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, Reply, refuse
-from alphaforge_assets.venues.rest import RestConnection, RestSource
+from alphaforge_assets.venues.rest import BARS, RestConnection, RestSource
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, FileSeen, Listing
 from alphaforge_assets.venues.transport import open_pool, rehost, send
 

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import shutil
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,20 +22,10 @@ from typing import Literal
 import pyarrow as pa
 
 from alphaforge_assets.errors import BadInput, VenueUnavailable
-from alphaforge_assets.venues.archive import (
-    DAY_LAG,
-    MONTH_LAG,
-    READERS,
-    START_S,
-    UNVERIFIED,
-    periods,
-)
-from alphaforge_assets.venues.archive_files import Period, TradeFiles, Wanted, checksum_of, checksum_status, ms
+from alphaforge_assets.venues.archive_files import TradeFiles, Wanted, checksum_of, checksum_status, ms
 from alphaforge_assets.venues.bars import Window
-from alphaforge_assets.venues.buckets import Place
-from alphaforge_assets.venues.depot import Depot
-from alphaforge_assets.venues.governor import Budget
-from alphaforge_assets.venues.rest import TRADES, RestSource
+from alphaforge_assets.venues.depot import NAMES, READERS, UNVERIFIED, Depot, Shelf, periods
+from alphaforge_assets.venues.rest import TRADES
 from alphaforge_assets.venues.source import Access, Call, Cost, Fetched, FileSeen, Listing, Span
 from alphaforge_assets.venues.trade_rows import TRADE_SCHEMA
 from alphaforge_assets.venues.trades import HOUR_MS, TRADES_A_SECOND, inside
@@ -43,53 +33,14 @@ from alphaforge_assets.venues.trades_file import ExpectedTrades, TradesRead, rea
 
 # Of one instrument: the file whose hours are being asked for, and the one next to it.
 FILES_KEPT = 2
-PERIOD_NAMES: Mapping[Period, str] = {"month": "%Y-%m", "day": "%Y-%m-%d"}
 MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
-class TradeArchive:
-    """The files of trades of a venue, by month or by day."""
+class TradeArchive(Shelf):
+    """The files of trades of a venue."""
 
-    rest: RestSource
     feed: TradeFiles
-    period: Period
-    start_s: float = START_S
-    settles_holes: bool = False
-
-    @property
-    def name(self) -> str:
-        """As in the ledger and in the rows."""
-        return "archive_monthly" if self.period == "month" else "archive_daily"
-
-    @property
-    def rank(self) -> int:
-        """As of bars."""
-        return 3 if self.period == "month" else 4
-
-    @property
-    def venue(self) -> str:
-        return self.rest.venue
-
-    @property
-    def place(self) -> Place:
-        """The bucket."""
-        return self.feed.place
-
-    @property
-    def budget(self) -> Budget:
-        """Of its objects."""
-        return self.feed.budget
-
-    @property
-    def clock(self) -> Call:
-        """The venue's."""
-        return self.rest.clock
-
-    @property
-    def listings(self) -> Call | None:
-        """The venue's."""
-        return self.rest.listings
 
     def serves(self, dataset: str, interval: str) -> bool:
         """Trades."""
@@ -103,18 +54,9 @@ class TradeArchive:
         """Whether an object of the bucket is one of its files."""
         return f"/{self.feed.kind}/" in key
 
-    def kept(self, dataset: str, interval: str) -> dt.timedelta | None:
-        """All there ever was."""
-        return None
-
     def offers(self, dataset: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
         """Whether all its files should be published."""
         return self.wanted("", start, end)[-1].end + self.lag <= now
-
-    @property
-    def lag(self) -> dt.timedelta:
-        """How long after its end a file is there, at the latest."""
-        return MONTH_LAG if self.period == "month" else DAY_LAG
 
     def calls(
         self, dataset: str, symbol: str, interval: str, start: dt.datetime, end: dt.datetime, now: dt.datetime
@@ -295,7 +237,7 @@ class TradeArchiveConnection:
                 slot.users -= 1
 
     def _brought(self, symbol: str, wanted: Wanted, closed_before: dt.datetime) -> _File:
-        listed = self.depot.listing(symbol, "", f"{wanted.start:{PERIOD_NAMES[self.source.period]}}.")
+        listed = self.depot.listing(symbol, "", f"{wanted.start:{NAMES[self.source.period]}}.")
         cost = Cost()
         if wanted.key not in listed:
             seen = self.depot.absence(wanted, symbol, "", closed_before)
