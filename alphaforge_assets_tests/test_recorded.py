@@ -66,7 +66,8 @@ def stored_bars(client: Client, venue: str, symbol: str) -> pa.Table:
 def missing(client: Client, part: Rectangle) -> dict[tuple[str, str], int]:
     found = statements.rows(
         client,
-        "checks/bars/minutes_are_complete",
+        "checks/every_bars/minutes_are_complete",
+        **BARS.tables,
         instruments=part.instrument_ids,
         start=part.start_time,
         end=part.end_time,

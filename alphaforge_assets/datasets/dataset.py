@@ -35,8 +35,8 @@ Layer = Literal["landing", "staging", "mart"]
 class Rule:
     """A sentence about one of a dataset's tables, and a statement of its name that selects what breaks it.
 
-    `why` is the reason for its severity. `bounds` are parameters of the statement beside the rectangle. A statement of
-    `every_dataset` is written once and told the names of the tables.
+    `why` is the reason for its severity. `bounds` are parameters of the statement beside the rectangle. A statement
+    that datasets share lies in the folder `shared` and is told the names of the tables.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Rule:
     layer: Layer = "mart"
     blocking: bool = False
     bounds: Mapping[str, float] = field(default_factory=dict)
-    every_dataset: bool = False
-    of_events: bool = False  # of every_dataset, with another statement for rows that have ids
+    shared: str = ""
+    of_events: bool = False  # shared, with another statement for rows that have ids
 
 
 FRESHNESS = "freshness_per_instrument"
@@ -54,15 +54,15 @@ FRESHNESS = "freshness_per_instrument"
 EVERY_DATASET = (
     Rule(
         "rows_are_inside_the_day", "ERROR", "a row outside the window asked for answers another question",
-        layer="landing", blocking=True, every_dataset=True,
+        layer="landing", blocking=True, shared="every_dataset",
     ),
     Rule(
         "landing_is_accounted_for", "ERROR", "landing = staging + rejected + superseded, or we lost rows",
-        layer="staging", blocking=True, every_dataset=True, of_events=True,
+        layer="staging", blocking=True, shared="every_dataset", of_events=True,
     ),
     Rule(
         "no_rows_are_rejected", "WARN", "a venue did send such rows; they are kept, not published",
-        layer="staging", every_dataset=True,
+        layer="staging", shared="every_dataset",
     ),
 )  # fmt: skip
 
@@ -211,13 +211,13 @@ class Dataset:
     def every_rule(self) -> tuple[Rule, ...]:
         """Its rules, those of every dataset first."""
         why = "what is there is right; the venue may be silent, or our updates are late"
-        return (*EVERY_DATASET, *self.rules, Rule(FRESHNESS, "WARN", why, every_dataset=not self.own_freshness))
+        freshness = Rule(FRESHNESS, "WARN", why, shared="" if self.own_freshness else "every_dataset")
+        return (*EVERY_DATASET, *self.rules, freshness)
 
     def statement(self, rule: Rule) -> str:
         """The statement that selects what breaks a rule."""
-        if not rule.every_dataset:
-            return f"checks/{self.name}/{rule.name}"
-        return f"checks/{'events' if self.id and rule.of_events else 'every_dataset'}/{rule.name}"
+        folder = "events" if self.id and rule.of_events else rule.shared or self.name
+        return f"checks/{folder}/{rule.name}"
 
     @property
     def tables(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
--- Ranges of the grid that a venue was asked for and that v_price_bars does not have. A bar off the grid fills the slot it opens in.
+-- Ranges of the grid that a venue was asked for and that are not there. A bar off the grid fills the slot it opens in.
 SELECT venue, symbol, interval, min(slot) AS first, max(slot) AS last, count() AS rows
 FROM
 (
@@ -12,7 +12,7 @@ FROM
             fromUnixTimestamp64Milli(arrayJoin(range(
                 toUnixTimestamp64Milli(answered_from), toUnixTimestamp64Milli(answered_until), step_ms)), 'UTC') AS slot
         FROM analytics.answered_windows(
-            dataset = 'price_bars', instruments = {instruments:Array(UInt32)},
+            dataset = {dataset:String}, instruments = {instruments:Array(UInt32)},
             start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')})
     ) AS expected
     LEFT ANTI JOIN
@@ -20,7 +20,7 @@ FROM
         SELECT
             instrument_id, interval,
             fromUnixTimestamp64Milli(intDiv(timestamp_unix, step_ms) * step_ms, 'UTC') AS slot
-        FROM analytics.price_bars FINAL
+        FROM {database:Identifier}.{current:Identifier} FINAL
         WHERE instrument_id IN {instruments:Array(UInt32)}
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
     ) AS present
