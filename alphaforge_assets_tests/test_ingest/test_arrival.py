@@ -1,18 +1,14 @@
-"""Files of one's own through the pipeline: equal to what the venue tells, below it in rank, and refused as a whole."""
+"""What files bring is what the venue tells, below it in rank, once, and whole."""
 
 import datetime as dt
-import gzip
 import json
 import os
-import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -21,15 +17,13 @@ from alphaforge_assets import failpoints
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.trades import TRADES
 from alphaforge_assets.errors import BadInput, Permanent, Transient
-from alphaforge_assets.ingest import files
-from alphaforge_assets.ingest.bring import Brought, Prepared, land, prepare, publish_days
-from alphaforge_assets.ingest.mapping import Mapping, dataset_of, load_mapping
+from alphaforge_assets.ingest.bring import Brought, publish_days
+from alphaforge_assets.ingest.mapping import load_mapping
 from alphaforge_assets.ingest.spool import Chapter
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.sandbox import process as sandbox
-from alphaforge_assets.universe import Universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.venues.source import Cost
 from alphaforge_assets.warehouse.batches import Answer, append
@@ -37,111 +31,29 @@ from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.content import content_hash
 from alphaforge_assets.warehouse.windows import Window, unanswered
 from alphaforge_assets_tests.conftest import LIFTED, empty, lifted
-from alphaforge_assets_tests.installed import Installed
-
-UTC = dt.UTC
-EXAMPLES = Path(__file__).parents[1] / "docs" / "mappings"
-UNIVERSE = Universe.model_validate(
-    {
-        "history_start": dt.date(2016, 1, 1),
-        "intervals": ["1m", "1h"],
-        "venues": {
-            "coinbase_spot": {"instruments": ["BTC/USD", "ETH/USD"]},
-            "binance_spot": {"instruments": ["BTC/USDT", {"symbol": "XRP/ETH", "trades": True}]},
-            "okx_perp": {"instruments": ["BTC/USDT"]},
-        },
-    }
+from alphaforge_assets_tests.test_ingest.made import (
+    BARS_MAPPING,
+    BINANCE,
+    COINBASE,
+    EXAMPLES,
+    FIRST,
+    NOW,
+    TRADE,
+    TRADES_MAPPING,
+    UNIVERSE,
+    UTC,
+    XRP,
+    as_file,
+    bars,
+    bring,
+    csv,
+    mapped,
+    minutes,
+    read,
+    rows,
+    sources,
+    written,
 )
-COINBASE, _, BINANCE, XRP, OKX = UNIVERSE.instruments
-FIRST = dt.datetime(2025, 5, 1, tzinfo=UTC)
-BARS_MAPPING = (EXAMPLES / "ohlcv.yaml").read_text(encoding="utf-8")
-TRADES_MAPPING = (EXAMPLES / "coinbase_trades.yaml").read_text(encoding="utf-8")
-NOW = dt.datetime(2025, 7, 1, tzinfo=UTC)
-
-
-def mapped(tmp_path: Path, text: str, **changes: str) -> Mapping:
-    """A mapping with some of its text changed: `old` is written as its own name where it is one word."""
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    path = tmp_path / "mapping.yaml"
-    path.write_text(text, encoding="utf-8")
-    return load_mapping(path)
-
-
-def read(tmp_path: Path, mapping: Mapping, *paths: Path, now: dt.datetime = NOW) -> list[Prepared]:
-    return [
-        prepare(path, mapping, UNIVERSE, now, tmp_path / "room" / str(n), lambda position: None)
-        for n, path in enumerate(paths)
-    ]
-
-
-def bring(client: Client, exchanges: Exchanges, tmp_path: Path, mapping: Mapping, *paths: Path) -> Brought:
-    """What the command does with files that are sound."""
-    prepared = read(tmp_path, mapping, *paths)
-    assert [p for its in prepared for p in its.problems] == []
-    brought = land(client, exchanges, mapping, "m.yaml", prepared, run_id="file", progress=lambda rows: None)
-    publish_days(client, brought, dataset_of(mapping), UNIVERSE, lambda dataset: nullcontext())
-    return brought
-
-
-def rows(client: Client, sql: str) -> list[tuple[Any, ...]]:
-    return list(client.query(sql).result_rows)
-
-
-BAR = "timestamp, close_time, open, high, low, close, volume, quote_volume, trade_count"
-TRADE = "trade_kind, trade_id, timestamp, side, price, quantity, quote_quantity, first_id, last_id, metadata"
-
-
-def bars(client: Client) -> list[tuple[Any, ...]]:
-    return rows(client, f"SELECT {BAR} FROM analytics.v_bars ORDER BY timestamp")
-
-
-def sources(client: Client, view: str = "v_bars") -> list[tuple[Any, ...]]:
-    return rows(client, f"SELECT source, count() FROM analytics.{view} GROUP BY source ORDER BY source")
-
-
-def minutes(count: int = 60, **changes: Any) -> pa.Table:
-    """A quiet hour, of which single columns are changed."""
-    first = int(FIRST.timestamp() * 1000)
-    table = {
-        "open_time": [first + 60_000 * n for n in range(count)],
-        "open": [100 + n / 7 for n in range(count)],
-        "high": [102 + n / 7 for n in range(count)],
-        "low": [99 + n / 7 for n in range(count)],
-        "close": [101 + n / 7 for n in range(count)],
-        "volume": [0.1 * (n + 1) for n in range(count)],
-    }
-    return pa.table(table | changes)
-
-
-def csv(path: Path, table: pa.Table) -> Path:
-    pacsv.write_csv(table, path)
-    return path
-
-
-def written(path: Path, text: str | bytes) -> Path:
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def as_file(table: pa.Table, form: str, tmp_path: Path) -> Path:
-    """A table as a file of a form, such as `csv.gz`; decimals as texts, as everybody writes them."""
-    kind, _, packing = form.partition(".")
-    path = tmp_path / f"data.{kind}"
-    if kind == "parquet":
-        pq.write_table(table, path, row_group_size=5_000)
-    elif kind == "csv":
-        pacsv.write_csv(table, path)
-    else:
-        path.write_text("".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()))
-    if packing == "gz":
-        return written(tmp_path / f"data.{kind}.gz", gzip.compress(path.read_bytes()))
-    if packing == "zip":
-        with zipfile.ZipFile(tmp_path / "data.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.write(path, path.name)
-        return tmp_path / "data.zip"
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -448,189 +360,3 @@ def test_the_venues_trades_after_a_file_without_numbers_are_an_error(
     assert sources(emptied, "v_trades") == [("file", 1), ("rest", 1)]
     (found,) = offenders(emptied, check, part, NOW)
     assert found["what"] == "1 without a number beside 1 with one"
-
-
-HEADER = "open_time,open,high,low,close,volume\n"
-AT = int(FIRST.timestamp() * 1000)
-GOOD = f"{AT},1,2,0.5,1,3\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.csv", "", r"a\.csv: is empty"),
-        ("a.csv", HEADER, "is empty: it has no rows"),
-        ("a.csv", "\n\n", "is empty"),
-        ("a.csv", "open_time,open,high,low,close\n1,2,3,4,5\n", "has no field volume; it has open_time, open"),
-        ("a.csv", "open_time,open,open,low,close,volume\n", "line 1: names open twice"),
-        ("a.csv", f"{HEADER}{GOOD}\n{AT},1,x,0.5,1,3\n", r"a\.csv: line 4: high 'x': is no number"),
-        ("a.csv", f"{HEADER}{GOOD}{AT},1,2\n{AT},1,2,1,y,3\n", r"line 3: has 3 values .* 6 .*line 4: close 'y'"),
-        ("a.csv", f"{HEADER}{AT // 1000},1,2,0.5,1,3\n", r"line 2: open_time '\d+': is no time .* in ms; in s it"),
-        ("a.csv", f"{HEADER}{GOOD}{AT * 1000},1,2,0.5,1,3\n", "line 3: open_time .* in us it would be"),
-        ("a.csv", f"{HEADER}2025-05-01,1,2,0.5,1,3\n", "in ms; in iso it would be"),
-        ("a.csv", f"{HEADER},1,2,0.5,1,3\n", "line 2: open_time 'None': is no time"),
-        ("a.csv", f"{HEADER}{AT + 10**11},1,2,0.5,1,3\n", r"line 2: open_time .*\(2028-.*has not come yet"),
-        ("a.csv", f"{HEADER}{AT - 10**12 // 2},1,2,0.5,1,3\n", r"is before 2016-01-01, since when the universe keeps"),
-        ("a.csv", f"{HEADER}{GOOD}{AT},1,2,0.5,1,4\n", "tells the bar of 2025-05-01 00:00:00 with two values"),
-        ("a.csv", HEADER + "".join(f"{AT + n * 300_000},1,2,0.5,1,3\n" for n in range(20)), "its bars are 300 s apart"),
-        ("a.csv", f"{HEADER}{GOOD}".encode("utf-16"), "is UTF-16"),
-        ("a.csv", f"{HEADER}{GOOD}".encode() + b"\xff\xfe,1,2,3,4,5\n", "is not UTF-8 text"),
-        ("a.txt", GOOD, r"does not end in \.csv, \.jsonl or \.parquet"),
-        ("a.parquet", b"PAR1 and so on", "is no whole Parquet file"),
-        ("a.csv.gz", gzip.compress((HEADER + GOOD * 9_000).encode())[:-20], "is no whole gz file"),
-        ("a.csv.gz", b"plain", "is no whole gz file"),
-        ("a.csv.gz", gzip.compress((HEADER + GOOD * 500_000).encode()), "unpacks to more than"),
-        ("a.zip", b"PK\x03\x04 torn", "is no whole zip file"),
-        ("a.jsonl", "[1, 2]\n", "line 1: is JSON but no record"),
-        ("a.jsonl", '{"open_time": 1,\n', "line 1: is no JSON"),
-        ("a.jsonl", b'{"open_time": "\xff"}\n', "line 1: is not UTF-8 text"),
-        ("a.jsonl", '{"open_time": 1, "open": {"x": 1}}\n', "has no field open, high"),
-    ],
-)  # fmt: skip
-def test_a_bad_file_is_refused_with_its_line_and_field(
-    name: str, content: str | bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "UNPACKED_FREE", 1 << 20)
-    (its,) = read(tmp_path, mapped(tmp_path, BARS_MAPPING), written(tmp_path / name, content))
-    text = " ".join(its.problems)
-    assert re.search(said, text), text
-    assert its.problem_count == len(its.problems) > 0
-    assert "\n" not in text
-    assert str(tmp_path / name) in text
-
-
-def test_json_lines_are_told_by_their_number(tmp_path: Path) -> None:
-    records = [
-        dict(zip(HEADER.strip().split(","), [AT + n * 60_000, "1", "2", "0.5", "1", "3"], strict=True))
-        for n in range(9)
-    ]
-    records[6]["high"] = 7
-    file = written(tmp_path / "a.jsonl", "\n\n".join(map(json.dumps, records)))
-    (its,) = read(tmp_path, mapped(tmp_path, BARS_MAPPING), file)
-    assert its.problems == [f"{file}: line 13: high 7 is no text, as before"]
-    del records[6]["high"]
-    (its,) = read(tmp_path, mapped(tmp_path, BARS_MAPPING), written(file, "\n".join(map(json.dumps, records))))
-    assert its.problems == []  # an absent number is none, and the rules say what becomes of the row
-
-
-def test_all_problems_are_counted_and_the_first_are_told(tmp_path: Path) -> None:
-    file = written(tmp_path / "a.csv", HEADER + "".join(f"{AT + n * 60_000},1,two,0.5,1,3\n" for n in range(300)))
-    (its,) = read(tmp_path, mapped(tmp_path, BARS_MAPPING), file)
-    assert (its.problem_count, len(its.problems)) == (300, 21)
-    assert its.problems[-1] == f"{file}: and 280 more like these"
-    assert its.told == {}
-
-
-def test_a_zip_holds_one_file_and_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "UNPACKED_FREE", 1 << 20)
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.csv", HEADER + GOOD)
-        archive.writestr("b.csv", HEADER + GOOD)
-    mapping = mapped(tmp_path, BARS_MAPPING)
-    assert "has 2 files in it" in read(tmp_path, mapping, path)[0].problems[0]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.csv", HEADER + GOOD * 500_000)
-    assert "unpacks to more than" in read(tmp_path, mapping, path)[0].problems[0]
-
-
-@pytest.mark.parametrize(
-    ("symbol", "said"),
-    [
-        ("../../etc", "BASE/QUOTE"),
-        ("..-x", "does not fit the pattern"),
-        ("BTC-EUR", "coinbase_spot.BTC-EUR is not in the universe"),
-    ],
-)
-def test_a_symbol_that_is_a_path_or_not_kept_is_refused(symbol: str, said: str, tmp_path: Path) -> None:
-    mapping = load_mapping(EXAMPLES / "trades_without_ids.yaml")
-    if said == "BASE/QUOTE":
-        text = (EXAMPLES / "trades_without_ids.yaml").read_text()
-        start, end = text.index("symbol: {"), text.index("columns:")
-        mapping = mapped(tmp_path, text[:start] + "symbol: {field: symbol}\n" + text[end:])
-    file = written(tmp_path / "a.csv", f"symbol,side,price,amount,time_iso\n{symbol},buy,2,1,2025-03-13T11:30:00Z\n")
-    (its,) = read(tmp_path, mapping, file)
-    assert its.problems[0].startswith(f"{file}: line 2: ")
-    assert said in its.problems[0]
-
-
-def test_a_side_that_the_mapping_does_not_have_is_refused(tmp_path: Path) -> None:
-    file = written(
-        tmp_path / "a.csv",
-        "symbol,side,price,amount,time_iso\nBTC-USD,buy,2,1,2025-03-13T11:30:00Z\nBTC-USD,S,2,1,2025-03-13T11:30:00Z\n",
-    )
-    (its,) = read(tmp_path, load_mapping(EXAMPLES / "trades_without_ids.yaml"), file)
-    assert its.problems == [f"{file}: line 3: side 'S': is no side: the mapping has buy, sell"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("dataset: bars", "dataset: candles", r":4: dataset: is 'candles'; write bars or trades"),
-        ("dataset: bars", "", r":\d+: dataset: is missing"),
-        ("venue: binance_spot", "venue: binance", r":5: venue: .*'binance' is not known; use binance_spot"),
-        ("symbol: BTC/USDT", "symbol: ../x", r":6: symbol: .*BASE/QUOTE"),
-        ("symbol: BTC/USDT", "symbol: {field: pair, pattern: '[A-Z'}", "no regular expression"),
-        ("symbol: BTC/USDT", "symbol: {field: pair, pattern: '[A-Z]+'}", "has no groups base and quote"),
-        ("symbol: BTC/USDT", "symbol: {field: pair, pattern: 'x', values: {}}", "keep one"),
-        ("interval: 1m", "interval: 2m", r":7: interval: .*'2m': use 1m, 5m"),
-        ("unit: ms", "unit: minutes", r":9: columns\.timestamp\.unit: 'minutes' is not known"),
-        ("  open: open\n", "", r":8: columns\.open: is missing; add it"),
-        ("  open: open", "  opne: open", "columns.opne: unknown field; did you mean open"),
-        ("  open: open", "  open: open\n  open: x", "named twice"),
-        ("volume: volume", "volume: {field: v, contract_size: 0}", "contract_size"),
-        ("\ncolumns:", "\ncsv: {header: false}\ncolumns:", "names the columns of a file without a header"),
-        ("\ncolumns:", "\ncolumns: [", "not valid YAML"),
-    ],
-)
-def test_a_bad_mapping_is_refused_with_its_line_and_field(old: str, new: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=said):
-        mapped(tmp_path, BARS_MAPPING, **{old: new})
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("means: maker", "means: market", "'market' is not known"),
-        (", means: maker", "", r"columns\.side\.means: is missing"),
-        ("means: maker", "means: maker, values: {b: bid}", "'bid' is not known"),
-        ("columns:", "kind: aggregate\ncolumns:", "aggregates are known by their ids"),
-    ],
-)
-def test_a_mapping_of_trades_says_whose_side_it_is(old: str, new: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=said):
-        mapped(tmp_path, TRADES_MAPPING, **{old: new})
-
-
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_examples_are_sound(path: Path) -> None:
-    assert load_mapping(path).venue.constant in ("binance_spot", "coinbase_spot")
-
-
-def test_the_command_shows_then_brings_and_refuses_with_two(
-    template: Path, exchange: Exchanges, tmp_path: Path
-) -> None:
-    its = Installed(tmp_path / "its", exchange.base_url).furnished(template)
-    file, bad = csv(tmp_path / "bars.csv", minutes()), written(tmp_path / "bad.csv", HEADER + "x,1,2,3,4,5\n")
-    words = ("ingest", "--mapping", str(EXAMPLES / "ohlcv.yaml"))
-    shown = its.well(*words, str(file), "--dry-run")
-    table = shown.split("\n", 1)[1]
-    assert table.splitlines()[0].split() == ["binance_spot.BTC-USDT", "1m"]
-    assert table.splitlines()[1].split() == ["Time", "(UTC)", "open", "high", "low", "close", "volume"]
-    assert "2025-05-01 00:04:00" in table
-    assert max(map(len, table.splitlines())) <= 80
-    assert "nothing was landed" in shown
-    for more in (("--dry-run",), ()):
-        refused = its.run(*words, str(file), str(bad), *more)
-        assert refused.returncode == 2
-        assert f"{bad}: line 2: open_time 'x': is no time from 2009 to 2099 in ms" in refused.stderr
-        assert "1 problems in 2 files; nothing was landed" in refused.stderr
-    with open_warehouse(its.home) as client:
-        assert rows(client, "SELECT count() FROM analytics.ingest_batches") == [(0,)]
-        assert "60 new rows in 1 batches" in its.well(*words, str(file))
-        assert "0 new rows in 0 batches" in its.well(*words, str(file))
-        assert sources(client) == [("file", 60)]
-        runs = rows(client, "SELECT job, outcome FROM analytics.v_runs")
-        assert runs == [("ingest", "success")] * 2
-    assert list(its.home.glob("ingest-*")) == []
-    assert its.run("ingest", "--mapping", str(tmp_path / "no.yaml"), str(file)).returncode == 2
