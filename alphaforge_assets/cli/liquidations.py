@@ -73,7 +73,9 @@ def liquidations(
             to_parquet(frame, staged)
         say(f"{count(len(frame))} liquidations in {parquet}", markup=False, soft_wrap=True)
     else:
-        _print(frame, pattern)
+        _print(
+            frame if columns else frame.drop(columns="source"), pattern
+        )  # nobody else tells of them, and 80 is narrow
 
 
 def _print(frame: "pd.DataFrame", pattern: str) -> None:

@@ -54,12 +54,14 @@ def print_json(value: object) -> None:
 
 
 def table(*words: str, figures: Sequence[str] = (), is_tight: bool = True) -> "Table":
-    """A table without lines: columns of words, then columns of figures."""
+    """A table without lines: columns of words, then columns of figures. What is too wide is folded, and never cut."""
     from rich.table import Table
 
-    made = Table(*words, box=None, pad_edge=False, collapse_padding=is_tight)
+    made = Table(box=None, pad_edge=False, collapse_padding=is_tight)
+    for name in words:
+        made.add_column(name, overflow="fold")
     for name in figures:
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", overflow="fold")
     return made
 
 
