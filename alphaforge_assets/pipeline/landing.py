@@ -162,8 +162,8 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
     total, refused, gone = Landed(), list[Failure](), list[Window]()
     waiting, now = [Left(w) for w in (cut(left, dataset.portion) if dataset.id else left)], dt.datetime.now(dt.UTC)
 
-    def is_left(one: Left) -> bool:
-        return bool(able(sources, dataset.name, one, order.wish, now))
+    def is_left(one: Left, wish: str = order.wish) -> bool:
+        return bool(able(sources, dataset.name, one, wish, now))
 
     while waiting:
         shares = shared_out(sources, dataset.name, waiting, order.wish, now)
@@ -177,13 +177,12 @@ def _land_venue(order: Order, part: Rectangle, reached: Reached | None) -> Lande
                 landed = _land_source(order, source, part, asked)
             failed = tried(source, its, [f.window for f in landed.failures])
             let_go = tried(source, its, landed.gone, let_go=True)
-            waiting += [one for one in (*failed, *let_go) if is_left(one)]
+            # What another kind of source has is not gone: nobody is to be asked for it, which the next round says.
+            kept = [one for one in let_go if is_left(one) or is_left(one, BEST)]
+            waiting += [one for one in failed if is_left(one)] + kept
             pairs = zip(landed.failures, failed, strict=True)
             refused += [failure for failure, one in pairs if not is_left(one)]
-            ended = [one for one in let_go if not is_left(one)]
-            elsewhere = [one for one in ended if able(sources, dataset.name, one, BEST, now)]
-            refused += _unserved(order, elsewhere, [])
-            gone += [one.window for one in ended if one not in elsewhere]
+            gone += [one.window for one in let_go if one not in kept]
             total = total + replace(landed, failures=[], gone=[])
     if gone:
         _note_gone(order, sources[-1], gone)
