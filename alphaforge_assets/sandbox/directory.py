@@ -8,6 +8,7 @@ from types import MappingProxyType
 from alphaforge_assets.sandbox import (
     alternative_me,
     binance,
+    binance_streams,
     binance_trades,
     binanceus,
     budgets,
@@ -25,6 +26,7 @@ from alphaforge_assets.sandbox.exchange import Clock, Exchange, milliseconds
 from alphaforge_assets.sandbox.listings import PLACES as DEFAULT
 from alphaforge_assets.sandbox.listings import Listing, Place
 from alphaforge_assets.sandbox.recordings import Recordings
+from alphaforge_assets.sandbox.streams import Dialect
 from alphaforge_assets.sandbox.wire import Endpoint
 
 PLACES: Mapping[str, Place] = MappingProxyType(
@@ -32,6 +34,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
 )
 ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     binance.endpoints,
+    binance_streams.endpoints,
     binance_trades.endpoints,
     okx.endpoints,
     okx_trades.endpoints,
@@ -44,6 +47,7 @@ ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     binanceus.endpoints,
     alternative_me.endpoints,
 )
+DIALECTS: tuple[Callable[[Exchange], Dialect], ...] = (binance_streams.BinanceStreams,)
 RULES: Mapping[str, Rule] = MappingProxyType(
     {**budgets.RULES, **{name: rule for place in PLACES.values() for name, rule in place.rules.items()}}
 )

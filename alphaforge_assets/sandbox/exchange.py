@@ -17,26 +17,61 @@ from alphaforge_assets.sandbox.prices import Generated, Market
 from alphaforge_assets.sandbox.recordings import Recordings
 from alphaforge_assets.sandbox.tapes import Tapes
 
+RATE_MAX = 3600
+
 
 @dataclass
 class Clock:
-    """The venues' time. `fixed_ms` None is the machine's clock."""
+    """The venues' time. `fixed_ms` None is the machine's clock.
+
+    With a `rate` time runs from `fixed_ms` that many times as fast as the machine's, until it meets it; from then on it
+    is the machine's. Nothing comes from the future. `changes` counts how often it was set.
+    """
 
     fixed_ms: int | None = None
+    rate: float = 0.0
+    changes: int = 0
+    _since: float = 0.0
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 if self.fixed_ms is None else self.fixed_ms
+        machine = time.time_ns() // 1_000_000
+        if self.fixed_ms is None:
+            return machine
+        if not self.rate:
+            return self.fixed_ms
+        now = self.fixed_ms + int((time.monotonic() - self._since) * 1000 * self.rate)
+        if now < machine:
+            return now
+        self.fixed_ms = None  # met
+        return machine
 
-    def set(self, iso: str | None) -> None:
-        """Fix the clock at an ISO instant, or let it run (None). Raises BadInput."""
+    def set(self, iso: str | None, rate: object = 0) -> None:
+        """Fix the clock at an ISO instant, let it run from there at a `rate`, or be the machine's (None).
+
+        Raises BadInput, also for a running clock that would begin in the future.
+        """
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= RATE_MAX:
+            raise BadInput(f"rate {rate!r}: not a number from 0 (fixed) to {RATE_MAX}")
         if iso is None:
-            self.fixed_ms = None
+            if rate:
+                raise BadInput("rate: needs the instant to run from, as now")
+            self.fixed_ms, self.rate = None, 0.0
+            self.changes += 1
             return
         try:
             instant = dt.datetime.fromisoformat(iso)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise BadInput(f"now {iso!r}: not an ISO instant; write it like 2026-01-01T00:00:00Z") from error
-        self.fixed_ms = milliseconds(instant)
+        if rate and milliseconds(instant) > time.time() * 1000:
+            raise BadInput(f"now {iso!r}: in the future, from where time cannot run; take an earlier one")
+        self.fixed_ms, self.rate, self._since = milliseconds(instant), float(rate), time.monotonic()
+        self.changes += 1
+
+    @property
+    def pace(self) -> float:
+        """How fast time runs now: 1 as the machine's, 0 not at all."""
+        self.now_ms()
+        return 1.0 if self.fixed_ms is None else self.rate
 
 
 def milliseconds(instant: dt.datetime) -> int:

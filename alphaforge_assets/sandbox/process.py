@@ -52,7 +52,8 @@ def serve(
     config = uvicorn.Config(
         Server(exchange, Budgets(budget_scale, RULES)),
         lifespan="off",
-        ws="none",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
         log_config=None,
         log_level="critical",  # clients that go away in the middle are its daily bread
         access_log=False,

@@ -3,13 +3,18 @@
 Hooks, all JSON (paths that begin with `_`, never logged or charged):
 
     GET    /_log[?path=&status=&symbol=&since=n]   requests so far: {n, at, method, path, query, status, weight, rows}
-    DELETE /_log        forget them                     GET    /_clock    {"now": ISO, "fixed": bool}
-    POST   /_clock      {"now": ISO or null}            POST   /_faults   see `faults.py`; GET and DELETE too
+    DELETE /_log        forget them                     GET    /_clock    {"now": ISO, "fixed": bool, "rate"}
+    POST   /_clock      {"now": ISO or null, "rate"}    POST   /_faults   see `faults.py`; GET and DELETE too
     POST   /_revise     {"venue", "symbol", "interval", "open_time", and columns with their new values}
     POST   /_archive    what is wrong with files, see `vision.py`; DELETE too
     DELETE /_budgets    start the rate limits afresh    GET    /_about    {"seed", "recordings", "venues", "version"}
+
+A `rate` lets the venues' time run from `now` that many times as fast until it meets the
+machine's; without, it is fixed.
+WebSockets and their hooks are in `streams.py`; they share the clock.
 """
 
+import asyncio
 import datetime as dt
 import json
 import math
@@ -21,11 +26,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.sandbox import bucket, kraken_downloads
+from alphaforge_assets.sandbox import binance_load, bucket, kraken_downloads
 from alphaforge_assets.sandbox.budgets import Budgets, Charge
-from alphaforge_assets.sandbox.directory import ENDPOINTS
+from alphaforge_assets.sandbox.directory import DIALECTS, ENDPOINTS
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.faults import Fault, Faults, misbehave, respond
+from alphaforge_assets.sandbox.streams import Streams
 from alphaforge_assets.sandbox.vision import Vision
 from alphaforge_assets.sandbox.wire import Endpoint, Receive, Refused, Reply, Send, dump, number
 
@@ -47,13 +53,19 @@ class Server:
     endpoints: dict[str, Endpoint] = field(init=False)
     vision: Vision = field(init=False)
     downloads: kraken_downloads.Downloads = field(init=False)
+    streams: Streams = field(init=False)
+    load: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
         self.vision = Vision(self.exchange)
         self.downloads = kraken_downloads.Downloads(self.exchange)
+        self.streams = Streams(self.exchange, tuple(dialect(self.exchange) for dialect in DIALECTS))
         self.endpoints = {path: it for its in ENDPOINTS for path, it in its(self.exchange).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self.streams.serve(scope, receive, send)
+            return
         path = scope["path"]
         pairs = urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if path.startswith("/_"):
@@ -145,11 +157,19 @@ class Server:
                 case "GET", "/_clock":
                     pass
                 case "POST", "/_clock":
-                    self.exchange.clock.set((await _body(receive)).get("now"))
+                    order = await _body(receive)
+                    self.exchange.clock.set(order.get("now"), order.get("rate", 0))
                 case "POST", "/_faults":
-                    self.faults.add(await _body(receive))
+                    order = await _body(receive)
+                    (self.streams.faults if order.get("scope") == "stream" else self.faults).add(order)
                 case "DELETE", "/_faults":
                     self.faults.due.clear()
+                    self.streams.faults.due.clear()
+                case "POST", "/_load":
+                    self.load = binance_load.begin(self.streams, await _body(receive))
+                    return Reply(dump({"loading": self.load is not None}))
+                case "DELETE", "/_connections":
+                    self.streams.end_all()
                 case "DELETE", "/_budgets":
                     self.budgets.reset()
                 case "POST", "/_archive":
@@ -158,7 +178,7 @@ class Server:
                     self.vision.forget()
                 case "POST", "/_revise":
                     self._revise(await _body(receive))
-                case "GET", "/_faults" | "/_about":
+                case "GET", "/_faults" | "/_about" | "/_connections":
                     pass
                 case _:
                     return Reply(dump({"error": f"{method} {path}: no such hook"}), 404)
@@ -170,9 +190,12 @@ class Server:
         exchange = self.exchange
         if path == "/_clock":
             now = dt.datetime.fromtimestamp(exchange.clock.now_ms() / 1000, dt.UTC)
-            return {"now": now.isoformat(timespec="milliseconds"), "fixed": exchange.clock.fixed_ms is not None}
+            pace = exchange.clock.pace
+            return {"now": now.isoformat(timespec="milliseconds"), "fixed": pace == 0, "rate": pace}
+        if path == "/_connections":
+            return self.streams.listed()
         if path == "/_faults":
-            return self.faults.listed()
+            return self.faults.listed() + self.streams.faults.listed()
         if path == "/_about":
             root = exchange.recordings and str(exchange.recordings.root)
             venues = sorted({listing.venue for listing in exchange.listings.values()})
@@ -189,6 +212,7 @@ class Server:
             raise BadInput(f"open_time {where['open_time']!r}: write milliseconds since the epoch")
         self.exchange.revise(**where, columns=order)
         self.vision.renew()
+        self.streams.forget()
         self.downloads.renew()
 
 

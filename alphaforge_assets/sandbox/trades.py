@@ -6,6 +6,7 @@ than different prices (open, high, low, close) cannot be made of them; such are 
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Protocol
 
@@ -20,6 +21,7 @@ ANCHOR_MS = 1_735_689_600_000  # 2025-01-01
 ANCHOR_ID = 3_000_000_000
 HOUR_MS = 60 * MINUTE_MS
 HOURS_KEPT = 48
+DAYS_AT_ONCE = 20
 
 Bools = npt.NDArray[np.bool_]
 
@@ -141,6 +143,16 @@ class Made:
                 self._hours.popitem(last=False)
         self._hours.move_to_end(hour)
         return self._hours[hour]
+
+    def count_up_to(self, now_ms: int) -> Iterator[None]:
+        """Count the ids up to a moment, days at a time: all at once would stop an event loop for a second."""
+        day, anchor = now_ms // DAY_MS, ANCHOR_MS // DAY_MS
+        self._ids_before(anchor * 24)
+        known = min(self._before, key=lambda its: abs(its - day))
+        while known != day:
+            known += max(-DAYS_AT_ONCE, min(DAYS_AT_ONCE, day - known))
+            self._ids_before(known * 24)
+            yield
 
     @property
     def _key(self) -> tuple[int, str]:
