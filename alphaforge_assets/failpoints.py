@@ -42,6 +42,10 @@ POINTS: Mapping[str, str] = {
     "pin.finished": "a pin has its name, and nobody has been told",
     "backup.file": "a file of a backup is written, and does not have its name yet",
     "backup.manifest": "all files of a backup are there, and its manifest is not",
+    "journal.before": "messages have come, and none of them is on disk",
+    "journal.synced": "messages are on disk, and nothing is made of them",
+    "segment.before": "a segment is packed, and not at its place",
+    "segment.after": "all segments of a journal are at their place, and the journal is still there",
     "restore.pieces": "all rows are restored, and nothing is proved",
 }  # fmt: skip
 FORM = "write POINT=kill, raise, nospace or sleep:SECONDS, then @N for the N-th passing, such as publish.between=kill@2"
