@@ -31,6 +31,7 @@ from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.research import IncompleteWarning, Research, to_parquet
+from alphaforge_assets.research.receipts import receipt_of
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.universe import Universe, load_universe
 from alphaforge_assets.venues.directory import Exchanges
@@ -231,6 +232,24 @@ def test_completeness_can_be_required(research: Research) -> None:
     assert raised.value.gaps["missing"].sum() == 1440
     with pytest.raises(CoverageError, match="not_closed"):
         research.bars(KEY, "1h", "2025-06-01", "2098-01-01", require_complete=True)
+
+
+def test_two_bars_of_one_slot_are_no_complete_answer(migrated: Client, exchange: Exchanges) -> None:
+    part = Rectangle(UNIVERSE.select([KEY]), PART.start, dt.date(2025, 6, 2))
+    fill(migrated, exchange, part)
+    asked = KEY, "1h", "2025-06-01", "2025-06-02"
+    reader = Research(migrated, UNIVERSE)
+    assert receipt_of(reader.bars(*asked, require_complete=True)).doubled_slots == 0
+    migrated.command(
+        "INSERT INTO analytics.bars SELECT * REPLACE (timestamp + toIntervalSecond(20) AS timestamp)"
+        " FROM analytics.bars WHERE interval = '1h' AND timestamp = '2025-06-01 07:00:20'"  # by the new name
+    )
+    with pytest.warns(IncompleteWarning, match=r"1 slot of the grid has 2 rows.*2025-06-01 07:00 2 rows"):
+        frame = reader.bars(*asked)
+    receipt = receipt_of(frame)
+    assert (len(frame), receipt.doubled_slots, receipt.gaps) == (25, 1, {})
+    with pytest.raises(CoverageError, match="1 slot of the grid has 2 rows"):
+        reader.bars(*asked, require_complete=True)
 
 
 def test_funding_is_complete_where_the_venue_answered(research: Research) -> None:

@@ -4,6 +4,7 @@ import datetime as dt
 import sys
 import warnings
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,24 @@ def test_an_error_lists_no_more_gaps_than_can_be_read() -> None:
         completeness.hold(asked, gaps, True, 2)
     assert len(str(raised.value)) < 1000
     assert len(raised.value.gaps) == 500
+
+
+def test_two_bars_of_one_slot_are_said_and_never_complete() -> None:
+    times = np.array([ms(0), ms(1), ms(1) + 20_799, ms(2) + 5, ms(2) + 7, ms(2) + 9], np.int64)
+    asked = request(3)
+    gaps = completeness.gaps_of(asked, {KEYS[0]: times}, START + 9 * MINUTE, completeness.Ledger([], list))
+    doubled = completeness.doubled_of(asked, {KEYS[0]: times})
+    assert len(gaps) == 0
+    assert [(row.slot, row.rows) for row in doubled.itertuples()] == [(START + MINUTE, 2), (START + 2 * MINUTE, 3)]
+    said = r"1m: 2 slots of the grid have 5 rows, of which each is to have one \(.* 2025-06-01 00:01 2 rows; "
+    for require in (True, "explained"):
+        with pytest.raises(CoverageError, match=said):
+            completeness.hold_doubled(asked, doubled, require, 2)
+    with pytest.warns(completeness.IncompleteWarning, match=said):
+        completeness.hold_doubled(asked, doubled, False, 2)
+    once = completeness.doubled_of(asked, {KEYS[0]: times[[0, 1, 3]]})
+    completeness.hold_doubled(asked, once, True, 2)
+    assert len(completeness.doubled_of(replace(asked, interval=""), {KEYS[0]: times})) == 0
 
 
 def test_a_decade_of_minutes_is_looked_through_at_once() -> None:

@@ -191,8 +191,8 @@ def _plot(research: "Research", asked: _Asked, file: Path) -> None:
     with atomically(file) as staged:
         (chart.write_html if is_page else chart.write_png)(drawn, staged)
     say(f"{drawn.caption} in {file} ({file.stat().st_size / 1000:,.0f} kB)", markup=False, soft_wrap=True)
-    if lost := _missing(frame, asked):
-        say(_completeness(research, asked, instrument, lost))
+    if _missing(frame, asked) or _doubled(frame, asked):
+        say(_completeness(research, asked, instrument, frame))
 
 
 def _print_one(research: "Research", asked: _Asked) -> None:
@@ -203,7 +203,7 @@ def _print_one(research: "Research", asked: _Asked) -> None:
     if frame.empty:
         known = _gaps(research, asked, instrument)
         if any(min(gap["gap_end"], asked.end) > max(gap["gap_start"], asked.start) for gap in known):
-            say(f"[dim]no bars,[/dim] {_completeness(research, asked, instrument, _missing(frame, asked))}")
+            say(f"[dim]no bars,[/dim] {_completeness(research, asked, instrument, frame)}")
         else:
             say("no bars here: `alphaforge status` shows what there is, `alphaforge backfill` fetches more")
         return
@@ -219,7 +219,7 @@ def _print_one(research: "Research", asked: _Asked) -> None:
         is_odd = when.second or when.microsecond
         shown.add_row(f"{when:%Y-%m-%d %H:%M:%S.%f}" if is_odd else minute(when), *(column[n] for column in texts))
     say(shown)
-    completeness = _completeness(research, asked, instrument, _missing(frame, asked))
+    completeness = _completeness(research, asked, instrument, frame)
     say(f"[dim]{count(len(frame))} bars,[/dim] {completeness}")
 
 
@@ -227,7 +227,7 @@ def _print_many(research: "Research", asked: _Asked) -> None:
     """A line an instrument."""
     say(f"[bold]{len(asked.instruments)} instruments[/bold]  {asked.name}  {_range(asked)}")
     shown = table("Instrument", "First", "Last", figures=("Bars", "Missing", "Last close"))
-    total = 0
+    total, twice = 0, list[str]()
     for instrument in asked.instruments:
         frame = asked.frame(research, instrument.key, ["close"])
         total += len(frame)
@@ -237,7 +237,11 @@ def _print_many(research: "Research", asked: _Asked) -> None:
         ends = minute(frame.index[0]), minute(frame.index[-1])
         (close,) = _texts(frame["close"].iloc[-1:])
         shown.add_row(instrument.key, *ends, count(len(frame)), alarming(_missing(frame, asked)), close)
+        if doubled := _doubled(frame, asked):
+            twice.append(f"{instrument.key}: {_several(doubled)}")
     say(shown)
+    for said in twice:
+        say(f"[yellow]{said}[/yellow]")
     say(f"[dim]{count(total)} bars. Name one instrument to see its rows, or --csv, --json, --parquet for all.[/dim]")
 
 
@@ -251,6 +255,18 @@ def _missing(frame: "pd.DataFrame", asked: _Asked) -> int:
     return max(0, slots - pd.DatetimeIndex(frame.index).floor(step).nunique())
 
 
+def _doubled(frame: "pd.DataFrame", asked: _Asked) -> int:
+    """Slots of the grid in which several bars open."""
+    import pandas as pd
+
+    slots = pd.DatetimeIndex(frame.index).floor(dt.timedelta(milliseconds=INTERVAL_MS[asked.interval]))
+    return int(slots[slots.duplicated()].nunique())
+
+
+def _several(slots: int) -> str:
+    return f"{count(slots)} slot{'s' * (slots != 1)} of the grid with several bars"
+
+
 def _gaps(research: "Research", asked: _Asked, instrument: "Instrument") -> list[Mapping[str, Any]]:
     """Rows of v_gaps of a series that are missing today."""
     from alphaforge_assets.warehouse import statements
@@ -261,9 +277,11 @@ def _gaps(research: "Research", asked: _Asked, instrument: "Instrument") -> list
     return [row for row in rows if (row["dataset"], row["interval"]) == its]
 
 
-def _completeness(research: "Research", asked: _Asked, instrument: "Instrument", lost: int) -> str:
+def _completeness(research: "Research", asked: _Asked, instrument: "Instrument", frame: "pd.DataFrame") -> str:
+    lost, doubled = _missing(frame, asked), _doubled(frame, asked)
+    several = f"[yellow]{_several(doubled)}[/yellow]" if doubled else ""
     if not lost:
-        return "[green]complete[/green]"
+        return f"no slot missing, {several}" if doubled else "[green]complete[/green]"
     step = dt.timedelta(milliseconds=INTERVAL_MS[asked.interval])
     verdicts: Counter[str] = Counter()
     for gap in _gaps(research, asked, instrument):
@@ -275,7 +293,8 @@ def _completeness(research: "Research", asked: _Asked, instrument: "Instrument",
     parts = [said] if said else []
     if unjudged > 0:
         parts.append(f"{count(unjudged)} not asked for yet or not judged")
-    return f"[yellow]{count(lost)} missing[/yellow] ({'; '.join(parts)}); nothing is filled"
+    twice = f", {several}" if several else ""
+    return f"[yellow]{count(lost)} missing[/yellow] ({'; '.join(parts)}){twice}; nothing is filled"
 
 
 def _range(asked: _Asked) -> str:

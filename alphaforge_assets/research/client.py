@@ -338,6 +338,7 @@ class Research:
             frames.polars()
         found = answer(self.client, request)
         completeness.hold(request, found.gaps, require_complete, _CALLER)
+        completeness.hold_doubled(request, found.doubled, require_complete, _CALLER)
         identity.say(request.what, request.edges, request.start, request.end, request.adjust, _CALLER)
         if kind == "arrow":
             return receipts.attach(found.table, found.receipt)

@@ -3,8 +3,9 @@
 Every slot of the grid in [start, end) is expected. What has no row is a gap, with the verdict of the gap ledger
 (verdicts.py) or, where the ledger has none, one of these: `not_closed` (it had not ended at the moment of the read),
 `we_missed` (the venue was asked and did not answer), `unknown` (it answered without it, and nobody has judged that
-yet), `never_asked`. A bar off the grid fills the slot it opens in. Funding has no grid: there the minutes count that no
-complete answer covers.
+yet), `never_asked`. A bar off the grid fills the slot it opens in; where several
+open in one slot there are more rows than slots, which no count of rows shows: such slots are doubled, and said or
+refused as gaps are. Funding has no grid: there the minutes count that no complete answer covers.
 """
 
 import datetime as dt
@@ -96,6 +97,39 @@ def hold(request: Request, gaps: pd.DataFrame, require: bool | str, stacklevel: 
         raise CoverageError(f"{_summary(request, refused)}: {_listed(refused)}", refused.reset_index(drop=True))
     advice = "require_complete=True refuses that, gaps() says why"
     warnings.warn(f"{_summary(request, gaps)}; {advice}", IncompleteWarning, stacklevel=stacklevel)
+
+
+def doubled_of(request: Request, times_ms: Mapping[str, Any]) -> pd.DataFrame:
+    """The slots of the grid in which several bars open, of rows as `gaps_of` takes them: instrument, slot, rows.
+
+    Nothing where there is no grid.
+    """
+    found = []
+    for key, times in times_ms.items() if request.interval else ():
+        step = SERIES_MS[request.interval]
+        slots, rows = np.unique(times // step, return_counts=True)
+        slots, rows = slots[rows > 1] * step, rows[rows > 1]
+        opened = pd.to_datetime(slots, unit="ms", utc=True)
+        found.append(pd.DataFrame({"instrument": key, "slot": opened, "rows": rows.astype(np.int64)}))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["instrument", "slot", "rows"])
+
+
+def hold_doubled(request: Request, doubled: pd.DataFrame, require: bool | str, stacklevel: int) -> None:
+    """Say once that slots hold several rows, or raise CoverageError if completeness was required, in any degree.
+
+    Which of the bars is right is not known here, so both are given, and no verdict explains them.
+    """
+    if not len(doubled):
+        return
+    slots, rows = len(doubled), int(doubled["rows"].sum())
+    first = doubled.head(SHOWN_MAX)
+    shown = [f"{row.instrument} {row.slot:%Y-%m-%d %H:%M} {row.rows} rows" for row in first.itertuples()]
+    more = f"; and {slots - len(shown):,} more" if slots > len(shown) else ""
+    of = "1 slot of the grid has" if slots == 1 else f"{slots:,} slots of the grid have"
+    said = f"{request.what}: {of} {rows:,} rows, of which each is to have one ({'; '.join(shown)}{more})"
+    if require:
+        raise CoverageError(f"{said}: leave require_complete out to read them all, and choose by timestamp", doubled)
+    warnings.warn(f"{said}; require_complete=True refuses that", IncompleteWarning, stacklevel=stacklevel)
 
 
 def by_verdict(gaps: pd.DataFrame) -> dict[str, int]:

@@ -38,10 +38,11 @@ def schema_there() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Answer:
-    """The canonical table, the gaps in it, and its receipt."""
+    """The canonical table, the gaps in it, its slots of several rows, and its receipt."""
 
     table: pa.Table
     gaps: pd.DataFrame
+    doubled: pd.DataFrame
     receipt: Receipt
 
 
@@ -70,6 +71,7 @@ def answer(client: Client, request: Request) -> Answer:
     times = {key: frames.milliseconds(part.column("timestamp")) for key, part in parts.items()}
     ledger = completeness.Ledger(known["gaps"], lambda: asked_of(client, bounds, instant))
     gaps = completeness.gaps_of(request, times, instant, ledger)
+    doubled = completeness.doubled_of(request, times)
     columns = request.columns
     if request.fill:
         columns = (*columns, frames.FILLED)
@@ -99,8 +101,9 @@ def answer(client: Client, request: Request) -> Answer:
         schema_version=known["schema_version"],
         adjust=request.adjust,
         edges=[edge.plain() for edge in request.edges],
+        doubled_slots=len(doubled),
     )
-    return Answer(table, gaps, receipt)
+    return Answer(table, gaps, doubled, receipt)
 
 
 def again(receipt: Receipt) -> Request:
