@@ -16,6 +16,7 @@ from alphaforge_assets.datasets.trades import TRADES
 from alphaforge_assets.errors import BadInput, CoverageError
 from alphaforge_assets.exports.export import LAYOUTS, OF_TRADES, Order, export
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.quality.checks import every_check, offenders
 from alphaforge_assets.refresh import refresh
 from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.research.trades import METADATA
@@ -73,6 +74,33 @@ def test_trades_come_in_batches_in_the_order_of_their_ids(research: Research) ->
         research.trades(KEY, *HOUR, columns="prize")
     with pytest.raises(BadInput, match=r"trades\(\) reads trades, in batches"):
         research.read("trades", KEY, *HOUR)
+
+
+def test_landing_and_staging_are_compared_by_the_hour_and_then_by_id(research: Research) -> None:
+    client = research.client
+    (check,) = [c for c in every_check() if c.dataset is TRADES and c.name == "landing_is_accounted_for"]
+
+    def told() -> list[tuple[str, int]]:
+        return [(row["what"], row["rows"]) for row in offenders(client, check, PART, NOW)]
+
+    ids = research.trades("binance_spot.SOL-BTC", *HOUR, columns="trade_id").read_all()["trade_id"].to_pylist()
+
+    def lose(table: str, place: int) -> None:
+        client.command(
+            f"ALTER TABLE analytics.{table} DELETE WHERE symbol = 'SOL/BTC' AND trade_id = {ids[place]}"
+            " SETTINGS mutations_sync = 1"
+        )
+
+    assert told() == []
+    client.command(
+        "INSERT INTO analytics.landing_trades SELECT * REPLACE (ingested_at - INTERVAL 1 DAY AS ingested_at)"
+        " FROM analytics.landing_trades LIMIT 50"
+    )
+    assert told() == []  # superseded: what staging has is later
+    lose("landing_trades", 700)
+    assert told() == [("in staging, not in landing", 1)]
+    lose("staging_trades", 500)
+    assert sorted(told()) == [("in landing, neither staged nor superseded", 1), ("in staging, not in landing", 1)]
 
 
 def test_what_is_missing_is_said_or_refused(emptied: Client, venues: str, tmp_path: Path) -> None:

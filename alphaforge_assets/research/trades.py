@@ -6,8 +6,9 @@ again. What is missing is said before the first batch, or refused: ids that nobo
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from alphaforge_assets.research import completeness
 from alphaforge_assets.research.arguments import LATEST, Request
 from alphaforge_assets.research.completeness import IncompleteWarning, Ledger
 from alphaforge_assets.research.frames import KEY
-from alphaforge_assets.research.reading import asked_of, schema_there
+from alphaforge_assets.research.reading import schema_there
 from alphaforge_assets.universe import id_of
 from alphaforge_assets.verdicts import EXPLAINED
 from alphaforge_assets.warehouse import statements
@@ -37,20 +38,26 @@ def read(client: Client, request: Request, require: bool | str, stacklevel: int)
 
     Raises BadInput for an `as_of` in the future, CoverageError if `require` refuses what is missing, WarehouseDown.
     """
-    bounds = {**TRADES.tables, "interval": "", "start": request.start, "end": request.end}
-    bounds["instruments"] = [id_of(key) for key in request.instruments]
+    bounds = {**TRADES.tables, "start": request.start, "end": request.end, "as_of": request.as_of or LATEST}
+    ids = [id_of(key) for key in request.instruments]
+    first = _blocks(client, request, bounds, request.instruments[0])
     with schema_there(), ThreadPoolExecutor(1) as pool:
-        telling = pool.submit(statements.rows, client, "reads/gaps_between", **bounds, with_filled=False)
-        (known,) = statements.rows(client, "reads/receipt", **bounds, as_of=request.as_of or LATEST)
-        told = [row for row in telling.result() if row["dataset"] == TRADES.name and row["missing"]]
+        telling = pool.submit(statements.rows, client, "reads/trades_known", **bounds, instruments=ids)
+        begun = next(first, None)
+        (known,) = telling.result()
     if request.as_of and request.as_of > known["read_at"]:
         raise BadInput(f"as_of {request.as_of} is in the future: it is {known['read_at']} at the warehouse")
-    instant = request.as_of or known["read_at"]
-    ledger = Ledger(known["gaps"], lambda: asked_of(client, bounds, instant))
+    # The moment by which the first rows were read, so that what comes of the other instruments is of the same one.
+    instant = request.as_of or (begun.column(0)[0].as_py() if begun else known["read_at"])
     nothing: dict[str, Any] = {key: np.array([], np.int64) for key in request.instruments}
+    ledger = Ledger([gap[:5] for gap in known["gaps"] if gap[3] == "retention_lost"], lambda: known["asked"])
     silent = completeness.gaps_of(request, nothing, instant, ledger)
-    holes = _holes(request, told, silent)
-    _hold(request, holes, silent, require, stacklevel)
+    holes = _holes(request, [gap for gap in known["gaps"] if gap[5] and gap[6]], silent)
+    try:
+        _hold(request, holes, silent, require, stacklevel)
+    except BaseException:
+        first.close()
+        raise
     says = {
         "dataset": TRADES.name,
         "instruments": list(request.instruments),
@@ -61,7 +68,10 @@ def read(client: Client, request: Request, require: bool | str, stacklevel: int)
         "minutes_unanswered": int(silent["missing"].sum()),
     }
     schema = _schema(request).with_metadata({METADATA: json.dumps(says).encode()})
-    return pa.RecordBatchReader.from_batches(schema, _batches(client, request, bounds | {"as_of": instant}, schema))
+    begun_with = chain([begun], first) if begun else first
+    return pa.RecordBatchReader.from_batches(
+        schema, _batches(client, request, bounds | {"as_of": instant}, schema, begun_with)
+    )
 
 
 def _schema(request: Request) -> pa.Schema:
@@ -70,13 +80,21 @@ def _schema(request: Request) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _batches(client: Client, request: Request, bounds: dict[str, Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """A statement an instrument, along the sort key, so that no memory holds more than a block."""
+def _blocks(
+    client: Client, request: Request, bounds: dict[str, Any], key: str
+) -> Generator[pa.RecordBatch, None, None]:
+    """Rows of an instrument along the sort key, so that no memory holds more than a block, behind their `instant`."""
     names = [*request.columns, *["nothing"] * (SLOTS - len(request.columns))]
-    slots = {f"c{n}": name for n, name in enumerate(names)} | {"key": "nothing"}
+    slots = {f"c{n}": name for n, name in enumerate(names)} | {"key": "instant"}
+    yield from statements.blocks(client, "reads/trades", **bounds, instruments=[id_of(key)], **slots)
+
+
+def _batches(
+    client: Client, request: Request, bounds: dict[str, Any], schema: pa.Schema, first: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """A statement an instrument, that of the first one under way."""
     for code, key in enumerate(request.instruments):
-        bounds["instruments"] = [id_of(key)]
-        for block in statements.blocks(client, "reads/trades", **bounds, **slots):
+        for block in _blocks(client, request, bounds, key) if code else first:
             columns = list(block.columns[1 : 2 + len(request.columns)])
             if request.is_many:
                 codes = pa.array(np.full(block.num_rows, code, np.int32))
@@ -85,10 +103,15 @@ def _batches(client: Client, request: Request, bounds: dict[str, Any], schema: p
             yield pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
-def _holes(request: Request, told: list[dict[str, Any]], silent: pd.DataFrame) -> pd.DataFrame:
+def _holes(request: Request, told: list[tuple[Any, ...]], silent: pd.DataFrame) -> pd.DataFrame:
     """Gaps of the ledger that count ids, in the form of those of minutes."""
+    if not told:
+        return silent.iloc[:0]
     names = {id_of(key): key for key in request.instruments}
-    rows = [{"instrument": names[row["instrument_id"]], **{n: row[n] for n in silent.columns[1:]}} for row in told]
+    rows = [
+        (names[gap[0]], *(pd.Timestamp(ms, unit="ms", tz="UTC") for ms in gap[1:3]), gap[5], gap[3], gap[4])
+        for gap in sorted(told, key=lambda gap: (names[gap[0]], gap[1]))
+    ]
     return pd.DataFrame(rows, columns=silent.columns).astype(silent.dtypes.to_dict())
 
 

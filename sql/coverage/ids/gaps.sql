@@ -15,17 +15,28 @@ WITH
             start = {start:DateTime64(3, 'UTC')} - INTERVAL 1 DAY, end = {end:DateTime64(3, 'UTC')} + INTERVAL 1 DAY)
         GROUP BY its_id
     ),
+    -- Named often below, and costly: a scalar is worked out once.
+    (
+        SELECT groupArray((instrument_id, venue, symbol, gap_start, gap_end, missing, first_id, last_id, kind))
+        FROM
+        (
+            SELECT
+                instrument_id, any(venue) AS venue, any(symbol) AS symbol,
+                toDateTime64(previous, 3, 'UTC') AS gap_start,
+                toDateTime64(max(following), 3, 'UTC') + INTERVAL 1 MILLISECOND AS gap_end,
+                sum(last_missing - first_missing + 1) AS missing, min(first_missing) AS first_id, max(last_missing) AS last_id,
+                any(trade_kind) AS kind
+            FROM analytics.trade_holes(
+                instruments = {instruments:Array(UInt32)}, start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')})
+            GROUP BY instrument_id, gap_start
+        )
+    ) AS found,
     holes AS
     (
         SELECT
-            instrument_id, any(venue) AS venue, any(symbol) AS symbol,
-            toDateTime64(previous, 3, 'UTC') AS gap_start,
-            toDateTime64(max(following), 3, 'UTC') + INTERVAL 1 MILLISECOND AS gap_end,
-            sum(last_missing - first_missing + 1) AS missing, min(first_missing) AS first_id, max(last_missing) AS last_id,
-            any(trade_kind) AS kind
-        FROM analytics.trade_holes(
-            instruments = {instruments:Array(UInt32)}, start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')})
-        GROUP BY instrument_id, gap_start
+            h.1 AS instrument_id, h.2 AS venue, h.3 AS symbol, h.4 AS gap_start, h.5 AS gap_end, h.6 AS missing,
+            h.7 AS first_id, h.8 AS last_id, h.9 AS kind
+        FROM (SELECT arrayJoin(found) AS h)
     ),
     let_go AS
     (
