@@ -2,10 +2,12 @@
 
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -256,3 +258,111 @@ def test_connections_are_listed_and_ended(base: str) -> None:
             heard(ws, lambda m: False)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1000
+
+
+# OKX, Bybit, Kraken, Coinbase
+
+
+def test_okx_tells_data_before_it_acknowledges_and_closes_as_rest(base: str) -> None:
+    with opened(base, "/ws/v5/business") as ws:
+        args = [{"channel": "candle1m", "instId": name} for name in ("BTC-USDT", "NOPE-USDT")]
+        ws.send(json.dumps({"op": "subscribe", "args": args}))
+        first = heard(ws, lambda m: m.get("event") == "error")
+        assert [m.get("event") for m in first] == [None, "subscribe", "error"]
+        assert first[-1]["code"] == "60018"
+        ws.send("ping")
+        heard(ws, lambda m: "pong" in m)
+        closed = heard(ws, lambda m: "data" in m and m["data"][0][8] == "1")[-1]["data"][0]
+    query = {"instId": "BTC-USDT", "bar": "1m", "after": int(closed[0]) + 1, "limit": 1}
+    assert requests.get(f"{base}/api/v5/market/candles", params=query, timeout=5).json()["data"] == [closed]
+
+
+def test_okx_trades_and_books_are_continuous(base: str) -> None:
+    with opened(base, "/ws/v5/public") as ws:
+        args = [{"channel": name, "instId": "BTC-USDT"} for name in ("trades", "books")]
+        ws.send(json.dumps({"op": "subscribe", "args": args}))
+        time.sleep(2)
+        told = heard(ws, lambda m: m.get("action") == "update" and m["data"][0]["seqId"] % 3000 == 0)
+    trades = [m["data"][0] for m in told if m.get("arg", {}).get("channel") == "trades" and "data" in m]
+    assert len(trades) > 10
+    assert all(int(b["tradeId"]) - int(b["count"]) == int(a["tradeId"]) for a, b in pairwise(trades))
+    books = [m["data"][0] for m in told if "action" in m]
+    assert books[0]["prevSeqId"] == -1
+    assert all(b["prevSeqId"] == a["seqId"] for a, b in pairwise(books))
+
+
+@pytest.mark.parametrize(("category", "words"), [("spot", "subscribe"), ("linear", "")])
+def test_bybit_confirms_the_bar_of_rest(base: str, category: str, words: str) -> None:
+    with opened(base, f"/v5/public/{category}") as ws:
+        topics = [f"{name}.BTCUSDT" for name in ("kline.1", "publicTrade", "orderbook.50")]
+        ws.send(json.dumps({"op": "subscribe", "req_id": "a", "args": topics}))
+        ack = heard(ws, lambda m: m.get("op") == "subscribe")[-1]
+        assert (ack["success"], ack["ret_msg"], ack["req_id"]) == (True, words, "a")
+        ws.send('{"op":"ping"}')
+        heard(ws, lambda m: m.get("ret_msg") == "pong")
+        told = heard(ws, lambda m: str(m.get("topic")).startswith("kline") and m["data"][0]["confirm"])
+        told += heard(ws, lambda m: str(m.get("topic")).startswith("kline") and m["data"][0]["confirm"])
+    bar = told[-1]["data"][0]
+    query = {"category": category, "symbol": "BTCUSDT", "interval": "1", "start": bar["start"], "limit": 1}
+    row = requests.get(f"{base}/v5/market/kline", params=query, timeout=5).json()["result"]["list"][0]
+    assert row == [str(bar["start"]), *(bar[n] for n in ("open", "high", "low", "close", "volume", "turnover"))]
+    trades = [t for m in told if str(m.get("topic")).startswith("publicTrade") for t in m["data"]]
+    amounts = [float(t["v"]) for t in trades if bar["start"] <= t["T"] <= bar["end"]]
+    assert sum(amounts) == pytest.approx(float(bar["volume"]), abs=1e-9)
+    books = [m["data"]["u"] for m in told if str(m.get("topic")).startswith("orderbook")]
+    assert all(b == a + 1 for a, b in pairwise(books))
+
+
+def test_kraken_repeats_bars_refuses_what_it_does_not_know_and_proves_its_books(base: str) -> None:
+    with opened(base, "/v2") as ws:
+        assert heard(ws, bool)[-1]["channel"] == "status"
+        for channel in ("ohlc", "book", "trade"):
+            params = {"channel": channel, "symbol": ["BTC/USD", "XBT/USD"]}
+            ws.send(json.dumps({"method": "subscribe", "params": params, "req_id": 1}))
+        told = []
+        while len({m["data"][0]["interval_begin"] for m in told if m.get("channel") == "ohlc"}) < 4:
+            told += heard(ws, lambda m: m.get("channel") == "ohlc")
+    assert sum(m.get("success") is False for m in told) == 3
+    snapshot = next(m for m in told if m.get("channel") == "ohlc")
+    assert (snapshot["type"], len(snapshot["data"])) == ("snapshot", 10)
+    updates = [m["data"][0] for m in told if m.get("channel") == "ohlc" and m["type"] == "update"]
+    last = {bar["interval_begin"]: bar for bar in updates}
+    begins = sorted(last)[1]
+    rows = requests.get(f"{base}/0/public/OHLC", params={"pair": "XBTUSD", "interval": 1}, timeout=5).json()
+    second = int(np.datetime64(begins[:19], "s").astype(int))
+    row = next(row for row in rows["result"]["XXBTZUSD"] if row[0] == second)
+    bar = last[begins]
+    assert [float(x) for x in row[1:7]] == [bar[n] for n in ("open", "high", "low", "close", "vwap", "volume")]
+    assert row[7] == bar["trades"]
+    sides: dict[str, dict[float, float]] = {"bids": {}, "asks": {}}
+    books = [m for m in told if m.get("channel") == "book"]
+    for message in books:
+        for name, side in sides.items():
+            side.update({level["price"]: level["qty"] for level in message["data"][0][name]})
+            sides[name] = {price: amount for price, amount in side.items() if amount}
+        asks, bids = sorted(sides["asks"].items())[:10], sorted(sides["bids"].items(), reverse=True)[:10]
+        text = "".join(f"{p:.1f}".replace(".", "").lstrip("0") + f"{q:.8f}".replace(".", "").lstrip("0")
+                       for p, q in [*asks, *bids])  # fmt: skip
+        assert zlib.crc32(text.encode()) == message["data"][0]["checksum"]
+    assert len(books) > 20
+
+
+def test_kraken_beats_when_idle(base: str) -> None:
+    with opened(base, "/v2") as ws:
+        ws.send('{"method":"subscribe","params":{"channel":"trade","symbol":["ETH/BTC"]}}')
+        assert heard(ws, lambda m: m == {"channel": "heartbeat"})
+
+
+def test_coinbase_numbers_everything_on_a_connection(base: str) -> None:
+    with opened(base, "/advanced-trade") as ws:
+        for channel in ("market_trades", "candles", "heartbeats", "level2"):
+            ws.send(json.dumps({"type": "subscribe", "channel": channel, "product_ids": ["BTC-USD"]}))
+        time.sleep(1.5)
+        told = heard(ws, lambda m: m["sequence_num"] == 150)
+        told += heard(ws, lambda m: m["channel"] == "candles")
+    assert [m["sequence_num"] for m in told] == list(range(len(told)))
+    assert [m["channel"] for m in told[:2]] == ["market_trades", "subscriptions"]
+    assert {m["channel"] for m in told} >= {"candles", "heartbeats", "l2_data"}
+    trades = [t for m in told if m["channel"] == "market_trades" for e in m["events"] if e["type"] == "update"
+              for t in reversed(e["trades"])]  # fmt: skip
+    assert all(int(b["trade_id"]) == int(a["trade_id"]) + 1 for a, b in pairwise(trades))

@@ -124,8 +124,8 @@ class BinanceStreams:
                 levels = int(channel.removeprefix("depth") or 0)
                 return [_depth(minute, step, levels) for step in range(MINUTE_MS // BOOK_STEP_MS)]
 
-    def wrapped(self, connection: Connection, topic: Topic, text: bytes) -> bytes:
-        if not connection.path.endswith("/stream"):
+    def wrapped(self, connection: Connection, topic: Topic | None, text: bytes) -> bytes:
+        if topic is None or not connection.path.endswith("/stream"):
             return text
         return b'{"stream":"' + topic.key.encode() + b'","data":' + text + b"}"
 
@@ -138,8 +138,8 @@ class BinanceStreams:
 
     def spoiled(self, text: bytes) -> bytes:
         told = json.loads(text)
-        told["k"]["c"] = told["k"]["o"]
-        told["k"]["v"] = told["k"]["v"].replace(".", "1.", 1)
+        bar = told.get("data", told)["k"]
+        bar["c"], bar["v"] = bar["o"], bar["v"].replace(".", "1.", 1)
         return dump(told)
 
 
@@ -251,7 +251,7 @@ def _liquidations(exchange: Exchange, minute: Minute) -> list[Event]:
     listing = minute.listing
     day = minute.opens_ms // DAY_MS * DAY_MS
     told = []
-    for line in dict.fromkeys(_days_liquidations(exchange, listing, day)):
+    for line in dict.fromkeys(days_liquidations(exchange, listing, day)):
         time, side, kind, force, amount, price, average, status, last, filled = line.strip().split(",")
         if not minute.opens_ms <= int(time) < minute.opens_ms + MINUTE_MS:
             continue
@@ -264,8 +264,9 @@ def _liquidations(exchange: Exchange, minute: Minute) -> list[Event]:
 _DAYS: dict[tuple[int, str, int], list[str]] = {}
 
 
-def _days_liquidations(exchange: Exchange, listing: Listing, day_ms: int) -> list[str]:
-    key = (exchange.seed, listing.symbol, day_ms)
+def days_liquidations(exchange: Exchange, listing: Listing, day_ms: int) -> list[str]:
+    """The lines of a day, as `liquidations.py` makes them; none where a recording is played."""
+    key = (exchange.seed, f"{listing.venue}/{listing.symbol}", day_ms)
     if key not in _DAYS:
         if len(_DAYS) > 64:
             _DAYS.clear()

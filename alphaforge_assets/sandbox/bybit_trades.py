@@ -36,7 +36,7 @@ def _recent(exchange: Exchange, query: Query) -> Reply:
     found = exchange.tapes.of(listing, is_single=True).newest(min(limit, most), exchange.clock.now_ms())
     rows = [
         {
-            "execId": _name(category, listing.symbol, number),
+            "execId": trade_name(category, listing.symbol, number),
             "symbol": listing.symbol,
             "price": price,
             "size": size,
@@ -58,5 +58,6 @@ def _recent(exchange: Exchange, query: Query) -> Reply:
     return ok(exchange, {"category": category, "list": rows}, len(rows))
 
 
-def _name(category: str, symbol: str, number: int) -> str:
+def trade_name(category: str, symbol: str, number: int) -> str:
+    """What a trade is called."""
     return str(SPOT_IDS_FROM + number) if category == "spot" else str(uuid.uuid5(NAMES, f"{symbol}/{number}"))

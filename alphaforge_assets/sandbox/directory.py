@@ -13,12 +13,16 @@ from alphaforge_assets.sandbox import (
     binanceus,
     budgets,
     bybit,
+    bybit_streams,
     bybit_trades,
     coinbase,
+    coinbase_streams,
     coinbase_trades,
     kraken,
+    kraken_streams,
     kraken_trades,
     okx,
+    okx_streams,
     okx_trades,
 )
 from alphaforge_assets.sandbox.budgets import Rule
@@ -47,7 +51,13 @@ ENDPOINTS: tuple[Callable[[Exchange], dict[str, Endpoint]], ...] = (
     binanceus.endpoints,
     alternative_me.endpoints,
 )
-DIALECTS: tuple[Callable[[Exchange], Dialect], ...] = (binance_streams.BinanceStreams,)
+DIALECTS: tuple[Callable[[Exchange], Dialect], ...] = (
+    binance_streams.BinanceStreams,
+    okx_streams.OkxStreams,
+    bybit_streams.BybitStreams,
+    kraken_streams.KrakenStreams,
+    coinbase_streams.CoinbaseStreams,
+)
 RULES: Mapping[str, Rule] = MappingProxyType(
     {**budgets.RULES, **{name: rule for place in PLACES.values() for name, rule in place.rules.items()}}
 )

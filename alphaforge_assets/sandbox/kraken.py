@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alphaforge_assets.sandbox.bars import Bars, Interval
+from alphaforge_assets.sandbox.bars import Bars, Interval, Ints
 from alphaforge_assets.sandbox.budgets import Charge, Rule
 from alphaforge_assets.sandbox.exchange import Exchange
 from alphaforge_assets.sandbox.listings import Listing, Place, ms_of, split
@@ -155,12 +155,17 @@ def _ohlc(exchange: Exchange, query: Query) -> Reply:
     return Reply(body, rows=part.rows)
 
 
-def _write(bars: Bars, closed: bool) -> Text:
+def vwap_of(bars: Bars) -> Ints:
+    """The mean price of what was traded, 0 where nothing was."""
     scales = bars.scales
     traded = np.maximum(bars.volume, 1) / 10**scales.volume
     mean = np.rint(bars.quote_volume / 10**scales.quote / traded * 10**scales.price).astype(np.int64)
-    vwap = np.where(bars.volume > 0, np.clip(mean, bars.low, bars.high), 0)
-    prices = (Column(c, scales.price) for c in (bars.open, bars.high, bars.low, bars.close, vwap))
+    return np.asarray(np.where(bars.volume > 0, np.clip(mean, bars.low, bars.high), 0))
+
+
+def _write(bars: Bars, closed: bool) -> Text:
+    scales = bars.scales
+    prices = (Column(c, scales.price) for c in (bars.open, bars.high, bars.low, bars.close, vwap_of(bars)))
     columns = [Column(bars.open_time // 1000), *prices, Column(bars.volume, scales.volume, 8), Column(bars.count)]
     return render(columns, [b"[", b',"', *[b'","'] * 5, b'",', b"],"])
 

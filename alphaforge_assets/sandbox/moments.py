@@ -113,8 +113,8 @@ class Minute:
         return max(price // self.listing.tick, BOOK_LEVELS + 1)
 
 
-def texts_of(bars: Bars) -> list[dict[str, int]]:
-    """Rows as plain integers by column, for venues whose words are not columns in a row."""
+def rows_as_dicts(bars: Bars) -> list[dict[str, int]]:
+    """Rows as plain integers by column, for venues that name each value."""
     return [
         dict(zip(COLUMNS, row, strict=True)) for row in zip(*(getattr(bars, n).tolist() for n in COLUMNS), strict=True)
     ]

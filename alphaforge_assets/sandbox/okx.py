@@ -120,11 +120,14 @@ def _candles(exchange: Exchange, query: Query, history: bool, price: str = "trad
         oldest = interval.opens(interval.index(now) - CANDLES_BACK + 1)
         first = oldest if first is None else max(first, oldest)
     part = span(series, now, first, None if after is None else after - 1).newest(limit)
-    rows = exchange.page(listing, interval, series, _layout(listing) if price == "trade" else _price_rows(price), part)
+    rows = exchange.page(
+        listing, interval, series, row_layout(listing) if price == "trade" else _price_rows(price), part
+    )
     return Reply(b'{"code":"0","msg":"","data":[' + rows + b"]}", rows=part.rows)
 
 
-def _layout(listing: Listing) -> Layout:
+def row_layout(listing: Listing) -> Layout:
+    """Nine fields: contracts, coins and quote of what was traded, and whether it is closed."""
     value, base_decimals = listing.base_per_volume
     is_swap = listing.venue == "okx_perp"
 

@@ -26,6 +26,7 @@ import asyncio
 import datetime as dt
 import json
 import struct
+import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ class Connection:
     since: str
     told: int
     topics: dict[str, Topic] = field(default_factory=dict)
+    starts: dict[str, int] = field(default_factory=dict)  # of topics: what was before is in their snapshot
     sent: int = 0
     sequence: int = 0
     quiet_ms: int = 0  # venue time of the last message
@@ -116,8 +118,8 @@ class Dialect(Protocol):
         """The messages of a minute, in the order of time; those of its close are after it."""
         ...
 
-    def wrapped(self, connection: Connection, topic: Topic, text: bytes) -> bytes:
-        """A message as this connection is told it."""
+    def wrapped(self, connection: Connection, topic: Topic | None, text: bytes) -> bytes:
+        """A message as this connection is told it; without a topic it is an answer."""
         ...
 
     def idle(self, connection: Connection, now_ms: int) -> list[bytes]:
@@ -184,7 +186,7 @@ class Streams:
         try:
             if fault is None:
                 connection.write(dialect.greeting(connection, scope["query_string"].decode("latin-1")))
-                pump = asyncio.create_task(self._push(dialect, connection, send))
+                pump = asyncio.create_task(self._pushing(dialect, connection, send))
             await self._listen(dialect, connection, receive, is_deaf=fault is not None)
         finally:
             del self.connections[connection.number]
@@ -213,7 +215,7 @@ class Streams:
                 await self._counted(topic)
                 if topic in early:  # data before the acknowledgement, as recorded
                     self._begin(dialect, connection, topic)
-            connection.write(said)
+            connection.write([dialect.wrapped(connection, None, text) for text in said])
             for topic in topics:
                 if topic not in early:
                     self._begin(dialect, connection, topic)
@@ -222,8 +224,8 @@ class Streams:
         now = self.exchange.clock.now_ms()
         if not connection.topics:
             connection.told = now
-        connection.topics[topic.key] = topic
-        connection.write(dialect.snapshot(connection, topic, now))
+        connection.topics[topic.key], connection.starts[topic.key] = topic, now
+        connection.write([dialect.wrapped(connection, None, text) for text in dialect.snapshot(connection, topic, now)])
 
     async def _counted(self, topic: Topic) -> None:
         """The ids of its trades, counted without stopping others."""
@@ -233,6 +235,15 @@ class Streams:
                 for _ in tape.count_up_to(self.exchange.clock.now_ms()):
                     await asyncio.sleep(0)
 
+    async def _pushing(self, dialect: Dialect, connection: Connection, send: Send) -> None:
+        try:
+            await self._push(dialect, connection, send)
+        except OSError:  # the client has gone
+            return
+        except Exception:  # a fault of the sandbox itself: its client is the one to tell
+            connection.write([json.dumps({"error": traceback.format_exc()}).encode()])
+            await send({"type": "websocket.close", "code": 1011})
+
     async def _push(self, dialect: Dialect, connection: Connection, send: Send) -> None:
         clock, changes = self.exchange.clock, self.exchange.clock.changes
         while True:
@@ -240,6 +251,7 @@ class Streams:
             now = clock.now_ms()
             if clock.changes != changes:
                 changes, connection.told, connection.quiet_ms = clock.changes, now, now
+                connection.starts.clear()
             bent = connection.bent
             self.faults.strike(connection.venue, bent, asyncio.get_running_loop().time())
             if bent.is_cut and connection.out:
@@ -261,10 +273,12 @@ class Streams:
 
     def _tell(self, dialect: Dialect, connection: Connection, now: int) -> None:
         """What has happened since the last look."""
-        due = self._due(dialect, connection, max(connection.told, now - BEHIND_MS_MAX), now)
+        found = self._due(dialect, connection, max(connection.told, now - BEHIND_MS_MAX), now)
+        # Wrapped before faults: what is left out has had its number.
+        due = [(it, Event(one.time, one.kind, dialect.wrapped(connection, it, one.text))) for it, one in found]
         connection.told = max(now, connection.told)
         due = self.faults.bend(connection.venue, connection.bent, due, now, dialect.spoiled)
-        texts = [dialect.wrapped(connection, topic, event.text) for topic, event in due]
+        texts = [event.text for _, event in due]
         if connection.bent.huge_bytes:
             texts.append(json.dumps({"padding": "x" * connection.bent.huge_bytes}).encode())
             connection.bent.huge_bytes = 0
@@ -279,8 +293,9 @@ class Streams:
         for minute in range((after - MINUTE_MS) // MINUTE_MS, now // MINUTE_MS + 1):
             for topic in connection.topics.values():
                 events = self._events(dialect, topic, minute * MINUTE_MS)
-                if events and events[0].time <= now and events[-1].time > after:
-                    found += [(topic, event) for event in events if after < event.time <= now]
+                since = max(after, connection.starts.get(topic.key, 0))
+                if events and events[0].time <= now and events[-1].time > since:
+                    found += [(topic, event) for event in events if since < event.time <= now]
         if connection.loaded_until > asyncio.get_running_loop().time():
             found = [(topic, event) for topic, event in found if topic.channel != "aggTrade"]
         found.sort(key=lambda its: its[1].time)
