@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaforge_assets.backfill.cost import Spent, reached, side_by_side
+from alphaforge_assets.backfill.past import A_ROW_S, OwnWork, slope
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.funding_rates import FUNDING_RATES
@@ -148,3 +149,14 @@ def test_the_ceiling_is_the_whole_limit_and_the_pace_keeps_the_reserve() -> None
     assert spent.ceiling_s == pytest.approx(60)
     assert spent.paced_s == pytest.approx((6000 - 300) * 60 / (0.95 * 6000 - 300))
     assert Spent(spent.budget, 1, 2).paced_s == 0  # a burst goes at once
+
+
+def test_small_runs_say_what_a_run_takes_and_nothing_of_a_row() -> None:
+    """Two days of one instrument, once in 1.9 s and once in 5.1 s: not a millisecond a row, and not hours a year."""
+    of_small = slope([(1_464, 1.9), (2_928, 5.1), (24, 2.0)])
+    assert of_small.a_row_s == A_ROW_S
+    assert 2.9 < of_small.a_run_s < 3.1
+    assert slope([(1_464, 4.0)]) == OwnWork(4.0 - 1_464 * A_ROW_S, A_ROW_S)
+    of_both = slope([(0, 2.0), (100_000, 4.0), (500_000, 12.0)])
+    assert (round(of_both.a_run_s, 6), round(of_both.a_row_s, 12)) == (2.0, 20e-6)
+    assert slope([(100, 9.0), (100_000, 1.0)]).a_row_s == 0.0  # the smaller one waited: no row gives time back

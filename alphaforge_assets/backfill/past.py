@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,11 @@ from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.warehouse import statements
 
 RUNS_MEASURED = 20
+# What a row takes is the slope over runs of different sizes. Fewer rows than this apart, it is a run's fixed cost that
+# differs by chance, and a month of history would be reckoned by the jitter of seconds.
+ROWS_APART_MIN = 10_000
+# Where nothing was measured: what a year of minutes took longer than the venue's pace (docs/performance.md).
+A_ROW_S = 9.8 / 527_040
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,25 @@ def own_work(client: Client, dagster: dg.DagsterInstance) -> Mapping[str, OwnWor
             fetched_s[key] = max(fetched_s[key], visit.wall_s)
             rows[key] += visit.rows
             whole_s[key] = visit.run_s
-    found = {}
-    for name in {dataset for dataset, _ in whole_s}:
-        own = {key: max(0.0, whole_s[key] - fetched_s[key]) for key in whole_s if key[0] == name}
-        a_run = min(own.values())
-        found[name] = OwnWork(a_run, sum(s - a_run for s in own.values()) / max(1, sum(rows[key] for key in own)))
-    return found
+    return {
+        name: slope([(rows[key], max(0.0, whole_s[key] - fetched_s[key])) for key in whole_s if key[0] == name])
+        for name in {dataset for dataset, _ in whole_s}
+    }
+
+
+def slope(runs: Sequence[tuple[float, float]]) -> OwnWork:
+    """What a run and a row take, of runs that had so many rows and took so many seconds after the fetching.
+
+    The line that is nearest to all of them. Runs of about one size do not tell the two apart: then a row takes what is
+    documented, and a run the rest.
+    """
+    sizes = [rows for rows, _ in runs]
+    mean_rows, mean_s = sum(sizes) / len(runs), sum(s for _, s in runs) / len(runs)
+    a_row = A_ROW_S
+    if max(sizes) - min(sizes) >= ROWS_APART_MIN:
+        spread = sum((rows - mean_rows) ** 2 for rows in sizes)
+        a_row = max(0.0, sum((rows - mean_rows) * (s - mean_s) for rows, s in runs) / spread)
+    return OwnWork(max(0.0, mean_s - a_row * mean_rows), a_row)
 
 
 def _step(dagster: dg.DagsterInstance, run_id: str, asset: str) -> tuple[float | None, float | None]:
