@@ -126,7 +126,10 @@ def _disagreements(row: Row, database: str) -> Iterator[str]:
         case "missing":
             yield f"{where} was applied and its file is gone: bring the file back from version control"
         case "future":
-            yield f"{where} is newer than every file here: update this checkout to the one that migrated the database"
+            yield (
+                f"{where} is newer than every migration of this program: the home was migrated by a newer alphaforge; "
+                "install a version at least as new as that one (docs/operations.md, Upgrading). Nothing was changed"
+            )
         case "applied" if found := differences(row):
             yield (
                 f"{where} has been changed since it was applied ({'; '.join(found)}): put the applied text back and "
