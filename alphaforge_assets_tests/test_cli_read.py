@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaforge_assets.sandbox import process as sandbox
+from alphaforge_assets.universe import id_of
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets_tests.installed import SCRIPT, Installed, requests_of
 
@@ -143,6 +144,23 @@ def test_csv_json_and_parquet_hold_the_same_rows_and_nothing_else(alphaforge: In
     alphaforge.well("bars", "*BTC-USDT", "1h", *DAYS, "--parquet", str(tmp_path / "all.parquet"))
     assert pq.read_table(tmp_path / "all.parquet").num_rows == 3 * 48
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["all.parquet", "b.parquet"]
+
+
+def test_gaps_are_those_of_a_range(alphaforge: Installed) -> None:
+    with open_warehouse(alphaforge.home) as client:
+        client.command(
+            "INSERT INTO analytics.gaps (dataset, venue, symbol, instrument_id, interval, gap_start, gap_end, missing,"
+            " verdict, evidence, is_open, figures) SELECT 'bars', 'binance_spot', 'BTC/USDT', {i:UInt32}, '1h',"
+            " '2025-05-01 04:00:00', '2025-05-01 06:00:00', 2, 'unknown', 'nothing explains it', true, '{}'",
+            parameters={"i": id_of("binance_spot.BTC-USDT")},
+        )
+    inside = ("2025-05-01", "2025-05-02"), ("2025-05-01T05:00Z", "2025-05-01T05:30Z")
+    beside = ("2025-05-01T06:00Z", "2025-05-02"), ("2025-04-01", "2025-05-01T04:00Z")
+    for (first, end), seen in [*((its, 1) for its in inside), *((its, 0) for its in beside)]:
+        assert len(json.loads(alphaforge.well("gaps", "--from", first, "--to", end, "--json"))) == seen
+    assert "--to 2025-05-01 is not after --from 2025-05-02" in refused(
+        alphaforge, "gaps", "--from", "2025-05-02", "--to", "2025-05-01"
+    )
 
 
 def test_a_chart_is_a_page_or_a_picture(alphaforge: Installed, tmp_path: Path) -> None:

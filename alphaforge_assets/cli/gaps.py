@@ -1,25 +1,37 @@
 """`alphaforge gaps`: what is missing and why."""
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from alphaforge_assets.cli.arguments import instruments, machine_readable
+from alphaforge_assets.cli.arguments import check_range, instruments, machine_readable, moment, span
 from alphaforge_assets.cli.coverage import read, series
 from alphaforge_assets.cli.screen import count, minute, print_json, say, table
 
 GAPS_SHOWN_MAX = 100
+EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 
 @click.command()
 @instruments("Key or glob, such as 'binance_spot.*'. [all]")
+@span(moment, "Gaps that end after this, UTC, as 2025-05-01. [all]", "Gaps that begin before this.", required=False)
 @click.option("--all", "all_of_them", is_flag=True, help="Also those that were filled.")
 @machine_readable(", with the figures behind each verdict")
-def gaps(patterns: Sequence[str], all_of_them: bool, as_json: bool) -> None:
-    """What is missing, since when, and why: every gap with its verdict and the evidence."""
+def gaps(
+    patterns: Sequence[str], start: dt.datetime | None, end: dt.datetime | None, all_of_them: bool, as_json: bool
+) -> None:
+    """What is missing, since when, and why: every gap with its verdict and the evidence.
+
+    With --from or --to, the gaps that have a part in that range, whole.
+    """
+    first, last = start or EARLIEST, end or LATEST
+    check_range(first, last)
     rows = read("reads/gaps", patterns, with_filled=all_of_them)
+    rows = [row for row in rows if row["gap_end"] > first and row["gap_start"] < last]
     if as_json:
         print_json([row | {"figures": json.loads(row["figures"])} for row in rows])
     else:
