@@ -12,7 +12,7 @@ import click
 
 from alphaforge_assets.cli.arguments import datasets, day, instruments, source, span
 from alphaforge_assets.cli.opened import loading, prepare_to_ask, start_warehouse, warehouse_and_dagster
-from alphaforge_assets.cli.screen import complain, count, say, screen, table
+from alphaforge_assets.cli.screen import complain, count, of_them, say, screen, table
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -130,8 +130,8 @@ def _print_nothing_came(
         complain(f"{key}: {said}, and nothing explains it")
     if silent:
         complain(
-            f"{len(silent)} instruments: the venue answered and had nothing; `alphaforge gaps` says what is known, the"
-            " same command with --refetch asks again, and so does `alphaforge up` by itself"
+            f"{of_them(len(silent), 'instrument')}: the venue answered and had nothing; `alphaforge gaps` says what is"
+            " known, the same command with --refetch asks again, and so does `alphaforge up` by itself"
         )
     return silent
 
@@ -139,9 +139,8 @@ def _print_nothing_came(
 def _print_plan(plan: "Plan", chosen: int, question: "Question") -> None:
     start, end = question.start, question.end
     who = question.settings.venues_url or "the live venues"
-    say(
-        f"[bold]{chosen} instruments × {(end - start).days} days[/bold] from {start} to {end} (exclusive), asking {who}"
-    )
+    what = f"{of_them(chosen, 'instrument')} × {of_them((end - start).days, 'day')}"
+    say(f"[bold]{what}[/bold] from {start} to {end} (exclusive), asking {who}")
     if not plan.runs:
         say("everything is there already: nothing to do")
         return
@@ -149,7 +148,7 @@ def _print_plan(plan: "Plan", chosen: int, question: "Question") -> None:
     for n, covered in enumerate(plan.runs, 1):
         shown.add_row(str(n), _named(covered), str(covered.start), str(covered.end))
     say(shown)
-    say(f"{count(plan.rows)} rows of {plan.dataset.name} at most, in {len(plan.left)} windows")
+    say(f"{count(plan.rows)} rows of {plan.dataset.name} at most, in {of_them(len(plan.left), 'window')}")
 
 
 def _named(covered: "Rectangle") -> str:
@@ -212,7 +211,7 @@ def _print_outcome(client: "Client", outcome: "Outcome") -> None:
     per_s = did["rows"] / outcome.seconds if outcome.seconds else 0
     say(
         f"[bold]{count(did['rows'])} rows[/bold] in {outcome.seconds:.1f} s ({count(per_s)} rows/s, Dagster included),"
-        f" {count(did['requests'])} requests, {len(outcome.runs)} runs"
+        f" {of_them(did['requests'], 'request')}, {of_them(len(outcome.runs), 'run')}"
     )
     together: dict[str, list[str]] = defaultdict(list)
     for key, reason in outcome.failed.items():
@@ -220,4 +219,4 @@ def _print_outcome(client: "Client", outcome: "Outcome") -> None:
     for reason, keys in list(together.items())[:FAILURES_SHOWN_MAX]:
         complain(f"failed {', '.join(keys)}: {reason}")
     if outcome.failed:
-        complain(f"{len(outcome.failed)} instruments failed; the same command again does what is left")
+        complain(f"{of_them(len(outcome.failed), 'instrument')} failed; the same command again does what is left")

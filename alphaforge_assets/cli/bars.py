@@ -13,7 +13,7 @@ import click
 
 from alphaforge_assets.cli.arguments import check_series, moment, span, versions, words
 from alphaforge_assets.cli.opened import environment, reader
-from alphaforge_assets.cli.screen import alarming, count, minute, say, table
+from alphaforge_assets.cli.screen import alarming, count, minute, of_them, say, table
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import INTERVAL_MS, PRICE_TYPES
 
@@ -220,7 +220,7 @@ def _print_one(research: "Research", asked: _Asked) -> None:
         shown.add_row(f"{when:%Y-%m-%d %H:%M:%S.%f}" if is_odd else minute(when), *(column[n] for column in texts))
     say(shown)
     completeness = _completeness(research, asked, instrument, frame)
-    say(f"[dim]{count(len(frame))} bars,[/dim] {completeness}")
+    say(f"[dim]{of_them(len(frame), 'bar')},[/dim] {completeness}")
 
 
 def _print_many(research: "Research", asked: _Asked) -> None:
@@ -242,7 +242,9 @@ def _print_many(research: "Research", asked: _Asked) -> None:
     say(shown)
     for said in twice:
         say(f"[yellow]{said}[/yellow]")
-    say(f"[dim]{count(total)} bars. Name one instrument to see its rows, or --csv, --json, --parquet for all.[/dim]")
+    say(
+        f"[dim]{of_them(total, 'bar')}. Name one instrument to see its rows, or --csv, --json, --parquet for all.[/dim]"
+    )
 
 
 def _missing(frame: "pd.DataFrame", asked: _Asked) -> int:
@@ -264,7 +266,7 @@ def _doubled(frame: "pd.DataFrame", asked: _Asked) -> int:
 
 
 def _several(slots: int) -> str:
-    return f"{count(slots)} slot{'s' * (slots != 1)} of the grid with several bars"
+    return f"{of_them(slots, 'slot')} of the grid with several bars"
 
 
 def _gaps(research: "Research", asked: _Asked, instrument: "Instrument") -> list[Mapping[str, Any]]:

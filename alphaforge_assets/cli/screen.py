@@ -70,6 +70,11 @@ def count(n: float) -> str:
     return f"{n:,.0f}"
 
 
+def of_them(n: float, word: str) -> str:
+    """`1 gap`, `12,345 gaps`"""
+    return f"{count(n)} {word}{'' if n == 1 else 's'}"
+
+
 def alarming(n: int) -> str:
     """A count that should be zero."""
     return f"[yellow]{count(n)}[/yellow]" if n else "0"

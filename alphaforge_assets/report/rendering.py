@@ -97,10 +97,15 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     totals, due = report.totals, words.due(report)
     missing = max(0, due - totals["present"])
     left = max(0, totals["missing"] - totals["explained"])
-    asked = {name: sum(row[name] for row in report.fetched) for name in ("requests", "retries", "windows_limited")}
+    asked = {
+        name: sum(row[name] for row in report.fetched)
+        for name in ("requests", "retries", "windows_limited", "windows_failed")
+    }
     score = f"{totals['score_mean']:.1f}" if totals["expected"] else "–"
     worst = f"worst series and day {totals['score_min']:.1f}" if totals["expected"] else "nothing to score"
     limited = f"{words.number(asked['windows_limited'])} by limit or ban" if asked["windows_limited"] else "no ban"
+    if others := asked["windows_failed"] - asked["windows_limited"]:
+        limited = f"{words.plural(others, 'window')} failed, {limited}"
     tiles = [
         ("Quality score", score, f"of 100, {worst}"),
         ("Complete", words.percent(totals["present"], due) if due else "–", f"{words.number(totals['present'])} rows"),
