@@ -25,6 +25,8 @@ from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.windows import Window
 
+# Made of minutes in the step that publishes them, so an event a run says what there is.
+DERIVED = "derived_bars"
 AheadOfRuns = dict[str, Ahead]  # run id -> what landing worked ahead in this process
 
 
@@ -132,6 +134,8 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str], ahead
         ahead.pop(context.run.run_id, None)
         if dataset.history != name:
             record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
+        if dataset.derives:
+            record_beside(context, DERIVED, row_counts(warehouse, DERIVED, covered))
         return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return mart
@@ -174,10 +178,16 @@ def specs(every: Sequence[Dataset]) -> list[dg.AssetSpec]:
         "v_snapshots": ["snapshots"],
     }
     for dataset in every:
+        if dataset.derives:
+            beside |= {DERIVED: [dataset.name], f"v_{DERIVED}": [DERIVED]}
         if dataset.history != dataset.name:
             beside[dataset.history] = [dataset.chain[1]]
         beside[dataset.view] = [dataset.name]
-    return [dg.AssetSpec(name, deps=list(deps), **described(name)) for name, deps in beside.items()]
+    made_of = {DERIVED: "bars", f"v_{DERIVED}": DERIVED}
+    return [
+        dg.AssetSpec(name, deps=list(deps), **described(name, upstream=made_of.get(name, "")))
+        for name, deps in beside.items()
+    ]
 
 
 def _covered(context: dg.AssetExecutionContext, dataset: Dataset, universe: Universe) -> Rectangle:

@@ -98,6 +98,9 @@ BREAKS = {
     " WHERE interval = '1m' AND venue = 'okx_spot'"
     " AND timestamp >= '2025-06-01 05:00:00' AND timestamp < '2025-06-01 06:00:00'",
     "hours_equal_their_minutes": PUBLISH.format("high_e8 * 2 AS high_e8, version + 1 AS version"),
+    "derived_equal_venue": "INSERT INTO analytics.derived_bars"
+    " SELECT * REPLACE (close_e8 + 1 AS close_e8, version + 1 AS version) FROM analytics.derived_bars"
+    " WHERE interval = '1h' AND timestamp = '2025-06-01 05:00:00' LIMIT 1",
     "prices_agree_across_venues": PUBLISH.format("intDiv(close_e8 * 106, 100) AS close_e8, version + 1 AS version"),
     "asset_has_one_price": "INSERT INTO analytics.bars"
     " SELECT * REPLACE (intDiv(close_e8 * 6, 5) AS close_e8, version + 1 AS version)"

@@ -30,6 +30,8 @@ GOLDEN = {
     "fear_greed_index_coverage": ("mart", ["fear_greed_index", "ingest_batches"]),
     "gaps": ("mart", ["bars", "fear_greed_index", "funding_rates", "ingest_batches", "instruments"]),
     "v_bars": ("research", ["bars"]),
+    "derived_bars": ("mart", ["bars"]),
+    "v_derived_bars": ("research", ["derived_bars"]),
     "landing_fear_greed_index": ("landing", []),
     "staging_fear_greed_index": ("staging", ["landing_fear_greed_index"]),
     "fear_greed_index": ("mart", ["staging_fear_greed_index"]),

@@ -51,6 +51,7 @@ BARS = Dataset(
     reads="reads/bars",
     hashes="snapshots/hashes_bars",
     differences="snapshots/diff_bars",
+    derives="mart/derived",
     rules=(
         Rule(
             "answers_do_not_contradict",
@@ -86,6 +87,11 @@ BARS = Dataset(
             "WARN",
             "a market may really rest; a long rest is more often a feed that died",
             bounds={"frozen_run": FROZEN_RUN},
+        ),
+        Rule(
+            "derived_equal_venue",
+            "WARN",
+            "the venue made both of the same trades: one was revised or is wrong, and we see both",
         ),
         Rule("hours_equal_their_minutes", "WARN", "the venue made both: one was revised or is wrong, and we see both"),
         Rule(

@@ -27,7 +27,10 @@ def publish(
     intervals: Sequence[str],
     comment: Mapping[str, str] | None = None,
 ) -> None:
-    """Bring history, then the current table, up to date with staging. Raises WarehouseDown, WarehouseRefused."""
+    """Bring history, then the current table, then what is derived of it up to date with staging.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
     for start, end in slices(client, covered, dataset, intervals):
         bounds = {"instruments": covered.instrument_ids, "start": start, "end": end}
         passing("publish.before")
@@ -35,6 +38,8 @@ def publish(
         statements.execute(client, first, comment, **bounds, **dataset.tables)
         passing("publish.between")
         statements.execute(client, second, comment, **bounds, **dataset.tables)
+        if dataset.derives:
+            statements.execute(client, dataset.derives, comment, **bounds)
         passing("publish.after")
 
 
