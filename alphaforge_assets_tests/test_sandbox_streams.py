@@ -35,7 +35,7 @@ def running(base: str) -> Iterator[None]:
 
 
 def opened(base: str, path: str) -> ClientConnection:
-    return connect(base.replace("http", "ws") + path, compression=None)
+    return connect(base.replace("http", "ws") + path, compression=None, close_timeout=1)
 
 
 def heard(ws: ClientConnection, until: Callable[[dict[str, Any]], Any], seconds: float = 20) -> list[dict[str, Any]]:
