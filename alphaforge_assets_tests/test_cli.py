@@ -356,7 +356,7 @@ def test_one_refused_instrument_does_not_take_the_others_with_it(
         call(f"{venues}/_faults", method="DELETE")
     assert done.returncode == 1
     assert "failed bybit_spot.SOL-USDT: VenueRefused" in done.stderr
-    assert "1 instruments failed" in done.stderr
+    assert "1 instrument failed" in done.stderr
     assert "ETH-USDT" not in done.stderr
     assert counted(warehouse_of_filled, "v_bars", "bybit_spot.SOL-USDT") == 0
     for base in ("BTC-USDT", "ETH-USDT", "XRP-USDT", "SOL-BTC", "ETH-BTC"):
