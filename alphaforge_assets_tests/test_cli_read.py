@@ -163,6 +163,23 @@ def test_gaps_are_those_of_a_range(alphaforge: Installed) -> None:
     )
 
 
+def test_what_left_the_universe_is_read_by_its_key(alphaforge: Installed, tmp_path: Path) -> None:
+    """It says what is kept up to date, not what may be read; a glob means what is kept."""
+    file = tmp_path / "smaller.yaml"
+    file.write_text(UNIVERSE.replace("ETH/USDT, BTC/USDT", "ETH/USDT"))
+    smaller = {"ALPHAFORGE_UNIVERSE": str(file)}
+    assert alphaforge.well("bars", *HOURS, "--csv", **smaller) == alphaforge.well("bars", *HOURS, "--csv")
+    words = ("--format", "parquet", "--instruments", HOURS[0], "--interval", "1h", *DAYS)
+    words = (*words, "--out", str(tmp_path / "out"))
+    assert "48 rows in 1 files" in alphaforge.well("export", *words, **smaller)
+    (row,) = (r for r in json.loads(alphaforge.well("coverage", "--instruments", HOURS[0], "--json", **smaller))
+              if r["interval"] == "1h")  # fmt: skip
+    assert row["symbol"] == "BTC/USDT"
+    done = alphaforge.run("bars", "binance_spot.BTC-USDX", *HOURS[1:], **smaller)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "binance_spot.BTC-USDX" in done.stderr
+
+
 def test_a_chart_is_a_page_or_a_picture(alphaforge: Installed, tmp_path: Path) -> None:
     for name in ("c.html", "c.png"):
         assert "48 bars of 1h" in alphaforge.well("bars", *HOURS, "--plot", str(tmp_path / name))

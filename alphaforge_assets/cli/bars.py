@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alphaforge_assets.cli.arguments import check_series, moment, span, versions, words
-from alphaforge_assets.cli.opened import environment, reader
+from alphaforge_assets.cli.opened import environment, readable, reader
 from alphaforge_assets.cli.screen import alarming, count, minute, of_them, say, table
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import INTERVAL_MS, PRICE_TYPES
@@ -84,8 +84,8 @@ def bars(
         raise BadInput(f"--plot {plot}: name a file ending in .html or .png")
     if plot is not None and price != "trade":
         raise BadInput(f"--plot draws bars with their volume, and nothing is traded at a {price} price: use --csv")
-    _, universe = environment(opens_warehouse=True)
-    instruments = universe.select([pattern])
+    settings, universe = environment(opens_warehouse=True)
+    instruments = readable(settings, universe, [pattern])
     check_series("INTERVAL", interval, universe, start, end)
     if plot is not None and len(instruments) > 1:
         raise BadInput(f"--plot draws one instrument and {pattern!r} means {len(instruments)}: name one")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alphaforge_assets.cli.arguments import instruments, machine_readable
-from alphaforge_assets.cli.opened import environment, warehouse
+from alphaforge_assets.cli.opened import environment, readable, warehouse
 from alphaforge_assets.cli.screen import alarming, count, print_json, say, table
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read(statement: str, patterns: Sequence[str], **parameters: Any) -> list[dic
 
     settings, universe = environment(opens_warehouse=True)
     of_exchanges = [p for p in patterns if not fnmatch.fnmatchcase(FEAR_GREED.key, p)]
-    chosen = universe.select(of_exchanges) if patterns else universe.instruments
+    chosen = readable(settings, universe, of_exchanges) if patterns else universe.instruments
     if len(of_exchanges) < len(patterns) or not patterns:
         chosen = (*chosen, FEAR_GREED)
     with warehouse(settings) as client:

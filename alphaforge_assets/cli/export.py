@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alphaforge_assets.cli.arguments import check_range, check_series, instruments, moment, span, versions
-from alphaforge_assets.cli.opened import environment, reader
+from alphaforge_assets.cli.opened import environment, readable, reader
 from alphaforge_assets.cli.screen import complain, count, say, screen
 from alphaforge_assets.errors import BadInput
 
@@ -55,8 +55,8 @@ def export(
       alphaforge export --format freqtrade --instruments 'binance_spot.*' --interval 1h \\
         --from 2025-05-01 --to 2025-06-01 --out user_data/data
     """
-    _, universe = environment(opens_warehouse=True)
-    chosen = universe.select(patterns)
+    settings, universe = environment(opens_warehouse=True)
+    chosen = readable(settings, universe, patterns, "trades" if is_trades else "bars")
     if is_trades == (interval is not None):
         raise BadInput("--interval and --trades: say which bars, such as --interval 1m, or --trades; one of them")
     if interval is None:

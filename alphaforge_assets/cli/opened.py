@@ -3,14 +3,15 @@
 All of it is loaded when it is opened: settings and client take half a second, Dagster takes one more.
 """
 
+import fnmatch
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from alphaforge_assets.cli.screen import complain
-from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.errors import BadInput, VenueUnavailable
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from alphaforge_assets.research import Research
     from alphaforge_assets.settings import Settings
-    from alphaforge_assets.universe import Universe
+    from alphaforge_assets.universe import Instrument, Universe
 
 CONNECT_S_MAX = 5.0
 
@@ -105,6 +106,29 @@ def reader(*, is_quiet: bool = False) -> "Iterator[Research]":
     with warehouse(settings) as client, warnings.catch_warnings():
         warnings.showwarning = shown
         yield Research(client, universe)
+
+
+def readable(
+    settings: "Settings", universe: "Universe", patterns: Sequence[str], dataset: str = "bars"
+) -> "tuple[Instrument, ...]":
+    """The instruments that patterns name: of the universe, and where it has none of a pattern, of all ever kept.
+
+    The universe says what is kept up to date, not what may be read. Raises BadInput for a pattern that names nothing
+    that is or was there, with the nearest keys.
+    """
+    try:
+        return universe.select(patterns)
+    except BadInput:
+        from alphaforge_assets.universe import EARLIEST, Instrument
+        from alphaforge_assets.warehouse import statements
+
+        with warehouse(settings) as client:
+            rows = statements.rows(client, "reads/kept_once", dataset=dataset)
+        ever = {i.key: i for row in rows if (i := Instrument(row["venue"], row["symbol"], EARLIEST))} | universe.by_key
+        hits = {pattern: fnmatch.filter(ever, pattern) for pattern in patterns}
+        if not all(hits.values()):
+            raise
+        return tuple(ever[key] for key in sorted({key for its in hits.values() for key in its}))
 
 
 def prepare_to_ask(settings: "Settings") -> None:
