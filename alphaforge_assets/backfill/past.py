@@ -17,8 +17,8 @@ RUNS_MEASURED = 20
 # What a row takes is the slope over runs of different sizes. Fewer rows than this apart, it is a run's fixed cost that
 # differs by chance, and a month of history would be reckoned by the jitter of seconds.
 ROWS_APART_MIN = 10_000
-# Where nothing was measured: what a year of minutes took longer than the venue's pace (docs/performance.md).
-A_ROW_S = 9.8 / 527_040
+# Where nothing was measured: what a year of minutes takes behind its last page (docs/performance.md).
+A_ROW_S = 3.3 / 527_040
 
 
 @dataclass(frozen=True)

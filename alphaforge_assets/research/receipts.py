@@ -42,11 +42,11 @@ _OF_POLARS: dict[int, "Receipt"] = {}  # polars has no place for it, so it is ke
 class Receipt:
     """Where a frame comes from, in plain values. `as_of` is the instant whose state of the warehouse it shows.
 
-    Times are ISO 8601 in UTC. `gaps` are missing slots (minutes of funding) by verdict, `doubled_slots` those
-    of the grid in which several bars open, `sources` the share of the rows
-    by source, `rejected_rows` those of the range that broke a rule and are kept apart. `schema_version` is the rank of
-    the last migration. `edges` are where a name changes its unit or its coin, or ends under it, within the range; with
-    `adjust`, all that decide by which factor the rows were multiplied (`identity.Edge`).
+    Times are ISO 8601 in UTC. `gaps` are missing slots (minutes of funding) by verdict, `doubled_slots` those of the
+    grid in which several bars open, `sources` the share of the rows by source, `rejected_rows` those of the range that
+    broke a rule and are kept apart. `schema_version` is the rank of the last migration. `edges` are where a name
+    changes its unit or its coin, or ends under it, within the range; with `adjust`, all that decide by which factor the
+    rows were multiplied (`identity.Edge`).
     """
 
     dataset: str

@@ -50,7 +50,9 @@ def read(client: Client, request: Request, require: bool | str, stacklevel: int)
     # The moment by which the first rows were read, so that what comes of the other instruments is of the same one.
     instant = request.as_of or (begun.column(0)[0].as_py() if begun else known["read_at"])
     nothing: dict[str, Any] = {key: np.array([], np.int64) for key in request.instruments}
-    ledger = Ledger([gap[:5] for gap in known["gaps"] if gap[3] == "retention_lost"], lambda: known["asked"])
+    # An answer of after that moment is none to what was read: its trades are not among the rows.
+    asked = [window[:4] for window in known["asked"] if window[4] <= round(instant.timestamp() * 1000)]
+    ledger = Ledger([gap[:5] for gap in known["gaps"] if gap[3] == "retention_lost"], lambda: asked)
     silent = completeness.gaps_of(request, nothing, instant, ledger)
     holes = _holes(request, [gap for gap in known["gaps"] if gap[5] and gap[6]], silent)
     try:

@@ -9,9 +9,8 @@ Hooks, all JSON (paths that begin with `_`, never logged or charged):
     POST   /_archive    what is wrong with files, see `vision.py`; DELETE too
     DELETE /_budgets    start the rate limits afresh    GET    /_about    {"seed", "recordings", "venues", "version"}
 
-A `rate` lets the venues' time run from `now` that many times as fast until it meets the
-machine's; without, it is fixed.
-WebSockets and their hooks are in `streams.py`; they share the clock.
+A `rate` lets the venues' time run from `now` that many times as fast until it meets the machine's; without, it is
+fixed. WebSockets and their hooks are in `streams.py`; they share the clock.
 """
 
 import asyncio

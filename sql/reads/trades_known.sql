@@ -1,5 +1,6 @@
 -- What the warehouse knows of a range of trades, in one question beside the one for its rows: gaps that count ids or that nobody
--- serves any more, and what was asked for by then, the complete windows last. As they stand: whoever reads paints one over another.
+-- serves any more, and what was asked for by then and when that was told, the complete windows last. Whoever reads paints one
+-- over another.
 SELECT
     now64(3, 'UTC') AS read_at,
     (
@@ -13,7 +14,8 @@ SELECT
     ) AS gaps,
     (
         SELECT arrayReverseSort(a -> a.2, groupArray((
-            instrument_id, toString(status), toUnixTimestamp64Milli(window_start), toUnixTimestamp64Milli(window_end))))
+            instrument_id, toString(status), toUnixTimestamp64Milli(window_start), toUnixTimestamp64Milli(window_end),
+            toUnixTimestamp64Milli(recorded_at))))
         FROM analytics.ingest_batches
         WHERE dataset = {dataset:String} AND instrument_id IN {instruments:Array(UInt32)}
             AND window_start < {end:DateTime64(3, 'UTC')} AND window_end > {start:DateTime64(3, 'UTC')}
