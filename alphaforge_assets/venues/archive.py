@@ -9,7 +9,7 @@ checksum is of other bytes is brought once more; if that does not help, its rows
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -168,7 +168,6 @@ class ArchiveConnection:
                 if isinstance(path, Path):
                     found[file.key] = judge(file, self.source.feed, symbol, path, listed[file.key], closed_before)
                 else:
-                    reason = str(path or "listed, and not there when it was fetched")[:300]
-                    found[file.key] = None, replace(file.seen(listed[file.key]), status="gone", reason=reason)
+                    found[file.key] = None, path
             waiting = [file for file in waiting if found[file.key][1].checksum_status == "mismatch"]
         return [found[file.key] for file in files]

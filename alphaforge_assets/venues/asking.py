@@ -31,6 +31,12 @@ def governed(access: Access) -> tuple[str | None, Governor]:
     return address, Governor(access.governor_file, address or "live", factor)
 
 
+class PartMissing(VenueUnavailable):
+    """The venue answers, and some of what it was asked for does not come: worth another try, and no sign of its own
+    failing.
+    """
+
+
 class Asker:
     """Asks one source, from any number of threads, until `close`."""
 
@@ -82,6 +88,9 @@ class Asker:
             result = send()
         except VenueLimited as error:
             self.governor.hold(budget, error.retry_after_s or budget.window_s, str(error))
+            raise
+        except PartMissing:
+            self.governor.answered(budget)
             raise
         except VenueUnavailable as error:
             self.governor.failed(budget, str(error))

@@ -24,16 +24,17 @@ from urllib.parse import quote, urlencode, urlsplit
 import certifi
 import urllib3
 
-from alphaforge_assets.errors import VenueLimited, VenueUnavailable
+from alphaforge_assets.errors import VenueLimited, VenueRefused, VenueUnavailable
 from alphaforge_assets.venues.bucket_listing import Listed, listed, parse_page
-from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, refuse
-from alphaforge_assets.venues.transport import send
+from alphaforge_assets.venues.refusals import EVIDENCE_CHARS, HINTS, refuse
+from alphaforge_assets.venues.transport import BodyTooLong, send
 
 LISTING_BYTES_MAX = 4_000_000
 PAGES_MAX = 100
 TRANSFERS = 16  # at once
 PIECE_BYTES = 16 * 1024 * 1024
-_SAFE_KEY = re.compile(r"[\w./\-]+", re.ASCII)
+_REFUSED = re.compile(r"status code: (3\d\d|401|403|451)\b")  # of s5cmd, as refusals.py has it
+_SAFE_KEY = re.compile(r"[\w./\-]+")  # letters of any script: Binance has symbols of Chinese ones
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,16 @@ class Order:
     bytes_max: int
 
 
-# True: it is there now. False: the bucket has none. An error: it was not brought, though it may be there.
-Outcome = bool | VenueUnavailable
+@dataclass(frozen=True)
+class Unfit:
+    """An object that is no use however often it is brought: what it was like, or how the bucket refused it."""
+
+    reason: str
+    is_there: bool = True  # it came; else the bucket would not give it
+
+
+# True: it is there now. False: the bucket has none. An error: it was not brought, though it may be later.
+Outcome = bool | Unfit | VenueUnavailable
 
 
 class Bucket(Protocol):
@@ -110,7 +119,7 @@ class ByProgram:
 
     def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
         """As `Bucket`."""
-        said, errors = self._run(["ls", "--etag", f"{self._place.name}/{_sound(prefix)}*"], within_s)
+        said, errors = self._run(["ls", "--etag", f"{self._place.name}/{sound(prefix)}*"], within_s)
         if any("no object found" in str(e.get("error")) for e in errors):
             return {}
         self._refuse(errors, f"the listing of {prefix}")
@@ -122,7 +131,7 @@ class ByProgram:
 
     def folders(self, prefix: str, within_s: float) -> Sequence[str]:
         """As `Bucket`."""
-        said, errors = self._run(["ls", f"{self._place.name}/{_sound(prefix)}"], within_s)
+        said, errors = self._run(["ls", f"{self._place.name}/{sound(prefix)}"], within_s)
         if any("no object found" in str(e.get("error")) for e in errors):
             return []
         self._refuse(errors, f"the folders of {prefix}")
@@ -133,7 +142,7 @@ class ByProgram:
         """As `Bucket`."""
         with tempfile.NamedTemporaryFile("w", suffix=".s5cmd", encoding="utf-8") as script:
             for order in orders:
-                script.write(f"cp {self._place.name}/{_sound(order.key)} {json.dumps(str(order.path))}\n")
+                script.write(f"cp {self._place.name}/{sound(order.key)} {json.dumps(str(order.path))}\n")
             script.flush()
             _, errors = self._run(["run", script.name], within_s)
         named = {order.key: [e for e in errors if _names(e, order)] for order in orders}
@@ -147,9 +156,11 @@ class ByProgram:
             self._refuse(errors, order.key)
         except VenueUnavailable as error:
             return error
-        if not order.path.exists() or order.path.stat().st_size > order.bytes_max:
-            return VenueUnavailable(f"{order.key}: s5cmd did not bring it, or more than was listed")
-        return True
+        except VenueRefused as error:
+            return Unfit(str(error), is_there=False)
+        if not order.path.exists():
+            return VenueUnavailable(f"{order.key}: s5cmd did not bring it")
+        return order.path.stat().st_size <= order.bytes_max or _too_long(order)
 
     def close(self) -> None:
         """As `Bucket`."""
@@ -196,6 +207,8 @@ class ByProgram:
             evidence = json.dumps(list(errors))[:EVIDENCE_CHARS]
             if "SlowDown" in text or "status code: 503" in text or "status code: 429" in text:
                 raise VenueLimited(f"{self._place.name}: {text[:300]}")
+            if _REFUSED.search(text):
+                raise VenueRefused(f"{what}: {text[:300]}: {HINTS[VenueRefused]}")
             raise VenueUnavailable(f"{what}: {text[:300]}", evidence)
 
 
@@ -220,7 +233,7 @@ class ByHttp:
         below: list[str] = []
         token = ""
         for _ in range(PAGES_MAX):
-            query = {"list-type": "2", "prefix": _sound(prefix), **more}
+            query = {"list-type": "2", "prefix": sound(prefix), **more}
             query |= {"continuation-token": token} if token else {}
             url = f"{self._place.endpoint}/{self._place.bucket}?{urlencode(query)}"
             reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
@@ -242,25 +255,30 @@ class ByHttp:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _bring(self, order: Order, within_s: float) -> Outcome:
-        url = f"{self._place.endpoint}/{self._place.bucket}/{quote(_sound(order.key))}"
+        url = f"{self._place.endpoint}/{self._place.bucket}/{quote(sound(order.key))}"
         try:
             with order.path.open("wb") as file:
                 return self._written(order, url, file, within_s)
         except VenueUnavailable as error:
             return error
+        except VenueRefused as error:
+            return Unfit(str(error), is_there=False)
 
     def _written(self, order: Order, url: str, file: IO[bytes], within_s: float) -> Outcome:
         """Write an object a piece at a time: a month of trades is a gigabyte."""
         size, began = min(PIECE_BYTES, order.bytes_max + 1), time.monotonic()
         while file.tell() <= order.bytes_max:
             first = file.tell()
-            reply = send(
-                self._pool,
-                url,
-                {"Range": f"bytes={first}-{first + size - 1}"},
-                deadline_s=max(0.1, within_s - (time.monotonic() - began)),
-                body_bytes_max=max(size, EVIDENCE_CHARS),  # an error may be longer than what was asked for
-            )
+            try:
+                reply = send(
+                    self._pool,
+                    url,
+                    {"Range": f"bytes={first}-{first + size - 1}"},
+                    deadline_s=max(0.1, within_s - (time.monotonic() - began)),
+                    body_bytes_max=max(size, EVIDENCE_CHARS),  # an error may be longer than what was asked for
+                )
+            except BodyTooLong:
+                return _too_long(order)
             if reply.status == 404:
                 return False
             if reply.status == 416 and first:  # it ended with the last piece
@@ -270,7 +288,7 @@ class ByHttp:
             file.write(reply.body)
             if reply.status == 200 or len(reply.body) < size:
                 break
-        return file.tell() <= order.bytes_max or VenueUnavailable(f"{order.key}: more came than was listed")
+        return file.tell() <= order.bytes_max or _too_long(order)
 
 
 def first_after(place: Place, pool: urllib3.PoolManager, prefix: str, key: str, within_s: float) -> str:
@@ -278,7 +296,7 @@ def first_after(place: Place, pool: urllib3.PoolManager, prefix: str, key: str, 
 
     Raises VenueUnavailable, VenueLimited, VenueRefused.
     """
-    query = {"list-type": "2", "prefix": _sound(prefix), "max-keys": "1"} | ({"start-after": key} if key else {})
+    query = {"list-type": "2", "prefix": sound(prefix), "max-keys": "1"} | ({"start-after": key} if key else {})
     url = f"{place.endpoint}/{place.bucket}?{urlencode(query)}"
     reply = send(pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
     if reply.status != 200:
@@ -364,7 +382,11 @@ def _is_absence(error: Mapping[str, Any]) -> bool:
     return "NoSuchKey" in text or "status code: 404" in text
 
 
-def _sound(key: str) -> str:
+def _too_long(order: Order) -> Unfit:
+    return Unfit(f"more came than the {order.bytes_max:,} bytes it may have")
+
+
+def sound(key: str) -> str:
     """A key that is no pattern, no option and no other path. Raises VenueUnavailable."""
     if not _SAFE_KEY.fullmatch(key) or ".." in key:
         raise VenueUnavailable(f"{key[:200]!r} is no key of this archive: it holds characters that none has")

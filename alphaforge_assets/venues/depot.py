@@ -14,7 +14,7 @@ from pathlib import Path
 
 from alphaforge_assets.errors import VenueUnavailable
 from alphaforge_assets.venues.archive_files import FileFeed, Period, TradeFiles, Wanted, checksum_of
-from alphaforge_assets.venues.asking import Asker, governed
+from alphaforge_assets.venues.asking import Asker, PartMissing, governed
 from alphaforge_assets.venues.bucket_listing import Listed
 from alphaforge_assets.venues.buckets import (
     TRANSFERS,
@@ -22,9 +22,11 @@ from alphaforge_assets.venues.buckets import (
     Order,
     Outcome,
     Place,
+    Unfit,
     find_s5cmd,
     first_after,
     open_bucket,
+    sound,
 )
 from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.rest import RestConnection, RestSource
@@ -103,6 +105,13 @@ class Shelf:
         raise NotImplementedError
 
 
+def _unusable(seen: FileSeen, failed: Unfit | VenueUnavailable | None) -> FileSeen:
+    """What became of a file that was listed: it came and is no use, or it did not come."""
+    if isinstance(failed, Unfit):
+        return replace(seen, status="corrupt" if failed.is_there else "gone", reason=failed.reason[:300])
+    return replace(seen, status="gone", reason=str(failed or "listed, and not there when it was fetched")[:300])
+
+
 def periods(period: Period, start: dt.datetime, end: dt.datetime) -> Iterator[tuple[str, dt.datetime, dt.datetime]]:
     """The months or days that [start, end) touches: how files are named after them, and their spans."""
     at = start.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -156,7 +165,9 @@ class Depot:
 
     def listing(self, symbol: str, interval: str, text: str = "") -> Mapping[str, Listed]:
         """The files of a series whose year, month or day begins with `text`; asked once. Raises as a window does."""
-        prefix = self.shelf.prefix(symbol, interval) + text
+        prefix = sound(
+            self.shelf.prefix(symbol, interval) + text
+        )  # here: what we ask wrongly the venue did not fail at
         with self._lock:
             ours = prefix not in self._listed
             future = self._listed.setdefault(prefix, Future())
@@ -198,8 +209,11 @@ class Depot:
 
     def bring(
         self, files: Sequence[Wanted], listed: Mapping[str, Listed], cost: Cost
-    ) -> list[tuple[Wanted, Path | VenueUnavailable | None]]:
-        """Each file on disk with its checksum beside it; None for one that is not there after all."""
+    ) -> list[tuple[Wanted, Path | FileSeen]]:
+        """Each file on disk with its checksum beside it; or what is known of one that cannot be used.
+
+        That is no failure of the venue as long as it brings others: what is wrong with a file slows no other.
+        """
         paths = {file.key: self.path() for file in files}
         orders = [Order(file.key, paths[file.key], listed[file.key].size) for file in files]
         orders += [
@@ -210,11 +224,13 @@ class Depot:
         outcomes: dict[str, Outcome] = {}
 
         def send() -> None:
-            left = [order for order in orders if not isinstance(outcomes.get(order.key), bool)]
+            left = [order for order in orders if isinstance(outcomes.get(order.key), VenueUnavailable | None)]
             outcomes.update(zip([o.key for o in left], self._batches.bring(left), strict=True))
-            for outcome in outcomes.values():
-                if isinstance(outcome, VenueUnavailable):
-                    raise outcome
+            failed = [outcome for outcome in outcomes.values() if isinstance(outcome, VenueUnavailable)]
+            if failed and len(failed) < len(outcomes):
+                raise PartMissing(str(failed[0]), failed[0].evidence) from failed[0]
+            if failed:
+                raise failed[0]
 
         its, error = Cost(), None
         if orders:
@@ -224,11 +240,19 @@ class Depot:
                 error = failure
         cost.requests, cost.weight = cost.requests + its.weight, cost.weight + its.weight  # a request an object
         cost.retries, cost.waited_s = cost.retries + its.retries, cost.waited_s + its.waited_s
-        brought: list[tuple[Wanted, Path | VenueUnavailable | None]] = []
+        brought: list[tuple[Wanted, Path | FileSeen]] = []
         for file in files:
             both = [outcomes.get(key, error) for key in (file.key, f"{file.key}.CHECKSUM") if key in listed]
-            failed = next((one for one in both if isinstance(one, VenueUnavailable)), None)
-            brought.append((file, failed or (paths[file.key] if both[0] is True else None)))
+            if isinstance(both[-1], Unfit) and len(both) == 2:  # vouches for nothing, as one of other bytes
+                checksum_of(paths[file.key]).write_bytes(b"")
+                both.pop()
+            failed = next((one for one in both if isinstance(one, Unfit | VenueUnavailable)), None)
+            if both[0] is True and failed is None:
+                brought.append((file, paths[file.key]))
+                continue
+            for path in (paths[file.key], checksum_of(paths[file.key])):
+                path.unlink(missing_ok=True)
+            brought.append((file, _unusable(file.seen(listed[file.key]), failed)))
         return brought
 
     def absence(self, file: Wanted, symbol: str, interval: str, now: dt.datetime) -> FileSeen:

@@ -244,12 +244,9 @@ class TradeArchiveConnection:
             raise VenueUnavailable(_said(self.source.name, seen), files=(seen,))
         for is_last in (False, True):  # one whose checksum is of other bytes is brought once more
             ((_, path),) = self.depot.bring([wanted], listed, cost)
-            seen = wanted.seen(listed[wanted.key])
             if not isinstance(path, Path):
-                reason = str(path or "listed, and not there when it was fetched")[:300]
-                seen = replace(seen, status="gone", reason=reason)
-                raise VenueUnavailable(_said(self.source.name, seen), files=(seen,))
-            folder = path.with_suffix("")
+                raise VenueUnavailable(_said(self.source.name, path), files=(path,))
+            seen, folder = wanted.seen(listed[wanted.key]), path.with_suffix("")
             try:
                 seen = _checked(seen, path)
                 if seen.checksum_status == "mismatch" and not is_last:

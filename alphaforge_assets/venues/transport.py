@@ -31,6 +31,10 @@ CONNECT_S_MAX = 10.0
 CHUNK_BYTES = 65_536
 
 
+class BodyTooLong(VenueUnavailable):
+    """An answer of more bytes than it may have."""
+
+
 def parse_json(body: bytes) -> Any:
     """The object or array that `body` is. Raises ValueError for anything else: scalars, NaN, Infinity, half a text."""
     try:
@@ -82,7 +86,7 @@ def send(
         while chunk := response.read(CHUNK_BYTES, decode_content=True):
             received += chunk
             if len(received) > body_bytes_max:
-                raise VenueUnavailable(
+                raise BodyTooLong(
                     f"{path_of(url)}: the body is larger than {body_bytes_max} bytes", _evidence(received)
                 )
         response.release_conn()
