@@ -34,7 +34,8 @@ class Fetch(dg.Config):
     """How to fetch."""
 
     refetch: bool = False  # ask again also for what complete batches answer: changed bars become new versions
-    source: Literal["best", "archive", "rest"] = "best"  # which sources are asked: best is what brings it soonest
+    # which sources are asked: best is what brings it soonest
+    source: Literal["best", "archive", "archive_daily", "archive_monthly", "rest"] = "best"
     only_gaps: bool = False  # of the range only the minutes in which something is known to be missing
 
 

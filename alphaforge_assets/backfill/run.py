@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 from clickhouse_connect.driver.client import Client
@@ -164,6 +164,24 @@ def execute(
                 outcome.failed[covered.instruments[0].key] = _reason(result)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def outranked(client: Client, dataset: Dataset, covered: Rectangle, runs: Sequence[str]) -> list[dict[str, Any]]:
+    """Bars that REST told in these runs and a verified file keeps from being published: venue, symbol, interval, source
+    of what is published, first, last and rows. Of datasets without bars nothing.
+
+    Raises WarehouseDown, WarehouseRefused.
+    """
+    if dataset.grid != "interval" or not runs:
+        return []
+    return statements.rows(
+        client,
+        f"archives/{dataset.name}_outranked",
+        instruments=covered.instrument_ids,
+        start=covered.start_time,
+        end=covered.end_time,
+        runs=list(runs),
+    )
 
 
 def _job(

@@ -71,8 +71,8 @@ def span(reads: Callback, first: str, end: str, *, required: bool = True) -> Cal
 
 def source() -> Callable[[F], F]:
     """--source"""
-    kinds = click.Choice(["best", "archive", "rest"])
-    about = "Where bars come from: files of the venue, its REST API, or for each span what brings it sooner."
+    kinds = click.Choice(["best", "archive", "archive_daily", "archive_monthly", "rest"])
+    about = "Where rows come from: files of the venue (those of days or months alone), REST, or what is sooner there."
     return click.option("--source", "wish", type=kinds, default="best", show_default=True, help=about)
 
 

@@ -115,6 +115,7 @@ def _backfill(
                 on_run=on_run,
             )
         _print_outcome(client, outcome)
+        _print_outranked(client, dataset, Rectangle(tuple(chosen), question.start, question.end), outcome.runs)
         failed = outcome.failed
     return failed | _print_nothing_came(client, dataset, Rectangle(tuple(chosen), question.start, question.end), failed)
 
@@ -134,6 +135,26 @@ def _print_nothing_came(
             " known, the same command with --refetch asks again, and so does `alphaforge up` by itself"
         )
     return silent
+
+
+def _print_outranked(client: "Client", dataset: "Dataset", covered: "Rectangle", runs: Sequence[str]) -> None:
+    """What REST said and a file keeps from being published: nobody would see that the answer changed nothing."""
+    from alphaforge_assets.backfill.run import outranked
+
+    found = outranked(client, dataset, covered, runs)
+    for row in found[:FAILURES_SHOWN_MAX]:
+        complain(
+            f"{row['venue']} {row['symbol']} {row['interval']}: REST tells {of_them(row['rows'], 'bar')} differently,"
+            f" {row['first']:%Y-%m-%d %H:%M} to {row['last']:%Y-%m-%d %H:%M}; {row['source']} outranks it and stays"
+            " published"
+        )
+    if any(row["source"] == "archive_monthly" for row in found):
+        complain("if a month's file is wrong, --refetch --source archive_daily puts the files of its days above it")
+    if any(row["source"] == "archive_daily" for row in found):
+        complain(
+            "nothing outranks a day's file but its successor: `alphaforge up` looks daily whether the venue has"
+            " replaced it; what REST said is in landing_bars and in v_reconciliation"
+        )
 
 
 def _print_plan(plan: "Plan", chosen: int, question: "Question") -> None:

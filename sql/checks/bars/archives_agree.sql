@@ -11,7 +11,10 @@ WITH
         HAVING uniqExact(source) > 1 AND countIf(source IN ('archive_daily', 'archive_monthly', 'archive_unverified')) > 0
     )
 SELECT venue, symbol, interval, min(timestamp) AS first, max(timestamp) AS last, count() AS rows,
-    concat('told differently by ', arrayStringConcat(arraySort(groupUniqArrayArray(sources)), ', ')) AS what
+    concat('told differently by ', arrayStringConcat(arraySort(groupUniqArrayArray(sources)), ', '),
+        if(countIf(hasAny(sources, ['archive_daily', 'archive_monthly'])) = 0, '',
+            '; the file is published: --refetch --source archive_daily reads the files of days, which outrank those of months'))
+        AS what
 FROM
 (
     SELECT any(venue) AS venue, any(symbol) AS symbol, interval, timestamp, groupArray(source) AS sources
