@@ -175,6 +175,10 @@ def test_what_left_the_universe_is_read_by_its_key(alphaforge: Installed, tmp_pa
     (row,) = (r for r in json.loads(alphaforge.well("coverage", "--instruments", HOURS[0], "--json", **smaller))
               if r["interval"] == "1h")  # fmt: skip
     assert row["symbol"] == "BTC/USDT"
+    pinned = ("--instruments", HOURS[0], "--interval", "1h", *DAYS)
+    assert alphaforge.well("pin", "former", *pinned, **smaller).startswith("former: 48 rows as of ")
+    assert "48 rows are as pinned" in alphaforge.well("verify", "former", **smaller)
+    assert alphaforge.well("unpin", "former", **smaller)
     done = alphaforge.run("bars", "binance_spot.BTC-USDX", *HOURS[1:], **smaller)
     assert (done.returncode, done.stdout) == (2, "")
     assert "binance_spot.BTC-USDX" in done.stderr

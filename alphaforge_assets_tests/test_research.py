@@ -121,6 +121,17 @@ def test_what_left_the_universe_is_read_as_before(research: Research) -> None:
     for instruments in (KEY, [KEY, OTHER], "okx_perp.BTC-*"):
         assert left.bars(instruments, *asked).equals(research.bars(instruments, *asked))
     assert left.funding_rates(KEY, *asked[1:]).equals(research.funding_rates(KEY, *asked[1:]))
+    for told in ("coverage", "gaps"):
+        its = [getattr(one, told)(KEY, *asked) for one in (left, research)]
+        assert its[0].equals(its[1])
+    assert len(left.coverage(KEY, *asked)) == 2
+    for datasets in ("bars", ("bars", "funding_rates")):
+        contents = [one.pin("former", KEY, *asked, datasets).content for one in (left, research)]
+        assert contents[0] == contents[1]
+        assert left.bars(KEY, *asked, snapshot="former").equals(left.bars(KEY, *asked))
+        left.unpin("former")
+    with pytest.raises(BadInput, match=r"did you mean okx_perp\.BTC-USDT"):
+        research.pin("former", "okx_perp.BTC-USD", *asked)
     with pytest.raises(BadInput, match=r"not in the universe, nor was it ever: did you mean okx_perp\.BTC-USDT"):
         left.bars("okx_perp.BTC-USD", *asked)
     rows = {(row["instrument"], row["interval"]): row for row in status_rows(research.client, others)}

@@ -119,12 +119,10 @@ def readable(
     try:
         return universe.select(patterns)
     except BadInput:
-        from alphaforge_assets.universe import EARLIEST, Instrument
-        from alphaforge_assets.warehouse import statements
+        from alphaforge_assets.research.reading import kept_once
 
         with warehouse(settings) as client:
-            rows = statements.rows(client, "reads/kept_once", dataset=dataset)
-        ever = {i.key: i for row in rows if (i := Instrument(row["venue"], row["symbol"], EARLIEST))} | universe.by_key
+            ever = {i.key: i for i in kept_once(client, [dataset])} | universe.by_key
         hits = {pattern: fnmatch.filter(ever, pattern) for pattern in patterns}
         if not all(hits.values()):
             raise

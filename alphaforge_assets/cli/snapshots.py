@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alphaforge_assets.research.hashes import Difference
     from alphaforge_assets.research.snapshots import Snapshot
     from alphaforge_assets.settings import Settings
+    from alphaforge_assets.universe import Instrument
 
 PLACES_SHOWN_MAX = 50
 
@@ -53,9 +54,15 @@ def pin(
           --from 2025-05-01 --to 2025-06-01
     """
     from alphaforge_assets.research import hashes, snapshots
+    from alphaforge_assets.research.reading import kept_once
 
     settings, universe = environment(opens_warehouse=True)
-    wanted = hashes.contents(universe, patterns, intervals, start, end, datasets)
+
+    def ever() -> "list[Instrument]":
+        with warehouse(settings) as client:
+            return kept_once(client, datasets)
+
+    wanted = hashes.contents(universe, patterns, intervals, start, end, datasets, ever)
     snapshots.check_name(name)
     with warehouse(settings) as client:
         snapshot = snapshots.pin(client, name, wanted)

@@ -20,11 +20,11 @@ from alphaforge_assets.research import snapshots as pinned
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
 from alphaforge_assets.research.hashes import contents
 from alphaforge_assets.research.proofs import SnapshotVerification, Verification
-from alphaforge_assets.research.reading import again, answer, schema_there
+from alphaforge_assets.research.reading import again, answer, kept_once, schema_there
 from alphaforge_assets.research.receipts import Receipt
 from alphaforge_assets.research.snapshots import Snapshot
 from alphaforge_assets.settings import settings_from_environment
-from alphaforge_assets.universe import EARLIEST, FEAR_GREED, Instrument, Universe, id_of, instrument_of, load_universe
+from alphaforge_assets.universe import FEAR_GREED, Universe, id_of, instrument_of, load_universe
 from alphaforge_assets.venues.directory import VENUES
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import keep_open
@@ -39,6 +39,7 @@ _OF_SNAPSHOT = {
     **dict.fromkeys(("start", "end"), "datetime64[ms, UTC]"),
     "rows": "int64",
 }
+_EVER = "in the universe, nor was it ever"
 _CALLER = 4  # frames between warnings.warn and whoever called a reader
 
 
@@ -258,7 +259,11 @@ class Research:
         """
         keys, intervals, names = ([x] if isinstance(x, str) else list(x) for x in (instruments, interval, datasets))
         first, last = arguments.span(start, end)
-        return pinned.pin(self.client, name, contents(self.universe, keys, intervals, first, last, names))
+        return pinned.pin(
+            self.client,
+            name,
+            contents(self.universe, keys, intervals, first, last, names, ever=lambda: kept_once(self.client, names)),
+        )
 
     def unpin(self, name: str) -> Snapshot:
         """Take the name off a snapshot, which it returns; the rows stay in history. Raises BadInput, WarehouseDown."""
@@ -310,7 +315,7 @@ class Research:
             moment, known, where = held.pinned_at, held.instruments, f"in snapshot {snapshot!r}"
             _covered(held, its, interval, first, last)
         else:
-            known, where = self._known(its, instrument), "in the universe, nor was it ever"
+            known, where = self._known([dataset], instrument), _EVER
             if its.grid == "interval":
                 arguments.interval(interval, its.series_of(self.universe.intervals))
         if its.only:
@@ -347,28 +352,22 @@ class Research:
         is_wide = request.form == "wide"
         return receipts.attach(frames.to_pandas(found.table, wide=is_wide, keys=request.instruments), found.receipt)
 
-    def _known(self, dataset: Dataset, asked: Instruments) -> tuple[str, ...]:
+    def _known(self, datasets: Iterable[str], asked: Instruments, also: Iterable[str] = ()) -> tuple[str, ...]:
         """Keys of the universe; where they do not have what was asked for by name, also all that was ever kept.
 
         The universe says what is kept up to date, not what may be read.
         """
-        kept = tuple(i.key for i in self.universe.instruments)
+        kept = (*(i.key for i in self.universe.instruments), *also)
         patterns = [asked] if isinstance(asked, str) else asked if isinstance(asked, (list, tuple, set)) else []
         if all(isinstance(p, str) and fnmatch.filter(kept, p) for p in patterns):
             return kept
-        with schema_there():
-            rows = statements.rows(self.client, "reads/kept_once", dataset=dataset.name)
-        once = (Instrument(r["venue"], r["symbol"], EARLIEST).key for r in rows)
-        return tuple(dict.fromkeys((*kept, *once)))
-
-    def _everything(self) -> tuple[str, ...]:
-        alone = (d.only.key for d in DATASETS.values() if d.only)
-        return (*(i.key for i in self.universe.instruments), *alone)
+        return tuple(dict.fromkeys((*kept, *(i.key for i in kept_once(self.client, datasets)))))
 
     def _told(
         self, statement: str, instrument: Instruments, interval: str | None, start: Moment, end: Moment, **more: Any
     ) -> pd.DataFrame:
-        chosen, _ = arguments.keys(instrument, self._everything())
+        alone = [d.only.key for d in DATASETS.values() if d.only]
+        chosen, _ = arguments.keys(instrument, self._known(DATASETS, instrument, alone), _EVER)
         if interval is not None:
             arguments.interval(interval, self.universe.intervals)
         first, last = arguments.span(start, end)

@@ -5,8 +5,9 @@ number of rows. It proves that nothing was changed by accident; who can write ha
 """
 
 import datetime as dt
+import fnmatch
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
@@ -15,7 +16,7 @@ from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import INTERVAL_MS
-from alphaforge_assets.universe import Universe, instrument_of
+from alphaforge_assets.universe import Instrument, Universe, instrument_of
 from alphaforge_assets.warehouse import statements
 
 _MONTHS_MAX = 120  # in one statement, however sparse the data
@@ -67,11 +68,12 @@ def contents(
     start: dt.datetime,
     end: dt.datetime,
     datasets: str | Sequence[str] = ("bars",),
+    ever: Callable[[], Iterable[Instrument]] = tuple,
 ) -> Contents:
     """What keys or globs, bar lengths, aware times and names of datasets mean. Raises BadInput naming the argument.
 
     The Fear and Greed Index needs no instrument, and only bars need an interval. The range may reach into the future:
-    the instant of the pin decides what is in it.
+    the instant of the pin decides what is in it. `ever` gives what was once kept, where the universe lacks a pattern.
     """
     names = _words(datasets)
     for name in names:
@@ -89,12 +91,28 @@ def contents(
             raise BadInput(f"interval {word!r}: use one of {', '.join(universe.intervals)}")
     if gridded and not intervals:
         raise BadInput(f"no interval named: {' and '.join(gridded)} need one of {', '.join(universe.intervals)}")
-    chosen = universe.select(_words(instruments)) if _words(instruments) else ()
+    chosen = _chosen(universe, _words(instruments), ever)
     if not chosen and not all(d.only for d in wanted):
         raise BadInput("no instrument named: give keys or globs such as 'binance_spot.*'")
     if not any(d.having(chosen) for d in wanted):
         raise BadInput(f"{', '.join(_words(instruments))}: no perpetual among them, and others have no funding")
     return Contents(tuple(d.name for d in wanted), tuple(i.key for i in chosen), intervals, start, end)
+
+
+def _chosen(
+    universe: Universe, patterns: Sequence[str], ever: Callable[[], Iterable[Instrument]]
+) -> tuple[Instrument, ...]:
+    """Of the universe; if that lacks a pattern also what left it, which is read by its key as before."""
+    if not patterns:
+        return ()
+    try:
+        return universe.select(patterns)
+    except BadInput:
+        known = {i.key: i for i in ever()} | universe.by_key
+        hits = [fnmatch.filter(known, pattern) for pattern in patterns]
+        if not all(hits):
+            raise
+        return tuple(known[key] for key in sorted({key for its in hits for key in its}))
 
 
 def differences(pinned: Mapping[Place, Hash], found: Mapping[Place, Hash]) -> list[Difference]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from alphaforge_assets.research import completeness, frames, identity
 from alphaforge_assets.research.arguments import LATEST, Request
 from alphaforge_assets.research.identity import Edge
 from alphaforge_assets.research.receipts import Receipt, code_version, content_hash
-from alphaforge_assets.universe import id_of
+from alphaforge_assets.universe import EARLIEST, Instrument, id_of
 from alphaforge_assets.warehouse import statements
 
 SLOTS = 24  # places for columns in sql/reads/series; other statements have fewer, and take no more than they have
@@ -44,6 +44,16 @@ class Answer:
     gaps: pd.DataFrame
     doubled: pd.DataFrame
     receipt: Receipt
+
+
+def kept_once(client: Client, datasets: Iterable[str]) -> list[Instrument]:
+    """All instruments that datasets were ever asked for, in the universe or not: what is there is read by its key.
+
+    Raises WarehouseDown, and BadInput where there is no schema.
+    """
+    with schema_there():
+        rows = [row for name in datasets for row in statements.rows(client, "reads/kept_once", dataset=name)]
+    return list(dict.fromkeys(Instrument(row["venue"], row["symbol"], EARLIEST) for row in rows))
 
 
 def answer(client: Client, request: Request) -> Answer:
