@@ -7,9 +7,11 @@ import datetime as dt
 import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -249,6 +251,21 @@ def test_a_bucket_that_refuses_is_refused(way: str, base: str, tmp_path: Path) -
     requests.post(f"{base}/_faults", json=order, timeout=5)
     with pytest.raises(VenueRefused, match="403"):
         fetched(base, tmp_path)
+
+
+def test_a_listing_that_never_ends_holds_nobody(way: str, base: str, tmp_path: Path) -> None:
+    wrong(base, "endless", "data/*")
+    patience = replace(QUICK, request_s=0.3)
+    began = time.monotonic()
+    source = source_of("binance_spot", "archive_monthly")
+    with source.open(replace(access(base, tmp_path), patience=patience)) as connection:
+        for symbol, month in (("BTCUSDT", MAY), ("ETHUSDT", MAY), ("BTCUSDT", dt.datetime(2024, 5, 1, tzinfo=UTC))):
+            with pytest.raises(VenueRefused, match=r"the listing of data/\S* does not end \(.*\): no file of there"):
+                connection.submit("bars", symbol, "1h", month, month + dt.timedelta(days=3), NOW).result()
+        assert isinstance(connection, ArchiveConnection)
+        with pytest.raises(VenueRefused, match="does not end"):
+            connection.depot.symbols()
+    assert time.monotonic() - began < 10  # two listings of 1.2 s at most, none tried twice
 
 
 def test_what_was_listed_and_is_gone_is_told(way: str, base: str, tmp_path: Path) -> None:

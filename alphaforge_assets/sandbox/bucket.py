@@ -66,15 +66,17 @@ def _listing(vision: Vision, query: Mapping[str, str]) -> Reply:
         return _error(400, "InvalidArgument", "the delimiter is / or none", BUCKET)
     after = query.get("continuation-token") or query.get("start-after", "")
     keys_max = max(1, min(KEYS_MAX, int(query.get("max-keys") or KEYS_MAX)))
-    page = _page(vision, _walk(vision, "", prefix, after, delimiter), keys_max)
+    is_endless = vision.is_wrong(prefix, "endless")
+    page = _page(vision, _walk(vision, "", prefix, "" if is_endless else after, delimiter), keys_max)
+    is_truncated, token = page.is_truncated or is_endless, f"{after}~" if is_endless else (page.entries or [""])[-1]
     body = [
         '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     ]
     body.append(f"<Name>{BUCKET}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page.entries)}</KeyCount>")
     body.append(f"<MaxKeys>{keys_max}</MaxKeys>" + (f"<Delimiter>{delimiter}</Delimiter>" if delimiter else ""))
-    body.append(f"<IsTruncated>{str(page.is_truncated).lower()}</IsTruncated>")
-    if page.is_truncated:
-        body.append(f"<NextContinuationToken>{escape(page.entries[-1])}</NextContinuationToken>")
+    body.append(f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>")
+    if is_truncated:
+        body.append(f"<NextContinuationToken>{escape(token)}</NextContinuationToken>")
     entries = [_entry(vision, entry) for entry in page.entries]
     return Reply("".join([*body, *entries, "</ListBucketResult>"]).encode(), 200, len(page.entries), _XML)
 

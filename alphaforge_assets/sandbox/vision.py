@@ -17,6 +17,7 @@ What a file does wrong is on order, `POST /_archive`: {"key": a glob of keys, "k
     unit          the other unit of time             mixed_units   it changes in the middle of the file
     second_member another file beside it in the zip  foreign       the rows of another symbol, by its member's name
     bomb          a file of blanks that is a thousand times as long
+    endless       the listing of that prefix: every page is the first one, and says that there is another
 """
 
 import bisect
@@ -60,7 +61,7 @@ LIQUIDATIONS = "liquidationSnapshot"  # by day only
 FUNDING_HEADER = "calc_time,funding_interval_hours,last_funding_rate\n"
 FILES_BYTES_KEPT = 512 * 1024 * 1024
 KINDS = ("missing", "no_checksum", "torn", "stale", "lacks", "doubled", "contradicts", "revised", "garbled", "header",
-         "unit", "mixed_units", "second_member", "foreign", "bomb")  # fmt: skip
+         "unit", "mixed_units", "second_member", "foreign", "bomb", "endless")  # fmt: skip
 _NAME = re.compile(r"(?P<symbol>[^/]+)-(?P<interval>\w+)-(?P<day>\d{4}-\d{2}(?:-\d{2})?)\.zip(?P<sum>\.CHECKSUM)?")
 
 
@@ -197,10 +198,11 @@ class Vision:
     def _checksum(self, key: str) -> Object:
         of = self.get(key.removesuffix(".CHECKSUM"))
         assert of is not None  # noqa: S101 - both are listed, or neither
-        digest = hashlib.sha256(of.body + b"!" * self._is(of.key, "stale")).hexdigest()
+        digest = hashlib.sha256(of.body + b"!" * self.is_wrong(of.key, "stale")).hexdigest()
         return Object(key, f"{digest}  {of.key.rpartition('/')[2]}\n".encode(), of.modified_ms)
 
-    def _is(self, key: str, kind: str) -> bool:
+    def is_wrong(self, key: str, kind: str) -> bool:
+        """Whether that is on order for a key."""
         return any(w.kind == kind and fnmatch.fnmatchcase(key, w.key) for w in self.wrong)
 
     def _exists(self, listing: Listing) -> bool:
@@ -234,9 +236,9 @@ class Vision:
         while at is not None and (span := _span(_text(at, monthly=monthly)))[2] <= now:
             if has(span[0], span[1]):
                 name = f"{stem}-{_text(at, monthly=monthly)}.zip"
-                if not self._is(folder + name, "missing"):
+                if not self.is_wrong(folder + name, "missing"):
                     yield name
-                    if not self._is(folder + name, "no_checksum"):
+                    if not self.is_wrong(folder + name, "no_checksum"):
                         yield f"{name}.CHECKSUM"
             at = span[1]
 
@@ -244,9 +246,9 @@ class Vision:
         """Files of the months or days of some moments, as far as they are published."""
         for text in sorted({_text(int(time), monthly=monthly) for time in times}):
             name = f"{stem}-{text}.zip"
-            if _span(text)[2] <= self.exchange.clock.now_ms() and not self._is(folder + name, "missing"):
+            if _span(text)[2] <= self.exchange.clock.now_ms() and not self.is_wrong(folder + name, "missing"):
                 yield name
-                if not self._is(folder + name, "no_checksum"):
+                if not self.is_wrong(folder + name, "no_checksum"):
                     yield f"{name}.CHECKSUM"
 
     def _settlements(self, key: str, text: str) -> Object:

@@ -32,6 +32,7 @@ from alphaforge_assets.venues.transport import BodyTooLong, send
 LISTING_BYTES_MAX = 4_000_000
 PAGES_MAX = 100
 TRANSFERS = 16  # at once
+NEWLINE = b"\n"
 PIECE_BYTES = 16 * 1024 * 1024
 _REFUSED = re.compile(r"status code: (3\d\d|401|403|451)\b")  # of s5cmd, as refusals.py has it
 _SAFE_KEY = re.compile(r"[\w./\-]+")  # letters of any script: Binance has symbols of Chinese ones
@@ -71,11 +72,21 @@ class Unfit:
 Outcome = bool | Unfit | VenueUnavailable
 
 
+class Endless(VenueRefused):
+    """A listing that goes on and on: another try would take as long and bring no more."""
+
+    def __init__(self, prefix: str, how: str) -> None:
+        super().__init__(f"the listing of {prefix} does not end ({how}): no file of there is asked for until it does")
+
+
 class Bucket(Protocol):
     """One way to a bucket. Safe to use from several threads."""
 
     def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
-        """All objects whose keys begin with `prefix`. Raises VenueUnavailable, VenueLimited, VenueRefused."""
+        """All objects whose keys begin with `prefix`, of a listing that ends within `within_s`, all its pages.
+
+        Raises Endless for one that does not, VenueUnavailable, VenueLimited, VenueRefused.
+        """
 
     def folders(self, prefix: str, within_s: float) -> Sequence[str]:
         """The names of what lies one level below a folder, `prefix` with its slash. Raises as `listing`."""
@@ -119,7 +130,7 @@ class ByProgram:
 
     def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
         """As `Bucket`."""
-        said, errors = self._run(["ls", "--etag", f"{self._place.name}/{sound(prefix)}*"], within_s)
+        said, errors = self._run(["ls", "--etag", f"{self._place.name}/{sound(prefix)}*"], within_s, prefix)
         if any("no object found" in str(e.get("error")) for e in errors):
             return {}
         self._refuse(errors, f"the listing of {prefix}")
@@ -131,7 +142,7 @@ class ByProgram:
 
     def folders(self, prefix: str, within_s: float) -> Sequence[str]:
         """As `Bucket`."""
-        said, errors = self._run(["ls", f"{self._place.name}/{sound(prefix)}"], within_s)
+        said, errors = self._run(["ls", f"{self._place.name}/{sound(prefix)}"], within_s, prefix)
         if any("no object found" in str(e.get("error")) for e in errors):
             return []
         self._refuse(errors, f"the folders of {prefix}")
@@ -169,8 +180,13 @@ class ByProgram:
             for process in self._running:
                 process.kill()
 
-    def _run(self, arguments: Sequence[str], within_s: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The lines of JSON that s5cmd wrote, of what it did and of what it could not."""
+    def _run(
+        self, arguments: Sequence[str], within_s: float, listed: str = ""
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of JSON that s5cmd wrote, of what it did and of what it could not.
+
+        Raises Endless if it still writes of what is `listed` when its time is over.
+        """
         place = self._place
         # -r 2: how often we try is decided where it is governed.
         options = ["--json", "--no-sign-request", "--endpoint-url", place.endpoint, "-r", "2"]
@@ -190,7 +206,9 @@ class ByProgram:
             out, errors = process.communicate(timeout=within_s)
         except subprocess.TimeoutExpired as error:
             process.kill()
-            process.communicate()
+            out, _ = process.communicate()
+            if listed and out:
+                raise Endless(listed, f"more than {out.count(NEWLINE):,} objects in {within_s:.0f} s") from error
             raise VenueUnavailable(f"{arguments[0]}: s5cmd did not end within {within_s:.0f} s") from error
         finally:
             with self._lock:
@@ -221,22 +239,23 @@ class ByHttp:
         self._threads = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="object")
 
     def listing(self, prefix: str, within_s: float) -> Mapping[str, Listed]:
-        """As `Bucket`. Raises VenueUnavailable for a listing without an end."""
+        """As `Bucket`."""
         return self._pages(prefix, within_s, {})[0]
 
     def folders(self, prefix: str, within_s: float) -> Sequence[str]:
-        """As `Bucket`. Raises VenueUnavailable for a listing without an end."""
+        """As `Bucket`."""
         return [name.rstrip("/").rpartition("/")[2] for name in self._pages(prefix, within_s, {"delimiter": "/"})[1]]
 
     def _pages(self, prefix: str, within_s: float, more: Mapping[str, str]) -> tuple[dict[str, Listed], list[str]]:
         found: dict[str, Listed] = {}
         below: list[str] = []
-        token = ""
-        for _ in range(PAGES_MAX):
+        tokens = [""]
+        until = time.monotonic() + within_s
+        while len(tokens) <= PAGES_MAX and (left_s := until - time.monotonic()) > 0:
             query = {"list-type": "2", "prefix": sound(prefix), **more}
-            query |= {"continuation-token": token} if token else {}
+            query |= {"continuation-token": tokens[-1]} if tokens[-1] else {}
             url = f"{self._place.endpoint}/{self._place.bucket}?{urlencode(query)}"
-            reply = send(self._pool, url, {}, deadline_s=within_s, body_bytes_max=LISTING_BYTES_MAX)
+            reply = send(self._pool, url, {}, deadline_s=left_s, body_bytes_max=LISTING_BYTES_MAX)
             if reply.status != 200:
                 refuse(self._place.bucket, url, reply)
             page, folders, token = parse_page(reply.body)
@@ -244,7 +263,10 @@ class ByHttp:
             below += folders
             if not token:
                 return found, below
-        raise VenueUnavailable(f"the listing of {prefix} did not end after {PAGES_MAX} pages")
+            if token in tokens:
+                raise Endless(prefix, f"page {len(tokens)} is followed by an earlier one")
+            tokens.append(token)
+        raise Endless(prefix, f"more than {len(tokens) - 1} pages, of {within_s:.0f} s and {PAGES_MAX} pages at most")
 
     def bring(self, orders: Sequence[Order], within_s: float) -> Sequence[Outcome]:
         """As `Bucket`."""

@@ -19,6 +19,7 @@ from alphaforge_assets.venues.bucket_listing import Listed
 from alphaforge_assets.venues.buckets import (
     TRANSFERS,
     Batches,
+    Endless,
     Order,
     Outcome,
     Place,
@@ -40,6 +41,8 @@ MONTH_LAG = dt.timedelta(days=16)
 DAY_LAG = dt.timedelta(days=2)  # the next day, or the one after that
 # Windows at work at once: a few files under way while one is read. More would only wait in memory for the warehouse.
 READERS = 4
+# A listing, with all its pages, may take as long as so many requests: a year of a series is one page, all symbols four.
+LISTING_REQUESTS = 4
 START_S = 1.0  # the program's start, the listing, and the first file on its way
 UNVERIFIED = "archive_unverified"
 
@@ -140,6 +143,8 @@ class Depot:
         self._rest: RestConnection | None = None
         self._listed: dict[str, Future[Mapping[str, Listed]]] = {}
         self._files = 0
+        self._listing_s = min(access.patience.total_s, LISTING_REQUESTS * access.patience.request_s)
+        self._endless: Endless | None = None
 
     def end(self) -> None:
         """End what is waiting or under way."""
@@ -174,10 +179,12 @@ class Depot:
         if ours:
             call = Call("list", {"prefix": prefix}, self.shelf.budget, 1)
             try:
-                future.set_result(
-                    self._asker.ask(call, lambda: self._bucket.listing(prefix, self.patience.total_s), Cost())
-                )
+                if self._endless is not None:  # once is enough: of each series it would take as long
+                    raise self._endless
+                future.set_result(self._asker.ask(call, lambda: self._bucket.listing(prefix, self._listing_s), Cost()))
             except BaseException as error:
+                if isinstance(error, Endless):
+                    self._endless = error
                 future.set_exception(error)
         return future.result()
 
@@ -185,7 +192,7 @@ class Depot:
         """The venue's names of all that it has files of, what is over among them. Raises as a window does."""
         folder = self.shelf.prefix("", "1m").partition("//")[0]
         call = Call("list", {"prefix": f"{folder}/"}, self.shelf.budget, 1)
-        return [*self._asker.ask(call, lambda: self._bucket.folders(f"{folder}/", self.patience.total_s), Cost())]
+        return [*self._asker.ask(call, lambda: self._bucket.folders(f"{folder}/", self._listing_s), Cost())]
 
     def span(self, symbol: str, interval: str, text: str = "") -> tuple[dt.date, dt.date] | None:
         """From the first file of a series, or of those of `listing`, to the day behind the last; None if none is there.
