@@ -171,14 +171,14 @@ def test_what_left_the_universe_is_read_by_its_key(alphaforge: Installed, tmp_pa
     assert alphaforge.well("bars", *HOURS, "--csv", **smaller) == alphaforge.well("bars", *HOURS, "--csv")
     words = ("--format", "parquet", "--instruments", HOURS[0], "--interval", "1h", *DAYS)
     words = (*words, "--out", str(tmp_path / "out"))
-    assert "48 rows in 1 files" in alphaforge.well("export", *words, **smaller)
+    assert "48 rows in 1 file (" in alphaforge.well("export", *words, **smaller)
     (row,) = (r for r in json.loads(alphaforge.well("coverage", "--instruments", HOURS[0], "--json", **smaller))
               if r["interval"] == "1h")  # fmt: skip
     assert row["symbol"] == "BTC/USDT"
     pinned = ("--instruments", HOURS[0], "--interval", "1h", *DAYS)
     assert alphaforge.well("pin", "former", *pinned, **smaller).startswith("former: 48 rows as of ")
     assert "48 rows are as pinned" in alphaforge.well("verify", "former", **smaller)
-    assert alphaforge.well("unpin", "former", **smaller)
+    assert alphaforge.well("unpin", "former", "--yes", **smaller)
     done = alphaforge.run("bars", "binance_spot.BTC-USDX", *HOURS[1:], **smaller)
     assert (done.returncode, done.stdout) == (2, "")
     assert "binance_spot.BTC-USDX" in done.stderr

@@ -59,6 +59,8 @@ def pin(
     settings, universe = environment(opens_warehouse=True)
 
     def ever() -> "list[Instrument]":
+        if not (settings.clickhouse_url or settings.home.exists()):
+            return []  # a typo makes no home
         with warehouse(settings) as client:
             return kept_once(client, datasets)
 

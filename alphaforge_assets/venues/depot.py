@@ -42,7 +42,7 @@ DAY_LAG = dt.timedelta(days=2)  # the next day, or the one after that
 # Windows at work at once: a few files under way while one is read. More would only wait in memory for the warehouse.
 READERS = 4
 # A listing, with all its pages, may take as long as so many requests: a year of a series is one page, all symbols four.
-LISTING_REQUESTS = 4
+LISTING_REQUESTS = 2
 START_S = 1.0  # the program's start, the listing, and the first file on its way
 UNVERIFIED = "archive_unverified"
 
