@@ -205,7 +205,7 @@ def test_all_news_of_a_look_are_one_message(receiver: Receiver) -> None:
     assert receipts == []  # nothing new: nobody is disturbed
     tell(hooks, told, Look(NOW + 90 * MINUTE, many[:24]), None)
     assert "2 over, 24 go on" in receiver.texts[1]
-    assert "✓ Gaps that nothing explains: bars a.00, after 90 min" in receiver.texts[1]
+    assert "✓ Gaps that nothing explains: bars a.00, after 90 min: filled, or explained by now" in receiver.texts[1]
 
 
 def test_one_receiver_down_is_told_later_and_the_other_not_twice(receiver: Receiver) -> None:
@@ -370,6 +370,8 @@ def test_every_kind_has_words() -> None:
         said = messages.text(news({}, Look(NOW, (trouble("x", kind),))), NOW, None)
         assert KINDS[kind].title in said
         assert KINDS[kind].to_do in said
+        told = {f"{kind}|x": {"since": NOW.isoformat(), "about": ""}}
+        assert KINDS[kind].ended in messages.text(news(told, Look(NOW, ())), NOW, None)
 
 
 # The sensor.
@@ -426,3 +428,20 @@ def test_the_command_tests_and_shows(home: Client, receiver: Receiver, monkeypat
     shown = json.loads(ended.output)
     assert [(t["kind"], t["told"]) for t in shown["troubles"]] == [("venues", [])]
     assert SECRET not in ended.output
+
+
+def test_who_was_told_is_known_in_a_shell_that_names_nobody(
+    home: Client, receiver: Receiver, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(home, "VenueRefused: HTTP 403", dt.datetime.now(dt.UTC))
+    assert "nobody that is known of here" in CliRunner().invoke(main, ["alerts"]).output
+    monkeypatch.setenv("ALPHAFORGE_ALERTS", receiver.url)
+    _, cursor = tick(instance, None)
+    known = read_memory(cursor).told
+    monkeypatch.delenv("ALPHAFORGE_ALERTS")
+    monkeypatch.setattr("alphaforge_assets.alerts.sensor.told_so_far", lambda dagster: known)
+    shown = " ".join(CliRunner().invoke(main, ["alerts"]).output.split())
+    assert "told 1 of 1" in shown
+    assert "one named where `alphaforge up` runs" in shown
+    assert "nobody" not in shown
+    assert SECRET not in shown

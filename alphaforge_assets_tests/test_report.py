@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from alphaforge_assets.partitions import by_day
 from alphaforge_assets.quality.coverage import judge
 from alphaforge_assets.report import daily, words
 from alphaforge_assets.report.reading import Part, Report, read
-from alphaforge_assets.report.rendering import _cell, render
+from alphaforge_assets.report.rendering import _cell, _tiles, render
 from alphaforge_assets.report.writing import Directory, publish, target
 from alphaforge_assets.sandbox import process as sandbox
 from alphaforge_assets.warehouse.client import open_warehouse
@@ -225,6 +226,23 @@ def test_a_year_of_a_hundred_instruments_at_its_worst_stays_a_page() -> None:
     end = start + dt.timedelta(days=365)
     whole = Report(start, end, start, made, "live", totals, [], cells, [], none, none, none, [], [], [], columns)
     assert len(render(whole, *CODE)["report.html"]) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "all explained"),
+        ({"explained": 3}, "1 unexplained"),
+        ({"unsettled": 2}, "all explained so far, days are unsettled"),  # the headline says work in progress
+        ({"present": 100, "missing": 0, "explained": 0}, "nothing"),
+    ],
+)
+def test_missing_is_all_explained_only_once_days_are_settled(
+    report: Report, changed: dict[str, int], said: str
+) -> None:
+    totals = report.totals | {"expected": 100, "present": 96, "missing": 4, "explained": 4, "unsettled": 0} | changed
+    (tile,) = (t for t in _tiles(replace(report, totals=totals, verdicts=[])) if t["name"] == "Missing")
+    assert tile["about"] == said
 
 
 def test_a_report_is_written_whole_and_listed(report: Report, tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_the_command_brings_and_shows_them(alphaforge: Installed, tmp_path: Path
     assert found["ts_event"][0].as_py() == table["timestamp"][0].value * 1000
     out = ("--out", str(tmp_path / "exported"))
     exported = alphaforge.well("export", "--format", "parquet", "--trades", "--instruments", KEY, *hour, *out, **more)
-    assert f"{len(rows):,} rows in 1 files" in exported
+    assert f"{len(rows):,} rows in 1 file (" in exported
     refused = alphaforge.run("export", "--format", "parquet", "--instruments", KEY, *hour, *out, **more)
     assert refused.returncode == 2
     assert "--interval and --trades: say which bars" in refused.stderr

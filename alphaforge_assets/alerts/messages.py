@@ -72,7 +72,8 @@ def text(its: News, at: dt.datetime, ui: str | None) -> str:
     if its.over:
         lines += ["", f"Over ({len(its.over)})"]
         for kind, subject, since in its.over[:ITEMS_SHOWN_MAX]:
-            lines.append(f"✓ {KINDS[kind].title if kind in KINDS else kind}: {subject}, after {_span(at - since)}")
+            title, ended = (KINDS[kind].title, f": {KINDS[kind].ended}") if kind in KINDS else (kind, "")
+            lines.append(f"✓ {title}: {subject}, after {_span(at - since)}{ended}")
         lines += _more(len(its.over))
     if ui:
         lines += ["", f"UI: {ui}"]

@@ -45,10 +45,11 @@ _JOBS_OF_DATASETS = {"__ASSET_JOB", *map(job_name, DATASETS.values())}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of trouble: its heading, and what somebody can do about it."""
+    """A kind of trouble: its heading, what somebody can do about it, and what is so once it is over."""
 
     title: str
     to_do: str
+    ended: str
     patience: dt.timedelta = dt.timedelta(0)  # what is over sooner nobody is told of
 
 
@@ -56,28 +57,45 @@ KINDS: Mapping[str, Kind] = {
     "warehouse": Kind(
         "Warehouse does not answer",
         "see that `alphaforge up`, or the server of CLICKHOUSE_URL, is running; nothing else could be looked at",
+        "it answers again",
     ),
     "venues": Kind(
         "Venues that ban, refuse or do not answer",
         "a ban ends by itself and is waited for; a refusal lasts until the venue serves this address and country again",
+        "it has answered since, or nobody was turned away lately",
     ),
-    "failed_runs": Kind("Failed runs", "read the run; `alphaforge backfill` of the same range does what is left"),
+    "failed_runs": Kind(
+        "Failed runs",
+        "read the run; `alphaforge backfill` of the same range does what is left",
+        "a later run succeeded, or it is long ago",
+    ),
     "stale_assets": Kind(
         "Assets that no run has brought up to date",
         "see in the UI that the daemon, its schedules and sensors are on",
+        "a run has brought it up to date",
         CATCH_UP,
     ),
     "stale_instruments": Kind(
         "Instruments that are late",
         "`alphaforge status` has the ages; if one alone is late, see whether it trades",
+        "its rows are there again, or it is no longer kept",
         CATCH_UP,
     ),
-    "gaps": Kind("Gaps that nothing explains", "`alphaforge gaps` has the evidence; healing has asked again already"),
+    "gaps": Kind(
+        "Gaps that nothing explains",
+        "`alphaforge gaps` has the evidence, and how often healing has asked again",
+        "filled, or explained by now",
+    ),
     "revised_files": Kind(
         "Files of an archive that the venue has replaced",
         "`alphaforge diff NAME` says what is other than in the snapshots named; they themselves stay as they were",
+        "told for a week; the files stay replaced",
     ),
-    "low_scores": Kind("Days of low quality", "`alphaforge coverage` has the scores, the asset coverage their parts"),
+    "low_scores": Kind(
+        "Days of low quality",
+        "`alphaforge coverage` has the scores, the asset coverage their parts",
+        "its score has risen, or the day is long ago",
+    ),
 }
 OF_THE_WAREHOUSE = frozenset({"venues", "stale_instruments", "gaps", "low_scores", "revised_files"})
 

@@ -64,6 +64,8 @@ def _look(as_json: bool) -> None:
         troubles = look(dagster, settings, universe, dt.datetime.now(dt.UTC)).troubles
         told = told_so_far(dagster)
     knows = {w.shown: told.get(identity(w), {}) for w in settings.alerts}
+    ours = {identity(w) for w in settings.alerts}  # of this shell; `up` may have been started in another one
+    knows |= {f"one named where `alphaforge up` runs ({of[:6]})": its for of, its in told.items() if of not in ours}
     if as_json:
         since = [{"since": str(t.since), "told": [w for w, its in knows.items() if t.key in its]} for t in troubles]
         rows = [asdict(t) | more for t, more in zip(troubles, since, strict=True)]
@@ -88,5 +90,6 @@ def _print(troubles: "Collection[Trouble]", knows: Mapping[str, Collection[str]]
             say(f"[dim]{about.to_do}[/dim]\n")
     if not troubles:
         say("nothing is wrong")
-    told_to = ", ".join(knows) or "nobody: ALPHAFORGE_ALERTS is not set (see `alphaforge alerts --help`)"
+    nobody = "nobody that is known of here: ALPHAFORGE_ALERTS is not set (see `alphaforge alerts --help`)"
+    told_to = ", ".join(knows) or nobody
     say(f"[dim]Told of new troubles by `alphaforge up`: {told_to}[/dim]")

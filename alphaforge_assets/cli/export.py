@@ -9,7 +9,7 @@ import click
 
 from alphaforge_assets.cli.arguments import check_range, check_series, instruments, moment, span, versions
 from alphaforge_assets.cli.opened import environment, readable, reader
-from alphaforge_assets.cli.screen import complain, count, say, screen
+from alphaforge_assets.cli.screen import complain, count, of_them, say, screen
 from alphaforge_assets.errors import BadInput
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ def export(
     with reader() as research:
         done = _followed(research, order, out)
     megabytes = f"{done.bytes / 1e6:,.1f} MB"
-    say(f"{count(done.rows)} rows in {count(done.files)} files ({megabytes}) below {out}", markup=False, soft_wrap=True)
+    say(
+        f"{count(done.rows)} rows in {of_them(done.files, 'file')} ({megabytes}) below {out}",
+        markup=False,
+        soft_wrap=True,
+    )
     say(order.note, style="dim", markup=False, soft_wrap=True)
     if done.empty:
         complain(f"no {order.what} of {', '.join(done.empty)} in this range: no files for them")

@@ -97,6 +97,7 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     totals, due = report.totals, words.due(report)
     missing = max(0, due - totals["present"])
     left = max(0, totals["missing"] - totals["explained"])
+    all_told = "all explained so far, days are unsettled" if totals["unsettled"] else "all explained"
     asked = {
         name: sum(row[name] for row in report.fetched)
         for name in ("requests", "retries", "windows_limited", "windows_failed")
@@ -109,7 +110,7 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     tiles = [
         ("Quality score", score, f"of 100, {worst}"),
         ("Complete", words.percent(totals["present"], due) if due else "–", f"{words.number(totals['present'])} rows"),
-        ("Missing", words.number(missing), "all explained" if missing and not left else
+        ("Missing", words.number(missing), all_told if missing and not left else
          f"{words.number(left)} unexplained" if missing else "nothing"),
         ("Rejected", words.number(report.rejected.total), "rows that break a rule"),
         ("Revised", words.number(report.revisions.total), "after publication"),
