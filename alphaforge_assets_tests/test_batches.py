@@ -120,8 +120,12 @@ def test_a_refetch_follows_the_latest_answer_so_going_back_is_a_third_one(emptie
     assert ids == 3
 
 
-def test_an_insert_stays_within_a_month_and_a_million_rows(emptied: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "ROWS_PER_INSERT_MAX", 30)
+@pytest.mark.parametrize(("rows_max", "inserts"), [(100, [52, 52, 96]), (1000, [96, 104])])
+def test_an_insert_stays_within_a_month_and_a_million_rows(
+    emptied: Client, monkeypatch: pytest.MonkeyPatch, rows_max: int, inserts: list[int]
+) -> None:
+    monkeypatch.setattr(batches, "ROWS_PER_INSERT_MAX", rows_max)
+    began = emptied.query("SELECT now64(6, 'UTC')").result_rows[0][0]
     windows = cut([hours(0, 100), hours(0, 100, ETH)], "month")
     assert [w.start.month for w in windows] == [1, 1, 2, 2]
     assert write(emptied, *(answer(w) for w in windows)) == 200
@@ -131,6 +135,13 @@ def test_an_insert_stays_within_a_month_and_a_million_rows(emptied: Client, monk
         "SELECT DISTINCT partition FROM system.parts WHERE database = 'analytics' AND table = 'landing_bars'"
     ).result_columns[0]
     assert sorted(parts) == ["202501", "202502"]
+    sent = emptied.query(
+        "SELECT written_rows FROM system.query_log WHERE type = 'QueryFinish' AND query_kind = 'Insert'"
+        " AND has(tables, 'analytics.landing_bars') AND event_time_microseconds >= {began:DateTime64(6, 'UTC')}",
+        parameters={"began": began},
+    ).result_columns[0]
+    # An answer is one insert, whatever its size; several share one as long as they have no more rows than that.
+    assert sorted(sent) == inserts
 
 
 def test_a_failure_is_in_the_ledger_with_its_evidence_and_answers_nothing(emptied: Client) -> None:

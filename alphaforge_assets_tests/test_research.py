@@ -226,6 +226,11 @@ def test_what_is_missing_is_said_once_with_the_callers_line(research: Research) 
     assert str(said[0].message).startswith(
         f"bars of {OTHER}, 1m: 60 of 2,880 expected rows are missing (60 venue_outage)"
     )
+    assert str(said[0].message).endswith("; require_complete=True refuses that, gaps() says why")
+    with pytest.warns(IncompleteWarning, match=r"never_asked.*`alphaforge backfill` fetches what .* asked for$"):
+        research.bars(OTHER, "1m", "2024-02-01", "2024-02-02")
+    with pytest.warns(IncompleteWarning, match=r"`alphaforge backfill` fetches .* asked for, gaps\(\) says why$"):
+        research.bars(OTHER, "1m", "2025-06-02", "2025-06-04")
 
 
 def test_completeness_can_be_required(research: Research) -> None:

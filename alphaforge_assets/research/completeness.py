@@ -95,8 +95,16 @@ def hold(request: Request, gaps: pd.DataFrame, require: bool | str, stacklevel: 
     refused = gaps if require is True else gaps[~gaps["verdict"].isin(EXPLAINED)]
     if require and len(refused):
         raise CoverageError(f"{_summary(request, refused)}: {_listed(refused)}", refused.reset_index(drop=True))
-    advice = "require_complete=True refuses that, gaps() says why"
-    warnings.warn(f"{_summary(request, gaps)}; {advice}", IncompleteWarning, stacklevel=stacklevel)
+    warnings.warn(f"{_summary(request, gaps)}; {_advice(gaps)}", IncompleteWarning, stacklevel=stacklevel)
+
+
+def _advice(gaps: pd.DataFrame) -> str:
+    """What can be done: the ledger of gaps knows only of what somebody asked for."""
+    is_new = gaps["verdict"] == "never_asked"
+    advice = ["require_complete=True refuses that"]
+    advice += ["`alphaforge backfill` fetches what was never asked for"] if is_new.any() else []
+    advice += ["gaps() says why"] if not is_new.all() else []
+    return ", ".join(advice)
 
 
 def doubled_of(request: Request, times_ms: Mapping[str, Any]) -> pd.DataFrame:
