@@ -36,6 +36,8 @@ from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.windows import Window, unanswered
 
 T = TypeVar("T")
+# Of datasets that have files beside REST: what REST said and a file keeps from being published.
+OUTRANKED = {"bars": "archives/bars_outranked", "price_bars": "archives/price_bars_outranked"}
 
 
 @dataclass(frozen=True)
@@ -172,11 +174,11 @@ def outranked(client: Client, dataset: Dataset, covered: Rectangle, runs: Sequen
 
     Raises WarehouseDown, WarehouseRefused.
     """
-    if dataset.grid != "interval" or not runs:
+    if dataset.name not in OUTRANKED or not runs:
         return []
     return statements.rows(
         client,
-        f"archives/{dataset.name}_outranked",
+        OUTRANKED[dataset.name],
         instruments=covered.instrument_ids,
         start=covered.start_time,
         end=covered.end_time,

@@ -18,7 +18,6 @@ from alphaforge_assets.venues.asking import Asker, PartMissing, governed
 from alphaforge_assets.venues.bucket_listing import Listed
 from alphaforge_assets.venues.buckets import (
     TRANSFERS,
-    Batches,
     Endless,
     Order,
     Outcome,
@@ -33,6 +32,7 @@ from alphaforge_assets.venues.governor import Budget
 from alphaforge_assets.venues.rest import RestConnection, RestSource
 from alphaforge_assets.venues.scratch import Scratch
 from alphaforge_assets.venues.source import Access, Call, Cost, FileSeen, FileStatus, Listing
+from alphaforge_assets.venues.transfers import Batches
 from alphaforge_assets.venues.transport import open_pool
 
 CHECKSUM_BYTES_MAX = 1000
