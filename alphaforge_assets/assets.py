@@ -25,8 +25,6 @@ from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import Exchanges
 from alphaforge_assets.warehouse.windows import Window
 
-# Made of minutes in the step that publishes them, so an event a run says what there is.
-DERIVED = "derived_bars"
 AheadOfRuns = dict[str, Ahead]  # run id -> what landing worked ahead in this process
 
 
@@ -136,7 +134,7 @@ def mart_asset(dataset: Dataset, partitions: dg.PartitionsDefinition[str], ahead
         if dataset.history != name:
             record_beside(context, dataset.history, row_counts(warehouse, dataset.history, covered))
         if dataset.derives:
-            record_beside(context, DERIVED, row_counts(warehouse, DERIVED, covered))
+            record_beside(context, dataset.derives, row_counts(warehouse, dataset.derives, covered))
         return dg.MaterializeResult(metadata=row_counts(warehouse, name, covered))
 
     return mart
@@ -178,13 +176,15 @@ def specs(every: Sequence[Dataset]) -> list[dg.AssetSpec]:
         "snapshot_hashes": histories,
         "v_snapshots": ["snapshots"],
     }
+    made_of: dict[str, str] = {}  # in the step that publishes, so an event a run says what there is
     for dataset in every:
         if dataset.derives:
-            beside |= {DERIVED: [dataset.name], f"v_{DERIVED}": [DERIVED]}
+            made, shown = dataset.derives, f"v_{dataset.derives}"
+            beside |= {made: [dataset.name], shown: [made]}
+            made_of |= {made: dataset.name, shown: made}
         if dataset.history != dataset.name:
             beside[dataset.history] = [dataset.chain[1]]
         beside[dataset.view] = [dataset.name]
-    made_of = {DERIVED: "bars", f"v_{DERIVED}": DERIVED}
     return [
         dg.AssetSpec(name, deps=list(deps), **described(name, upstream=made_of.get(name, "")))
         for name, deps in beside.items()

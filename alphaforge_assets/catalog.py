@@ -28,14 +28,12 @@ _OTHERS = {
     "ingest_batches": "landing",
     "archive_files": "landing",
     "rejected_rows": "staging",
-    "derived_bars": "mart",
     "coverage": "mart",
     "gaps": "mart",
     "snapshots": "mart",
     "snapshot_hashes": "mart",
     "published_series": "mart",
     "runs": "audit",
-    "v_derived_bars": "research",
     "v_coverage": "research",
     "v_gaps": "research",
     "v_instruments": "research",
@@ -54,6 +52,8 @@ def layers() -> dict[str, str]:
         landing, staging, current = dataset.chain
         known |= {landing: "landing", staging: "staging", dataset.history: "mart", current: "mart"}
         known[dataset.view] = "research"
+        if dataset.derives:
+            known |= {dataset.derives: "mart", f"v_{dataset.derives}": "research"}
     return known | _OTHERS
 
 

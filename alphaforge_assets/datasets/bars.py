@@ -51,7 +51,7 @@ BARS = Dataset(
     reads="reads/bars",
     hashes="snapshots/hashes_bars",
     differences="snapshots/diff_bars",
-    derives="mart/derived",
+    derives="derived_bars",
     rules=(
         Rule(
             "answers_do_not_contradict",

@@ -140,7 +140,7 @@ class Dataset:
     reads: str = "reads/series"
     hashes: str = "snapshots/hashes_series"
     differences: str = "snapshots/diff_series"
-    derives: str = ""  # the statement that makes tables of our own of what was published
+    derives: str = ""  # the table made of what was published, by the statement mart/<it>; v_<it> shows it
     judged_by: str = "coverage"  # the asset that says what is missing
     ddl: Path | None = None  # its tables, where they are not of sql/migrations
 

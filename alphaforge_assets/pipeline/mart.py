@@ -39,7 +39,7 @@ def publish(
         passing("publish.between")
         statements.execute(client, second, comment, **bounds, **dataset.tables)
         if dataset.derives:
-            statements.execute(client, dataset.derives, comment, **bounds)
+            statements.execute(client, f"mart/{dataset.derives}", comment, **bounds)
         passing("publish.after")
 
 
