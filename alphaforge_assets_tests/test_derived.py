@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets import partitions
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
 from alphaforge_assets.pipeline.mart import publish
@@ -146,6 +147,18 @@ def test_a_rerun_changes_nothing_and_an_open_bucket_is_not_there(migrated: Clien
     hours = derived(migrated, "interval, timestamp, volume, vwap, minutes_present, is_complete")
     (hour,) = hours[hours["interval"] == "1h"].to_dict("records")
     assert (hour["volume"], hour["vwap"], hour["minutes_present"], hour["is_complete"]) == (60.0, 2.0, 60, True)
+
+
+def test_a_day_published_in_pieces_makes_what_it_makes_at_once(
+    migrated: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [minute(n * 3_600_000, 10.0 + n, 1.0, 2.0) for n in range(24)]
+    landed(migrated, told, DAY + dt.timedelta(days=9))
+    at_once = derived(migrated)
+    emptied_bars(migrated)
+    monkeypatch.setattr(partitions, "ROWS_PER_STATEMENT", 420)  # seven hours of one instrument's minutes
+    landed(migrated, told, DAY + dt.timedelta(days=9))
+    pd.testing.assert_frame_equal(at_once, derived(migrated), check_exact=True)
 
 
 def test_the_past_is_what_it_was(migrated: Client) -> None:

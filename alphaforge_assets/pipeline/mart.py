@@ -4,6 +4,7 @@ Only changes are published, so a rerun publishes nothing and history holds every
 version was published; what that owes to snapshots stands in research/snapshots.py.
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -39,8 +40,17 @@ def publish(
         passing("publish.between")
         statements.execute(client, second, comment, **bounds, **dataset.tables)
         if dataset.derives:
+            first_day, day_after = whole_days(start, end)
+            bounds |= {"start": first_day, "end": day_after}
             statements.execute(client, f"mart/{dataset.derives}", comment, **bounds)
         passing("publish.after")
+
+
+def whole_days(start: dt.datetime, end: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    """The UTC days that [start, end) touches, from midnight to midnight: a bar may begin before a slice of it does."""
+    midnight = dt.time(tzinfo=dt.UTC)
+    last = end.date() if end.timetz() == midnight else end.date() + dt.timedelta(days=1)
+    return dt.datetime.combine(start.date(), midnight), dt.datetime.combine(last, midnight)
 
 
 def publishing(folder: Path) -> Lock:
