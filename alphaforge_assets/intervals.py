@@ -19,7 +19,18 @@ INTERVAL_MS: dict[str, int] = {
     "4h": 14_400_000,
     "1d": 86_400_000,
 }
+# Bars of our own, and what they are made of. A venue may serve the same lengths; these are in another table.
+MINUTE, MINUTE_MS = "1m", 60_000
+DERIVED_MS: dict[str, int] = {
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "4h": 14_400_000,
+    "1d": 86_400_000,
+}
 SERIES_MS: dict[str, int] = INTERVAL_MS | {f"{p}_{i}": ms for p in PRICE_TYPES for i, ms in INTERVAL_MS.items()}
+STEP_MS: dict[str, int] = SERIES_MS | DERIVED_MS  # of whatever bars a frame may have
 
 
 def price_of(series: str) -> str:

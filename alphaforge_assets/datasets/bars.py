@@ -1,9 +1,21 @@
-"""Bars: open, high, low, close and volume of every instrument, on the intervals of the universe."""
+"""Bars: open, high, low, close, volume of every instrument on the intervals of the universe, and those of our own."""
 
+import dataclasses
 import datetime as dt
 
-from alphaforge_assets.datasets.dataset import CLOCK_SLACK_MS, COUNT, FLOAT, TEXT, TIME, Dataset, Rule, Tail, Tempo
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.datasets.dataset import (
+    CLOCK_SLACK_MS,
+    COUNT,
+    FLAG,
+    FLOAT,
+    TEXT,
+    TIME,
+    Dataset,
+    Rule,
+    Tail,
+    Tempo,
+)
+from alphaforge_assets.intervals import DERIVED_MS, INTERVAL_MS
 
 # The longest recorded silence of XBT/USDC is 87 minutes; longer ones are outages until proven otherwise.
 NO_TRADES_MAX = dt.timedelta(hours=2)
@@ -120,4 +132,25 @@ BARS = Dataset(
             bounds={"clock_slack_ms": CLOCK_SLACK_MS},
         ),
     ),
+)
+
+_COMPLETENESS = {**dict.fromkeys(("minutes_expected", "minutes_present"), COUNT), "is_complete": FLAG}
+# When one was published is no column of its frames: the table says since when its values are what they are, a read of
+# the past when the last minute came, and a receipt must be able to prove what it gave.
+DERIVED_BARS = dataclasses.replace(
+    BARS,
+    name=BARS.derives,
+    view=f"v_{BARS.derives}",
+    made_of=BARS.name,
+    derives="",
+    intervals=lambda universe: tuple(DERIVED_MS),
+    columns={
+        **{name: BARS.columns[name] for name in BARS.usual},
+        **_COMPLETENESS,
+        "vwap": FLOAT,
+        **{name: BARS.columns[name] for name in ("contract_volume", "close_time")},
+    },
+    usual=(*BARS.usual, *_COMPLETENESS),
+    reads=f"reads/{BARS.derives}",
+    rules=(),
 )

@@ -141,6 +141,7 @@ class Dataset:
     hashes: str = "snapshots/hashes_series"
     differences: str = "snapshots/diff_series"
     derives: str = ""  # the table made of what was published, by the statement mart/<it>; v_<it> shows it
+    made_of: str = ""  # the dataset whose minutes its rows are; such a one has neither chain nor ledger of its own
     judged_by: str = "coverage"  # the asset that says what is missing
     ddl: Path | None = None  # its tables, where they are not of sql/migrations
 
@@ -171,6 +172,11 @@ class Dataset:
     def what(self) -> str:
         """For messages."""
         return "funding" if self.name == "funding_rates" else self.name.replace("_", " ")
+
+    @property
+    def ledger(self) -> str:
+        """The dataset by whose name batches, gaps and snapshots know its rows."""
+        return self.made_of or self.name
 
     def series_of(self, lengths: Sequence[str]) -> list[str]:
         """Its series of these bar lengths."""

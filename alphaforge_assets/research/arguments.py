@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.datasets.registry import READABLE
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import SERIES_MS
+from alphaforge_assets.intervals import DERIVED_MS, MINUTE, SERIES_MS
 from alphaforge_assets.research.identity import Edge
 from alphaforge_assets.venues import directory
 
@@ -40,6 +40,11 @@ class Request:
     form: str = "long"
     adjust: str | None = None
     edges: tuple[Edge, ...] = ()
+
+    @property
+    def made_of(self) -> str:
+        """The dataset whose minutes its rows are made of, empty where they are a venue's own."""
+        return READABLE[self.dataset].made_of
 
     @property
     def what(self) -> str:
@@ -102,6 +107,20 @@ def served(chosen: Iterable[str], dataset: str, interval: str, kept: Sequence[st
         raise BadInput(f"interval {interval!r}: {who} has none; use one of {', '.join(common)}, and resample")
 
 
+def derivable(asked: str, chosen: Iterable[str], kept: Sequence[str]) -> None:
+    """Raises BadInput for an interval that is not made of minutes, or if there are no minutes to make it of."""
+    if asked not in DERIVED_MS:
+        itself = f"; {MINUTE} itself is read without derived" if asked == MINUTE else ""
+        raise BadInput(f"interval {asked!r} is not derived: use one of {', '.join(DERIVED_MS)}{itself}")
+    if MINUTE not in kept:
+        raise BadInput(
+            f"interval {asked!r}: bars are derived of {MINUTE}, and the universe keeps {', '.join(kept)} only"
+        )
+    having = {venue: directory.served(venue, "bars", kept) for venue in {key.split(".")[0] for key in chosen}}
+    if having and not any(MINUTE in has for has in having.values()):
+        raise BadInput(f"interval {asked!r}: bars are derived of {MINUTE}, and {' and '.join(sorted(having))} has none")
+
+
 def span(start: Moment, end: Moment) -> tuple[dt.datetime, dt.datetime]:
     """[start, end) in UTC. Raises BadInput for what is no time, reversed, or outside of 2009 to 2100."""
     first, last = moment("start", start), moment("end", end)
@@ -147,7 +166,7 @@ def columns(asked: str | Iterable[str] | None, dataset: str) -> tuple[str, ...]:
 
     `timestamp` and `instrument` are always there and need not be named. Raises BadInput for what the dataset has not.
     """
-    form = DATASETS[dataset]
+    form = READABLE[dataset]
     if asked is None:
         return form.usual
     names = [asked] if isinstance(asked, str) else list(asked)

@@ -12,9 +12,9 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.datasets.dataset import Dataset
-from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.datasets.registry import DATASETS, READABLE
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import PRICE_TYPES
+from alphaforge_assets.intervals import MINUTE, PRICE_TYPES
 from alphaforge_assets.research import arguments, completeness, frames, identity, receipts, trades
 from alphaforge_assets.research import snapshots as pinned
 from alphaforge_assets.research.arguments import Instruments, Moment, Request
@@ -91,7 +91,7 @@ class Research:
         frame: Kind = "pandas", form: Literal["long", "wide"] = "long",
         fill: Literal["forward", "null"] | None = None, require_complete: Complete = False,
         adjust: Literal["redenominations"] | None = None,
-        price: Literal["trade", "mark", "index", "premium"] = "trade",
+        price: Literal["trade", "mark", "index", "premium"] = "trade", derived: bool = False,
     ) -> AnyFrame:  # fmt: skip
         """Closed bars with [start, end) of their open times. The arguments are explained at `Research`.
 
@@ -107,11 +107,20 @@ class Research:
         `price` "mark", "index" or "premium" (a share of the index): bars of what a perpetual is valued by, of those
         that have `price_bars` in the universe. They have open, high, low, close, source; on request also sample_count
         (Int64), ingested_at, published_at. Nothing is traded at them, so there is no volume.
+
+        `derived`: bars that we make of the venue's 1m, of 5m, 15m, 30m, 1h, 4h or 1d, whatever lengths are kept. They
+        also have minutes_expected, minutes_present (Int64), is_complete (bool); on request vwap (float64, quote),
+        contract_volume, close_time. A bar is there when it is over and has a minute; complete means that no minute is
+        missing, and gaps are of minutes. A snapshot with 1m bars has them of all lengths. They cannot be filled.
         """
         arguments.one_of("fill", fill, (None, "forward", "null"))
         arguments.one_of("adjust", adjust, (None, identity.REDENOMINATIONS), identity.NO_OTHER)
         arguments.one_of("price", price, ("trade", *PRICE_TYPES))
         dataset, series = ("bars", interval) if price == "trade" else ("price_bars", f"{price}_{interval}")
+        if derived:
+            arguments.one_of("price", price, ("trade",), ": bars of other prices are not derived")
+            arguments.one_of("fill", fill, (None,), ": fill the 1m bars, derived ones are made of what there is")
+            dataset = "derived_bars"
         request = self._request(dataset, instrument, series, start, end, columns, as_of, snapshot, form, fill, adjust)
         return self._frame(request, frame, require_complete)
 
@@ -190,7 +199,7 @@ class Research:
         frame: Kind = "pandas", form: Literal["long", "wide"] = "long", require_complete: Complete = False,
     ) -> AnyFrame:  # fmt: skip
         """Any dataset by its name; those above have readers of their own. The arguments are explained at `Research`."""
-        framed = tuple(d.name for d in DATASETS.values() if not d.id)
+        framed = tuple(d.name for d in READABLE.values() if not d.id)
         arguments.one_of("dataset", dataset, framed, "; trades() reads trades, in batches")
         request = self._request(dataset, instrument, interval, start, end, columns, as_of, snapshot, form, None)
         return self._frame(request, frame, require_complete)
@@ -303,7 +312,7 @@ class Research:
         columns: Columns, as_of: Moment | None, snapshot: str | None, form: str, fill: str | None,
         adjust: str | None = None,
     ) -> Request:  # fmt: skip
-        its = DATASETS[dataset]
+        its = READABLE[dataset]
         arguments.one_of("form", form, ("long", "wide"))
         first, last = arguments.span(start, end)
         wanted = arguments.columns(columns, dataset)
@@ -313,10 +322,10 @@ class Research:
                 raise BadInput("as_of and snapshot: give one of them, a snapshot is an instant with a name")
             held = pinned.find(self.client, snapshot)
             moment, known, where = held.pinned_at, held.instruments, f"in snapshot {snapshot!r}"
-            _covered(held, its, interval, first, last)
+            pinned.check_covered(held, its, interval, first, last)
         else:
-            known, where = self._known([dataset], instrument), _EVER
-            if its.grid == "interval":
+            known, where = self._known([its.ledger], instrument), _EVER
+            if its.grid == "interval" and not its.made_of:
                 arguments.interval(interval, its.series_of(self.universe.intervals))
         if its.only:
             known = (its.only.key,)
@@ -326,7 +335,9 @@ class Research:
             other = next(key for key in chosen if key not in having)
             raise BadInput(f"instrument {other!r} is not a perpetual and has no {its.what}: use one of a _perp venue")
         chosen = having
-        if its.grid == "interval" and snapshot is None:
+        if its.made_of:
+            arguments.derivable(interval, chosen, self.universe.intervals if snapshot is None else (MINUTE,))
+        elif its.grid == "interval" and snapshot is None:
             arguments.served(chosen, dataset, interval, its.series_of(self.universe.intervals))
         named = [self.universe.by_key[key] for key in chosen if key in self.universe.by_key]
         edges = identity.edges_of(named, first, last, adjust)
@@ -379,17 +390,3 @@ class Research:
         frame: pd.DataFrame = found.to_pandas(date_as_object=False)
         frame.insert(0, "instrument", frame.pop("instrument_id").map(by_id).astype("str"))
         return frame
-
-
-def _covered(held: Snapshot, dataset: Dataset, interval: str, start: dt.datetime, end: dt.datetime) -> None:
-    """Raises BadInput for what a snapshot does not cover."""
-    name = f"snapshot {held.name!r}"
-    if dataset.name not in held.datasets:
-        raise BadInput(f"{name} has {', '.join(held.datasets)}, not {dataset.name}: pin it anew with that dataset")
-    if dataset.grid == "interval" and interval not in (has := dataset.series_of(held.intervals)):
-        raise BadInput(f"interval {interval!r}: {name} has {', '.join(has)}")
-    if start < held.start or end > held.end:
-        raise BadInput(
-            f"start {start:%Y-%m-%dT%H:%MZ} to end {end:%Y-%m-%dT%H:%MZ}: {name} covers only"
-            f" {held.start:%Y-%m-%dT%H:%MZ} to {held.end:%Y-%m-%dT%H:%MZ}"
-        )

@@ -5,7 +5,8 @@ Every slot of the grid in [start, end) is expected. What has no row is a gap, wi
 `we_missed` (the venue was asked and did not answer), `unknown` (it answered without it, and nobody has judged that
 yet), `never_asked`. A bar off the grid fills the slot it opens in; where several
 open in one slot there are more rows than slots, which no count of rows shows: such slots are doubled, and said or
-refused as gaps are. Funding has no grid: there the minutes count that no complete answer covers.
+refused as gaps are. Funding has no grid: there the minutes count that no complete answer covers. Of derived bars the
+minutes count that they are made of, so that what is missing of a bar that is there shows as well (minutes.py).
 """
 
 import datetime as dt
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from alphaforge_assets.errors import CoverageError
-from alphaforge_assets.intervals import SERIES_MS
+from alphaforge_assets.intervals import MINUTE_MS, SERIES_MS, STEP_MS
 from alphaforge_assets.research.arguments import Request
 from alphaforge_assets.universe import id_of
 from alphaforge_assets.verdicts import EXPLAINED, NOT_DUE
@@ -114,7 +115,7 @@ def doubled_of(request: Request, times_ms: Mapping[str, Any]) -> pd.DataFrame:
     """
     found = []
     for key, times in times_ms.items() if request.interval else ():
-        step = SERIES_MS[request.interval]
+        step = STEP_MS[request.interval]
         slots, rows = np.unique(times // step, return_counts=True)
         slots, rows = slots[rows > 1] * step, rows[rows > 1]
         opened = pd.to_datetime(slots, unit="ms", utc=True)
@@ -170,8 +171,12 @@ class _Grid:
 
 
 def _grid(request: Request) -> _Grid:
-    step = SERIES_MS.get(request.interval, GRIDLESS_MS)
-    return _Grid(-(-_ms(request.start) // step), -(-_ms(request.end) // step), step, bool(request.interval))
+    step = STEP_MS.get(request.interval, GRIDLESS_MS)
+    first, last = -(-_ms(request.start) // step), -(-_ms(request.end) // step)
+    if request.made_of:
+        minutes = step // MINUTE_MS
+        return _Grid(first * minutes, last * minutes, MINUTE_MS, True)
+    return _Grid(first, last, step, bool(request.interval))
 
 
 def _gaps(key: str, present: Any, grid: _Grid, read_at: dt.datetime, ledger: Ledger) -> pd.DataFrame:
@@ -220,6 +225,7 @@ def _summary(request: Request, gaps: pd.DataFrame) -> str:
     total, missing = (grid.last - grid.first) * len(request.instruments), int(gaps["missing"].sum())
     reasons = ", ".join(f"{count:,} {verdict}" for verdict, count in by_verdict(gaps).items())
     unit = "expected rows are missing" if grid.is_real else "minutes have no answer of the venue"
+    unit = "minutes of it are missing" if request.made_of else unit
     return f"{request.what}: {missing:,} of {total:,} {unit} ({reasons})"
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaforge_assets.datasets.dataset import FLAG, TIME
-from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.datasets.registry import READABLE
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.universe import id_of
 
@@ -33,7 +33,7 @@ _NOTHING_TRADED = (
 
 def schema(dataset: str, columns: tuple[str, ...], is_many: bool) -> pa.Schema:
     """The schema of a long frame: `instrument` if many were asked for, `timestamp`, then `columns`. Never varies."""
-    its = DATASETS[dataset].columns
+    its = READABLE[dataset].columns
     fields = [pa.field("instrument", KEY)] if is_many else []
     fields += [pa.field("timestamp", TIME)]
     fields += [pa.field(name, FLAG if name == FILLED else its[name]) for name in columns]

@@ -19,7 +19,7 @@ REDENOMINATIONS = "redenominations"
 NO_OTHER = "; coins have neither splits nor dividends"
 SHOWN_MAX = 3
 
-_PRICES = ("open", "high", "low", "close")
+_PRICES = ("open", "high", "low", "close", "vwap")
 _AMOUNTS = ("volume", "taker_buy_base_volume")  # in base; those in quote and in contracts stay as they are
 
 

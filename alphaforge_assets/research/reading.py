@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets.registry import DATASETS
+from alphaforge_assets.datasets.registry import DATASETS, READABLE
 from alphaforge_assets.errors import BadInput, WarehouseRefused
-from alphaforge_assets.research import completeness, frames, identity
+from alphaforge_assets.research import completeness, frames, identity, minutes
 from alphaforge_assets.research.arguments import LATEST, Request
 from alphaforge_assets.research.identity import Edge
 from alphaforge_assets.research.receipts import Receipt, code_version, content_hash
@@ -61,14 +61,15 @@ def answer(client: Client, request: Request) -> Answer:
     third only if something is missing. Raises BadInput for an `as_of` in the future, WarehouseDown, WarehouseRefused.
     """
     bounds = {
-        **DATASETS[request.dataset].tables,
+        **DATASETS[READABLE[request.dataset].ledger].tables,
         "instruments": [id_of(key) for key in request.instruments],
         "interval": request.interval,
         "start": request.start,
         "end": request.end,
     }
+    known_of = bounds | minutes.known_by(request)
     with schema_there(), ThreadPoolExecutor(1) as pool:
-        knowing = pool.submit(statements.rows, client, "reads/receipt", **bounds, as_of=request.as_of or LATEST)
+        knowing = pool.submit(statements.rows, client, "reads/receipt", **known_of, as_of=request.as_of or LATEST)
         raw = _rows(client, request, bounds)
         (known,) = knowing.result()
     read_at: dt.datetime = known["read_at"]
@@ -79,8 +80,9 @@ def answer(client: Client, request: Request) -> Answer:
     if request.adjust:
         parts = {key: identity.adjusted(part, key, request.edges) for key, part in parts.items()}
     times = {key: frames.milliseconds(part.column("timestamp")) for key, part in parts.items()}
-    ledger = completeness.Ledger(known["gaps"], lambda: asked_of(client, bounds, instant))
-    gaps = completeness.gaps_of(request, times, instant, ledger)
+    seen, not_made = minutes.seen(client, request, parts, instant) if request.made_of else (times, [])
+    ledger = completeness.Ledger([*known["gaps"], *not_made], lambda: asked_of(client, known_of, instant))
+    gaps = completeness.gaps_of(request, seen, instant, ledger)
     doubled = completeness.doubled_of(request, times)
     columns = request.columns
     if request.fill:
@@ -127,10 +129,12 @@ def again(receipt: Receipt) -> Request:
 
 
 def _rows(client: Client, request: Request, bounds: dict[str, Any]) -> pa.Table:
-    dataset = DATASETS[request.dataset]
+    dataset = READABLE[request.dataset]
     needed = [name for name in request.columns if name != "source"]
     if request.fill == "forward" and "close" not in needed:
         needed.append("close")
+    if request.made_of and minutes.COMPLETE not in needed:
+        needed.append(minutes.COMPLETE)
     names = needed + ["nothing"] * (SLOTS - len(needed))
     slots = {f"c{n}": name for n, name in enumerate(names)}
     slots["key"] = "nothing" if len(request.instruments) == 1 else "instrument_id"

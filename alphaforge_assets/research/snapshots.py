@@ -31,9 +31,11 @@ import pandas as pd
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
+from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import BadInput, Permanent, Transient
 from alphaforge_assets.failpoints import passing
+from alphaforge_assets.intervals import DERIVED_MS, MINUTE
 from alphaforge_assets.research.hashes import (
     Contents,
     Difference,
@@ -45,6 +47,7 @@ from alphaforge_assets.research.hashes import (
     keys_of,
     latest,
 )
+from alphaforge_assets.research.minutes import whole
 from alphaforge_assets.universe import id_of
 from alphaforge_assets.warehouse import statements
 
@@ -164,6 +167,26 @@ def find(client: Client, name: str) -> Snapshot:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     known = f"did you mean {', '.join(near)}?" if near else "`alphaforge snapshots` lists those there are"
     raise BadInput(f"no snapshot named {name!r}: {known}")
+
+
+def check_covered(held: Snapshot, dataset: Dataset, interval: str, start: dt.datetime, end: dt.datetime) -> None:
+    """Raises BadInput for what a snapshot does not cover. Derived bars are in it where all of their minutes are."""
+    name = f"snapshot {held.name!r}"
+    if dataset.ledger not in held.datasets:
+        raise BadInput(f"{name} has {', '.join(held.datasets)}, not {dataset.ledger}: pin it anew with that dataset")
+    if dataset.made_of:
+        if MINUTE not in held.intervals:
+            its = ", ".join(held.intervals)
+            raise BadInput(f"interval {interval!r}: bars are derived of {MINUTE}, and {name} has {its}")
+        if interval in DERIVED_MS:
+            start, end = whole(interval, start, end)
+    elif dataset.grid == "interval" and interval not in (has := dataset.series_of(held.intervals)):
+        raise BadInput(f"interval {interval!r}: {name} has {', '.join(has)}")
+    if start < held.start or end > held.end:
+        raise BadInput(
+            f"start {start:%Y-%m-%dT%H:%MZ} to end {end:%Y-%m-%dT%H:%MZ}: {name} covers only"
+            f" {held.start:%Y-%m-%dT%H:%MZ} to {held.end:%Y-%m-%dT%H:%MZ}"
+        )
 
 
 def listed(client: Client) -> list[Snapshot]:
