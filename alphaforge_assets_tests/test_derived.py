@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets import partitions
 from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.pipeline import mart
 from alphaforge_assets.pipeline.mart import publish
 from alphaforge_assets.pipeline.staging import stage
 from alphaforge_assets.universe import load_universe
@@ -159,6 +160,21 @@ def test_a_day_published_in_pieces_makes_what_it_makes_at_once(
     monkeypatch.setattr(partitions, "ROWS_PER_STATEMENT", 420)  # seven hours of one instrument's minutes
     landed(migrated, told, DAY + dt.timedelta(days=9))
     pd.testing.assert_frame_equal(at_once, derived(migrated), check_exact=True)
+
+
+def test_days_published_before_there_were_derived_bars_get_theirs(
+    migrated: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in (DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=40)):
+        told = [dict(minute(0, 10.0, 1.0, 2.0), timestamp=day + n * 7 * MINUTE) for n in range(100)]
+        landed(migrated, told, DAY + dt.timedelta(days=50), start=day)
+    kept = derived(migrated)
+    lost = "DELETE FROM analytics.derived_bars WHERE timestamp >= '2025-06-01 06:00:00'"  # the first day was cut short
+    migrated.command(lost, settings={"mutations_sync": 2})
+    monkeypatch.setattr(mart, "ROWS_PER_STATEMENT", 1)
+    assert mart.derive_what_lacks(migrated, BARS, mart.publishing(tmp_path)) == 3
+    pd.testing.assert_frame_equal(kept, derived(migrated), check_exact=True)
+    assert mart.derive_what_lacks(migrated, BARS, mart.publishing(tmp_path)) == 0
 
 
 def test_the_past_is_what_it_was(migrated: Client) -> None:

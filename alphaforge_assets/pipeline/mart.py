@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.failpoints import passing
-from alphaforge_assets.partitions import Rectangle
+from alphaforge_assets.intervals import MINUTE
+from alphaforge_assets.partitions import ROWS_PER_STATEMENT, Rectangle
 from alphaforge_assets.pipeline.slices import slices
 from alphaforge_assets.warehouse import statements
 
@@ -44,6 +45,26 @@ def publish(
             bounds |= {"start": first_day, "end": day_after}
             statements.execute(client, f"mart/{dataset.derives}", comment, **bounds)
         passing("publish.after")
+
+
+def derive_what_lacks(client: Client, dataset: Dataset, lock: Lock) -> int:
+    """Make what is derived of days that were published without it, by an older version or by a run that was cut short.
+
+    Returns how many days of an instrument that were; the same again makes none. Raises WarehouseDown, WarehouseRefused.
+    """
+    days = 0
+    some = max(1, ROWS_PER_STATEMENT // (31 * dataset.rows_a_day_max([MINUTE])))
+    for row in statements.rows(client, "reads/minute_months"):
+        start = dt.datetime.combine(row["month"], dt.time(tzinfo=dt.UTC))
+        end = (start + dt.timedelta(days=32)).replace(day=1)
+        found = statements.rows(client, "reads/underived_days", start=start, end=end)
+        days += sum(lacking["days"] for lacking in found)
+        ids = [lacking["instrument_id"] for lacking in found]
+        for n in range(0, len(ids), some):
+            with lock(dataset):
+                bounds = {"instruments": ids[n : n + some], "start": start, "end": end}
+                statements.execute(client, f"mart/{dataset.derives}", **bounds)
+    return days
 
 
 def whole_days(start: dt.datetime, end: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
