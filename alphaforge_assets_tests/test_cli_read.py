@@ -126,6 +126,22 @@ def test_bars_are_a_table_that_fits_and_says_whether_it_is_complete(alphaforge: 
     assert "no bars here" in none
 
 
+def test_derived_bars_are_shown_with_what_they_lack(alphaforge: Installed, tmp_path: Path) -> None:
+    key = "binance_spot.BTC-USDT"
+    shown = alphaforge.well("bars", key, "30m", *DAYS, "--derived", COLUMNS="80")
+    assert "30m derived" in shown
+    assert "96 bars, complete" in shown
+    partly = alphaforge.well("bars", key, "4h", "--from", "2025-05-02", "--to", "2025-05-04", "--derived")
+    assert "6 bars, 1,440 minutes missing (1,440 never_asked); nothing is filled" in partly
+    many = alphaforge.well("bars", "*BTC-USDT", "1d", *DAYS, "--derived")
+    assert "6 bars" in many
+    records = json.loads(alphaforge.well("bars", key, "1h", *DAYS, "--derived", "--json"))
+    assert [r["is_complete"] for r in records] == [True] * 48
+    alphaforge.well("bars", key, "30m", *DAYS, "--derived", "--plot", str(tmp_path / "b.html"))
+    assert "'1m' is not derived: use one of 5m" in refused(alphaforge, "bars", key, "1m", *DAYS, "--derived")
+    assert alphaforge.well("migrate").strip() == "the schema is up to date"
+
+
 def test_csv_json_and_parquet_hold_the_same_rows_and_nothing_else(alphaforge: Installed, tmp_path: Path) -> None:
     lines = alphaforge.well("bars", *HOURS, "--csv").splitlines()
     records = json.loads(alphaforge.well("bars", *HOURS, "--json"))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alphaforge_assets.cli.arguments import check_series, moment, span, versions, words
+from alphaforge_assets.cli.arguments import check_range, check_series, moment, span, versions, words
 from alphaforge_assets.cli.opened import environment, readable, reader
 from alphaforge_assets.cli.screen import alarming, count, minute, of_them, say, table
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import INTERVAL_MS, PRICE_TYPES
+from alphaforge_assets.intervals import MINUTE, PRICE_TYPES, STEP_MS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,7 @@ COLUMNS = ("open", "high", "low", "close", "volume")
     show_default=True,
     help="What the bars are of; others than trades of perpetuals with `price_bars` in the universe.",
 )
+@click.option("--derived", is_flag=True, help="Bars of 5m to 1d that are made of the published 1m bars.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, an array of objects.")
 @click.option(
@@ -64,6 +65,7 @@ def bars(
     options: Mapping[str, Any],
     adjust: str | None,
     price: str,
+    derived: bool,
     as_csv: bool,
     as_json: bool,
     parquet: Path | None,
@@ -76,6 +78,7 @@ def bars(
       alphaforge bars 'binance_spot.*' 1h --from 2025-05-01 --to 2025-05-08 --csv > bars.csv
       alphaforge bars okx_perp.BTC-USDT 1m --from 2025-05-01 --to 2025-05-08 --plot btc.html
       alphaforge bars okx_perp.BTC-USDT 1m --from 2025-05-01 --to 2025-05-08 --price mark
+      alphaforge bars 'binance_spot.*' 4h --from 2025-05-01 --to 2025-05-08 --derived
     """
     outputs = [n for n, v in (("--csv", as_csv), ("--json", as_json), ("--parquet", parquet), ("--plot", plot)) if v]
     if len(outputs) > 1:
@@ -86,10 +89,14 @@ def bars(
         raise BadInput(f"--plot draws bars with their volume, and nothing is traded at a {price} price: use --csv")
     settings, universe = environment(opens_warehouse=True)
     instruments = readable(settings, universe, [pattern])
-    check_series("INTERVAL", interval, universe, start, end)
+    if derived:
+        check_range(start, end)
+    else:
+        check_series("INTERVAL", interval, universe, start, end)
     if plot is not None and len(instruments) > 1:
         raise BadInput(f"--plot draws one instrument and {pattern!r} means {len(instruments)}: name one")
-    asked = _Asked(instruments, interval, start, end, columns, {**options, "adjust": adjust, "price": price})
+    kind = {"adjust": adjust, "price": price, "derived": derived}
+    asked = _Asked(instruments, interval, start, end, columns, {**options, **kind})
     for file in (parquet, plot):
         if file is not None and not file.parent.is_dir():
             raise BadInput(f"{file}: there is no folder {file.parent}; make it or name another file")
@@ -122,12 +129,16 @@ class _Asked:
 
     @property
     def name(self) -> str:
-        """Which bars, for people: `1m`, `1m mark`."""
+        """Which bars, for people: `1m`, `1m mark`, `1h derived`."""
+        if self.options["derived"]:
+            return f"{self.interval} derived"
         return self.interval if self.options["price"] == "trade" else f"{self.interval} {self.options['price']}"
 
     @property
     def shown(self) -> Sequence[str]:
         """The columns on the terminal."""
+        if self.options["derived"]:
+            return self.columns or [*COLUMNS, "minutes_present"]
         return self.columns or [name for name in COLUMNS if name != "volume" or self.options["price"] == "trade"]
 
     def frame(self, research: "Research", instruments: str | list[str], columns: Sequence[str] = ()) -> "pd.DataFrame":
@@ -248,20 +259,28 @@ def _print_many(research: "Research", asked: _Asked) -> None:
 
 
 def _missing(frame: "pd.DataFrame", asked: _Asked) -> int:
-    """Slots of the grid that are over and have no bar."""
+    """Slots of the grid that are over and have no bar; of derived bars, minutes that they lack."""
     import pandas as pd
 
-    step = dt.timedelta(milliseconds=INTERVAL_MS[asked.interval])
+    if asked.options["derived"]:
+        return _lacking(frame).total()
+    step = dt.timedelta(milliseconds=STEP_MS[asked.interval])
     until = min(asked.end, dt.datetime.now(dt.UTC) - step)
     slots = max(0, -((asked.start - until) // step)) if until > asked.start else 0
     return max(0, slots - pd.DatetimeIndex(frame.index).floor(step).nunique())
+
+
+def _lacking(frame: "pd.DataFrame") -> Counter[str]:
+    """Minutes that derived bars lack and that are over, by verdict."""
+    gaps: Mapping[str, int] = frame.attrs["receipt"]["gaps"]
+    return Counter({verdict: minutes for verdict, minutes in gaps.items() if verdict != "not_closed"})
 
 
 def _doubled(frame: "pd.DataFrame", asked: _Asked) -> int:
     """Slots of the grid in which several bars open."""
     import pandas as pd
 
-    slots = pd.DatetimeIndex(frame.index).floor(dt.timedelta(milliseconds=INTERVAL_MS[asked.interval]))
+    slots = pd.DatetimeIndex(frame.index).floor(dt.timedelta(milliseconds=STEP_MS[asked.interval]))
     return int(slots[slots.duplicated()].nunique())
 
 
@@ -275,7 +294,8 @@ def _gaps(research: "Research", asked: _Asked, instrument: "Instrument") -> list
 
     rows = statements.rows(research.client, "reads/gaps", instruments=[instrument.instrument_id], with_filled=False)
     price = asked.options["price"]
-    its = ("bars", asked.interval) if price == "trade" else ("price_bars", f"{price}_{asked.interval}")
+    length = MINUTE if asked.options["derived"] else asked.interval
+    its = ("bars", length) if price == "trade" else ("price_bars", f"{price}_{asked.interval}")
     return [row for row in rows if (row["dataset"], row["interval"]) == its]
 
 
@@ -284,7 +304,10 @@ def _completeness(research: "Research", asked: _Asked, instrument: "Instrument",
     several = f"[yellow]{_several(doubled)}[/yellow]" if doubled else ""
     if not lost:
         return f"no slot missing, {several}" if doubled else "[green]complete[/green]"
-    step = dt.timedelta(milliseconds=INTERVAL_MS[asked.interval])
+    if asked.options["derived"]:
+        said = ", ".join(f"{count(n)} {verdict}" for verdict, n in sorted(_lacking(frame).items()))
+        return f"[yellow]{of_them(lost, 'minute')} missing[/yellow] ({said}); nothing is filled"
+    step = dt.timedelta(milliseconds=STEP_MS[asked.interval])
     verdicts: Counter[str] = Counter()
     for gap in _gaps(research, asked, instrument):
         overlap = min(gap["gap_end"], asked.end) - max(gap["gap_start"], asked.start)

@@ -151,6 +151,6 @@ DERIVED_BARS = dataclasses.replace(
         **{name: BARS.columns[name] for name in ("contract_volume", "close_time")},
     },
     usual=(*BARS.usual, *_COMPLETENESS),
-    reads=f"reads/{BARS.derives}",
+    reads="reads/derived_bars",
     rules=(),
 )

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from alphaforge_assets.errors import BadInput
-from alphaforge_assets.intervals import INTERVAL_MS
+from alphaforge_assets.intervals import STEP_MS
 from alphaforge_assets.verdicts import EXPLAINED
 
 TEMPLATE = Path(__file__).with_name("chart.html")
@@ -55,7 +55,7 @@ class Chart:
     def caption(self) -> str:
         """What is drawn, honestly."""
         whole = f"{self.bars:,} bars of {self.interval}"
-        if self.step_ms == INTERVAL_MS[self.interval]:
+        if self.step_ms == STEP_MS[self.interval]:
             return whole
         return f"{whole}, summed into {len(self.candles):,} candles of {span(self.step_ms)}"
 
@@ -69,7 +69,7 @@ def chart(
     """
     if bars.empty:
         raise BadInput(f"{title}: there are no {interval} bars in this range, so there is nothing to draw")
-    interval_ms = INTERVAL_MS[interval]
+    interval_ms = STEP_MS[interval]
     times = bars.index.as_unit("ms").astype("int64").to_numpy()  # type: ignore[attr-defined]
     step_ms = _step(int(times[-1] - times[0]) + interval_ms, interval_ms, candles_max)
     if step_ms == interval_ms:

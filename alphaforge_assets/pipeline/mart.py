@@ -52,18 +52,24 @@ def derive_what_lacks(client: Client, dataset: Dataset, lock: Lock) -> int:
 
     Returns how many days of an instrument that were; the same again makes none. Raises WarehouseDown, WarehouseRefused.
     """
-    days = 0
-    some = max(1, ROWS_PER_STATEMENT // (31 * dataset.rows_a_day_max([MINUTE])))
-    for row in statements.rows(client, "reads/minute_months"):
-        start = dt.datetime.combine(row["month"], dt.time(tzinfo=dt.UTC))
-        end = (start + dt.timedelta(days=32)).replace(day=1)
+    (held,) = statements.rows(client, "reads/minutes_held")
+    if not held["instruments"]:
+        return 0
+    a_month = 31 * dataset.rows_a_day_max([MINUTE])
+    months = max(1, ROWS_PER_STATEMENT // (a_month * held["instruments"]))
+    some = max(1, ROWS_PER_STATEMENT // (a_month * months))
+    start, days = held["first"].replace(day=1, hour=0, minute=0, second=0, microsecond=0), 0
+    while start <= held["last"]:
+        later = start.year * 12 + start.month - 1 + months
+        end = dt.datetime(later // 12, later % 12 + 1, 1, tzinfo=dt.UTC)
         found = statements.rows(client, "reads/underived_days", start=start, end=end)
-        days += sum(lacking["days"] for lacking in found)
-        ids = [lacking["instrument_id"] for lacking in found]
+        days += sum(row["days"] for row in found)
+        ids = [row["instrument_id"] for row in found]
         for n in range(0, len(ids), some):
+            bounds = {"instruments": ids[n : n + some], "start": start, "end": end}
             with lock(dataset):
-                bounds = {"instruments": ids[n : n + some], "start": start, "end": end}
                 statements.execute(client, f"mart/{dataset.derives}", **bounds)
+        start = end
     return days
 
 
