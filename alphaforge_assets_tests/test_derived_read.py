@@ -3,6 +3,8 @@
 import datetime as dt
 import warnings
 
+import hypothesis
+import hypothesis.strategies as st
 import pandas as pd
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -10,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 from alphaforge_assets.errors import BadInput, CoverageError
 from alphaforge_assets.research import IncompleteWarning, Research
 from alphaforge_assets.universe import load_universe
-from alphaforge_assets_tests.test_derived import BTC, DAY, landed, minute
+from alphaforge_assets_tests.test_derived import BTC, DAY, MINUTES, emptied_bars, landed, minute
 
 UNIVERSE = load_universe()
 KEY = BTC.key
@@ -50,6 +52,30 @@ def test_a_frame_says_of_each_bar_what_it_is_made_of(research: Research) -> None
         part = research.bars(KEY, "4h", "2025-06-01T01:00", "2025-06-01T09:00", columns="close", derived=True)
     assert part.index.tolist() == [pd.Timestamp("2025-06-01T04:00Z"), pd.Timestamp("2025-06-01T08:00Z")]
     assert research.verify(part)
+
+
+def test_the_table_and_the_view_of_the_past_are_one(migrated: Client) -> None:
+    """Whatever the minutes: the same bars from both, and what they lack is what was never published."""
+    reader = Research(migrated, UNIVERSE)
+
+    @hypothesis.settings(max_examples=5, deadline=None)
+    @hypothesis.given(st.lists(MINUTES, min_size=1, max_size=2))
+    def law(rounds: list[list[tuple[int, float, float, float | None]]]) -> None:
+        emptied_bars(migrated)
+        for number, told in enumerate(rounds):
+            at = LATER + dt.timedelta(hours=number)
+            landed(migrated, [minute(*m) for m in {m[0]: m for m in told}.values()], at)
+        lacking = 1440 - len({m[0] // 60_000 for told in rounds for m in told})
+        for interval in ("5m", "1d"):
+            asked = {"interval": interval, "start": "2025-06-01", "end": "2025-06-02", "derived": True}
+            with pytest.warns(IncompleteWarning, match=f"{lacking:,} of 1,440 minutes"):
+                now = reader.bars(KEY, **asked, columns=EVERY_COLUMN)
+            with pytest.warns(IncompleteWarning, match=f"{lacking:,} of 1,440 minutes"):
+                past = reader.bars(KEY, **asked, columns=EVERY_COLUMN, as_of=now.attrs["receipt"]["as_of"])
+            pd.testing.assert_frame_equal(now, past, check_exact=True)
+            assert now.attrs["receipt"]["content_hash"] == past.attrs["receipt"]["content_hash"]
+
+    law()
 
 
 def test_one_minute_that_is_missing_is_no_complete_answer(research: Research) -> None:

@@ -295,8 +295,8 @@ class Research:
         A frame or file is hashed, and the warehouse read as of its receipt's instant again; of a snapshot every row is
         hashed anew. A text that is neither a file nor ends in .parquet is the name of a snapshot.
 
-        What was being published at the very moment of a read can show in it and not as of it, or the other way round; a
-        read as of an earlier moment, or of a snapshot, has no such moment.
+        What was being published, or derived, at the very moment of a read can show in it and not as of it, or the other
+        way round; a read as of an earlier moment, or of a snapshot, has no such moment.
         Raises BadInput for what has no receipt and for a name that is none, WarehouseDown.
         """
         if isinstance(what, str) and not what.endswith(".parquet") and not Path(what).exists():
