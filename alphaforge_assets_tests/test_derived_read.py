@@ -39,6 +39,9 @@ def test_a_frame_says_of_each_bar_what_it_is_made_of(research: Research) -> None
     with pytest.warns(IncompleteWarning, match="derived_bars of .*, 1h: 40 of 1,440 minutes of it are missing"):
         hours = research.bars(KEY, "1h", "2025-06-01", "2025-06-02", derived=True)
     assert list(hours.columns)[-3:] == COMPLETENESS
+    with pytest.warns(IncompleteWarning):
+        again = research.read("derived_bars", KEY, "2025-06-01", "2025-06-02", interval="1h")
+    pd.testing.assert_frame_equal(again, hours, check_exact=True)
     assert hours["minutes_present"].tolist() == [60] * 10 + [20] + [60] * 13
     assert hours["is_complete"].tolist() == [True] * 10 + [False] + [True] * 13
     assert (hours["minutes_expected"] == 60).all()
