@@ -46,13 +46,15 @@ class Event:
 class Notice:
     """What is no data: an acknowledgement, a refusal (of `channels`, all if it does not say), a sign of life, the end.
 
-    `unknown` is a message that nobody here understands: it is in the journal, and counted.
+    A refusal that answers request `asked` and names no channel is of all that this request asked for: ask for each
+    alone, to find which it meant. `unknown` is what nobody here understands: it is in the journal, and counted.
     """
 
     what: Literal["acknowledged", "refused", "alive", "ending", "unknown"]
     reason: str = ""
     channels: tuple[Channel, ...] = ()
     number: int | None = None  # of a sequence over the whole connection, where the venue counts its messages
+    asked: int | None = None  # the number of our request that it answers, where the venue repeats it
 
 
 @dataclass(frozen=True)
