@@ -94,23 +94,24 @@ def _table(lines: list[str], stem: str) -> pa.Table:
         {
             "timestamp": times.view(TIME),
             "price_kind": pa.repeat(ORDER_PRICE, len(rows)),
-            "liquidation_id": pa.array([_id(line) for line in lines], pa.uint64()),
+            "liquidation_id": pa.array([id_of(line) for line in lines], pa.uint64()),
             "order_side": pa.array([order for order, _ in sides], pa.string()),
             "position_side": pa.array([position for _, position in sides], pa.string()),
             **numbers,
             "is_sampled": pa.repeat(True, len(rows)),
-            "metadata": pa.array([_metadata(row) for row in rows], pa.string()),
+            "metadata": pa.array([metadata_of(row) for row in rows], pa.string()),
         },
         schema=LIQUIDATION_SCHEMA,
     )
 
 
-def _id(line: str) -> int:
+def id_of(line: str) -> int:
+    """What a liquidation is told apart by, as no venue counts them: 64 bits of what was said of it."""
     return int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8).digest(), "big")
 
 
-def _metadata(row: list[str]) -> str:
-    """'' or JSON of what is not as usual; of a row with something unreadable all of it."""
+def metadata_of(row: list[str]) -> str:
+    """'' or JSON of what is not as usual in a row of FIELDS; of a row with something unreadable all of it."""
     record = dict(zip(FIELDS, row, strict=True))
     if record["side"] not in SIDES or any(number(record[name]) is None for name in FIELDS[4:7]):
         return json.dumps({"row": record}, separators=(",", ":"))
