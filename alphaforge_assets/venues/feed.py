@@ -5,7 +5,7 @@ without knowing what came before it. Rows are told in the form that the same ven
 trade_rows.py), so that a bar of the stream and one of REST become columns by the same code.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,10 @@ Kind = Literal["bars", "trades", "liquidations", "quotes", "books"]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What is subscribed: one kind of one instrument, by the venue's own name of it as REST has it. Bars are of 1m."""
+    """What is subscribed: one kind of one instrument, by the name that the stream has for it. Bars are of 1m.
+
+    That is the venue's own name as REST has it, or what `Feed.named` makes of it. No name means all that are there.
+    """
 
     kind: Kind
     venue_symbol: str
@@ -35,7 +38,7 @@ class Event:
     venue_symbol: str
     at_ms: int
     record: Any
-    open_ms: int = 0  # bars: when it opens
+    open_ms: int = 0  # bars: when it opens; trades that bars are made of: when the minute opens that it is in
     is_closed: bool | None = None  # bars: None where the venue does not say which is the last word
     ids: tuple[int, int] | None = None  # first and last id, of the trades in a bar, a trade, or the changes of a book
     before: int | None = None  # the last id of the event that must have come before this one, where the venue says it
@@ -77,4 +80,26 @@ class Feed:
     # Which word about a bar is the last: one that says so, the one before the next bar's first, or what trades make.
     closes: Literal["flagged", "next", "trades"] = "flagged"
     trades: TradeLayout | None = None
-    counts_connection: bool = False  # `Notice.number` and events come in one sequence over the connection
+    counts_connection: bool = False  # each message has a Notice whose `number` counts it, its events after it
+    # The stream's name of an instrument, of REST's name and the venue's own row of it (`Listing.info`); None: the same.
+    named: Callable[[str, Mapping[str, Any]], str] | None = None
+    book_levels: int = 0  # a side of a book has so many, and one that falls out is not told; 0: all are told
+    # What `checksum` in the record of a book must be: of its bids and its asks after it (price and quantity as texts,
+    # the best first) and the venue's own row of the instrument; None: its books have none, or one that means nothing.
+    checksum: Callable[[Sequence[Sequence[str]], Sequence[Sequence[str]], Mapping[str, Any]], int] | None = None
+
+
+# What can go wrong in taking a message apart that is not what its venue says: JSON, names, types, numbers, depth.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+def parser(read: Callable[[bytes], Sequence[Event | Notice]]) -> Callable[[bytes], Sequence[Event | Notice]]:
+    """A `Feed.parse` of what takes a message apart and raises where it cannot: such a message is unknown as a whole."""
+
+    def parse(message: bytes) -> Sequence[Event | Notice]:
+        try:
+            return read(message)
+        except UNREADABLE as error:
+            return (Notice("unknown", f"{type(error).__name__}: {error}"[:200]),)
+
+    return parse
