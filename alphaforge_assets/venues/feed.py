@@ -87,19 +87,3 @@ class Feed:
     # What `checksum` in the record of a book must be: of its bids and its asks after it (price and quantity as texts,
     # the best first) and the venue's own row of the instrument; None: its books have none, or one that means nothing.
     checksum: Callable[[Sequence[Sequence[str]], Sequence[Sequence[str]], Mapping[str, Any]], int] | None = None
-
-
-# What can go wrong in taking a message apart that is not what its venue says: JSON, names, types, numbers, depth.
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-
-
-def parser(read: Callable[[bytes], Sequence[Event | Notice]]) -> Callable[[bytes], Sequence[Event | Notice]]:
-    """A `Feed.parse` of what takes a message apart and raises where it cannot: such a message is unknown as a whole."""
-
-    def parse(message: bytes) -> Sequence[Event | Notice]:
-        try:
-            return read(message)
-        except UNREADABLE as error:
-            return (Notice("unknown", f"{type(error).__name__}: {error}"[:200]),)
-
-    return parse

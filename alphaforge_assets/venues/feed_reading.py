@@ -23,7 +23,7 @@ def never_raising(read: Callable[[Any], Sequence[Event | Notice]]) -> Callable[[
     def parse(message: bytes) -> Sequence[Event | Notice]:
         try:
             return read(orjson.loads(message))
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             return (unknown(message, error),)
 
     return parse
@@ -64,8 +64,10 @@ def told_flag(value: Any) -> bool:
 
 
 def told_levels(value: Any) -> Any:
-    """Levels of a book: pairs of texts. Raises ValueError or TypeError for anything else."""
-    for price, quantity in value:
-        if type(price) is not str or type(quantity) is not str:
-            raise ValueError(f"no level of texts: {price!r:.50}, {quantity!r:.50}")
+    """Levels of a book: lists of a price and a quantity, texts. Raises ValueError for anything else."""
+    if type(value) is not list:
+        raise ValueError(f"no levels: {value!r:.50}")
+    for level in value:
+        if type(level) is not list or len(level) != 2 or type(level[0]) is not str or type(level[1]) is not str:
+            raise ValueError(f"no level of two texts: {level!r:.50}")
     return value
