@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import requests
@@ -56,6 +56,25 @@ def steps(told: Sequence[Event]) -> tuple[int, int]:
             whole, broken = whole + goes_on, broken + (not goes_on)
         last[one.venue_symbol] = one.ids[1]
     return whole, broken
+
+
+Side = list[tuple[str, str]]
+
+
+def kept(books: Sequence[Event], levels: int | None = None) -> Iterator[tuple[Side, Side]]:
+    """Bids and asks after each change, the best first, of as many books as there are symbols."""
+    whole: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    for book in books:
+        if book.is_snapshot:
+            whole[book.venue_symbol] = ({}, {})
+        sides = whole[book.venue_symbol]
+        for side, name, is_falling in zip(sides, ("bids", "asks"), (True, False), strict=True):
+            side.update(book.record[name])
+            best = sorted((price for price in side if float(side[price])), key=float, reverse=is_falling)[:levels]
+            left = [(price, side[price]) for price in best]
+            side.clear()
+            side.update(left)
+        yield list(sides[0].items()), list(sides[1].items())
 
 
 ODD = st.one_of(

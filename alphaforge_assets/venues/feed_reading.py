@@ -17,12 +17,14 @@ from alphaforge_assets.venues.trade_rows import ID_MAX
 REASON_CHARS = 200
 
 
-def never_raising(read: Callable[[Any], Sequence[Event | Notice]]) -> Callable[[bytes], Sequence[Event | Notice]]:
+def never_raising(
+    read: Callable[[Any], Sequence[Event | Notice]], load: Callable[[bytes], Any] = orjson.loads
+) -> Callable[[bytes], Sequence[Event | Notice]]:
     """`Feed.parse` made of what reads a message as JSON has it; what that stumbles over is a Notice "unknown"."""
 
     def parse(message: bytes) -> Sequence[Event | Notice]:
         try:
-            return read(orjson.loads(message))
+            return read(load(message))
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             return (unknown(message, error),)
 
@@ -47,6 +49,13 @@ def told_id(value: Any) -> int:
     if type(value) is int and 0 <= value <= ID_MAX:
         return value
     raise ValueError(f"no id: {value!r:.50}")
+
+
+def counted(value: Any) -> int:
+    """A counted id in a text. Raises ValueError for anything else."""
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
+        return told_id(int(value))
+    raise ValueError(f"no id in a text: {value!r:.50}")
 
 
 def told_text(value: Any) -> str:
