@@ -21,7 +21,10 @@ Told = Sequence[Event | Notice]
 
 
 def heard(base: str, feed: Feed, channels: Sequence[Channel], is_enough: Callable[[Counter[str]], bool]) -> Told:
-    """What is told at sixty times the speed until it is enough: so many events of a kind, and of closed bars."""
+    """What is told at sixty times the speed until it is enough: so many events of a kind, and of closed bars.
+
+    All of it is understood.
+    """
     requests.post(f"{base}/_clock", json={"now": BEGIN, "rate": 60}, timeout=5).raise_for_status()
     found: list[Event | Notice] = []
     counts: Counter[str] = Counter()
@@ -33,6 +36,7 @@ def heard(base: str, feed: Feed, channels: Sequence[Channel], is_enough: Callabl
             counts.update(one.kind if isinstance(one, Event) else one.what for one in told)
             counts["closed"] += sum(1 for one in told if isinstance(one, Event) and one.is_closed is True)
             found += told
+    assert not counts["unknown"], [one for one in notices(found) if one.what == "unknown"][:3]
     return found
 
 

@@ -5,6 +5,7 @@ believed is not told on: a page of such rows would be refused as a whole where i
 What else is odd in it, a price that is no number, is told as it came.
 """
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from alphaforge_assets.venues.feed import Event, Notice
 from alphaforge_assets.venues.trade_rows import ID_MAX
 
 REASON_CHARS = 200
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def never_raising(
@@ -42,6 +45,16 @@ def told_ms(value: Any) -> int:
     if type(value) is int and TIME_MS_MIN <= value <= TIME_MS_MAX:
         return value
     raise ValueError(f"no time in milliseconds: {value!r:.50}")
+
+
+def told_iso_us(value: Any) -> int:
+    """A time in ISO 8601 in microseconds; what is finer is cut. Raises ValueError for anything else."""
+    moment = dt.datetime.fromisoformat(told_text(value))
+    if moment.tzinfo is None:
+        raise ValueError(f"a time of no zone: {value!r:.50}")
+    us = (moment - EPOCH) // MICROSECOND
+    told_ms(us // 1000)
+    return us
 
 
 def told_id(value: Any) -> int:
