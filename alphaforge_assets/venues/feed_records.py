@@ -1,8 +1,9 @@
 """What the mappings in `Event.record` hold: quotes, liquidations and changes of books, the same names for every venue.
 
 Prices and quantities stay the decimal texts that the venue wrote: checksums of books are computed from those, and a
-column of texts becomes floats at once where it is loaded. A venue that writes numbers has them as the shortest texts
-that mean them. Prices are in quote units, quantities in base units unless the name says otherwise.
+column of texts becomes floats at once where it is loaded. Of a venue that writes numbers they are those numbers' texts.
+Prices are in quote units, quantities in base units, but in contracts where the name says so, and those of quotes and
+books where the venue counts its trades in contracts (`TradeLayout.is_in_contracts`).
 """
 
 from collections.abc import Sequence
