@@ -39,6 +39,7 @@ from alphaforge_assets.cli.screen import complain
 from alphaforge_assets.cli.snapshots import diff, pin, snapshots, unpin, verify
 from alphaforge_assets.cli.sql import sql
 from alphaforge_assets.cli.status import status
+from alphaforge_assets.cli.stream import stream
 from alphaforge_assets.cli.trades import trades
 from alphaforge_assets.cli.universe import universe
 from alphaforge_assets.cli.up import up
@@ -46,8 +47,8 @@ from alphaforge_assets.cli.warehouse import warehouse
 from alphaforge_assets.errors import AlphaForgeError
 
 COMMANDS = (alerts, backfill, backup, bars, coverage, demo, diff, doctor, export, gaps, ingest, liquidations, migrate,
-            pin, plan, rebuild_status, refresh, replay, report, restore, runs, sandbox, snapshots, sql, status, trades,
-            universe, unpin, up, verify, warehouse)  # fmt: skip
+            pin, plan, rebuild_status, refresh, replay, report, restore, runs, sandbox, snapshots, sql, status, stream,
+            trades, universe, unpin, up, verify, warehouse)  # fmt: skip
 
 
 class Command(click.Group):

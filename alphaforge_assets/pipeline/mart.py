@@ -10,14 +10,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
-from filelock import FileLock
 
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.failpoints import passing
 from alphaforge_assets.intervals import MINUTE
 from alphaforge_assets.partitions import ROWS_PER_STATEMENT, Rectangle
 from alphaforge_assets.pipeline.slices import slices
-from alphaforge_assets.warehouse import statements
+from alphaforge_assets.warehouse import locks, statements
 
 Lock = Callable[[Dataset], AbstractContextManager[object]]
 
@@ -81,9 +80,5 @@ def whole_days(start: dt.datetime, end: dt.datetime) -> tuple[dt.datetime, dt.da
 
 
 def publishing(folder: Path) -> Lock:
-    """Locks of `folder`, a file a dataset, that one run holds while it publishes; a process that dies lets go of it.
-
-    Two runs that publish the same rows at the same moment would not see each other's in history, and write what is one
-    version twice.
-    """
-    return lambda dataset: FileLock(folder / f"publish_{dataset.name}.lock")
+    """What one run holds while it publishes a dataset: `locks.publishing` of `folder`."""
+    return lambda dataset: locks.publishing(folder, dataset.name)
