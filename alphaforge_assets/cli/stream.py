@@ -12,6 +12,8 @@ from alphaforge_assets.cli.opened import environment, loading, warehouse
 from alphaforge_assets.cli.screen import say
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from alphaforge_assets.settings import Settings
     from alphaforge_assets.stream.status import Status
 
@@ -73,10 +75,8 @@ def _show(settings: "Settings") -> None:
         say(f"[yellow]{status.trouble}[/yellow]")
 
 
-def _wires(status: "Status") -> object:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
+def _wires(status: "Status") -> "Table":
+    table = _table()
     for name in ("stream", "instruments", "heard", "messages", "again", "trouble"):
         table.add_column(name, justify="left" if name in ("stream", "trouble") else "right")
     for wire in status.wires:
@@ -85,15 +85,19 @@ def _wires(status: "Status") -> object:
     return table
 
 
-def _bars(status: "Status") -> object:
+def _bars(status: "Status") -> "Table":
     import datetime as dt
 
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
+    table = _table()
     for name in ("instrument", "last bar", "close after", "published after"):
         table.add_column(name, justify="left" if name == "instrument" else "right")
     for last in status.last:
         opened = dt.datetime.fromtimestamp(last.open_ms / 1000, dt.UTC)
         table.add_row(last.key, f"{opened:%H:%M}", f"{last.lag_s:.1f} s", f"{last.loaded_at - last.at:.2f} s")
     return table
+
+
+def _table() -> "Table":
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False)

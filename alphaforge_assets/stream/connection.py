@@ -21,6 +21,9 @@ OPEN_S_MAX = 10.0
 CLOSE_S_MAX = 2.0
 MESSAGE_BYTES_MAX = 16 << 20
 LOOK_S = 1.0
+# A market that rests is silent too: what was ever silent for so long and spoke again is given thrice as long.
+SILENCE_FACTOR = 3
+SILENCE_S_MAX = 70.0  # a minute's close comes, whatever rests
 
 
 def name_of(feed: Feed) -> str:
@@ -49,6 +52,7 @@ class Connection:
     messages: int = 0
     unknown: int = 0
     lost: int = 0  # messages that the journal did not take
+    rested_s: float = 0.0  # the longest silence after which it, or one before it, spoke again
     refused: dict[Channel, str] = field(default_factory=dict)
     refused_together: str = ""
     spoken: set[str] = field(default_factory=set)  # instruments that were told of
@@ -113,7 +117,10 @@ class Connection:
             return
         for told in self.feed.parse(message):
             if type(told) is Event:
-                self._heard_at = time.monotonic()
+                now = time.monotonic()
+                if now - self._heard_at > 1.0:
+                    self.rested_s = max(self.rested_s, now - self._heard_at)
+                self._heard_at = now
                 self.spoken.add(told.venue_symbol)
                 self.heard(self, n, at, told)
             elif isinstance(told, Notice):
@@ -155,7 +162,9 @@ class Connection:
         while True:
             await asyncio.sleep(LOOK_S)
             silent = time.monotonic() - self._heard_at
-            if silent > self.feed.silence_s:
+            limit = max(self.feed.silence_s, min(SILENCE_S_MAX, SILENCE_FACTOR * self.rested_s))
+            if silent > limit:
+                self.rested_s = max(self.rested_s, silent)
                 await self.close(f"silent for {silent:.0f} s")
 
     async def _ping(self) -> None:

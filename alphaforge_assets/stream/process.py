@@ -86,8 +86,7 @@ class Stream:
         venues = dict.fromkeys(i.venue for i in streamed(self.universe))
         tasks = [asyncio.create_task(self._venue(venue)) for venue in venues]
         try:
-            while not self.stop.is_set():
-                await asyncio.sleep(0.1)
+            await asyncio.to_thread(self.stop.wait)
         finally:
             self.stop.set()
             for task in tasks:

@@ -38,7 +38,7 @@ class Closed:
 
 @dataclass
 class Shard:
-    """The channels of one connection. `closed` is told of bars, `missing` of minutes, `said` in words of what happens."""
+    """The channels of one connection. `closed` is told of bars, `missing` of minutes, `said` what happens in words."""
 
     feed: Feed
     url: str
@@ -55,6 +55,7 @@ class Shard:
     events: Counter[str] = field(default_factory=Counter)
     last_words: str = ""  # why it is not connected
     asks_alone: bool = False
+    rested_s: float = 0.0
     refused: dict[Channel, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     _told: dict[str, tuple[Connection, int, int]] = field(default_factory=dict)  # open bars: the message of each
@@ -95,11 +96,7 @@ class Shard:
             self.said(f"{name_of(self.feed)}: {why}")
         self.last_words = why
         self.reconnects += 1
-        return (
-            PAUSE_S_MIN
-            if lasted or (current.opened_at and pause == 0)
-            else min(PAUSE_S_MAX, max(PAUSE_S_MIN, pause * 2))
-        )
+        return PAUSE_S_MIN if lasted else min(PAUSE_S_MAX, max(PAUSE_S_MIN, pause * 2))
 
     async def _opened(self) -> tuple[Connection, "asyncio.Task[str]"]:
         """A new connection, within the venue's budget for them."""
@@ -112,6 +109,7 @@ class Shard:
                 await asyncio.sleep(PAUSE_S_MAX)
         channels = [c for c in self.channels if c not in self.refused]
         connection = Connection(self.feed, self.url, channels, self.folder, self._heard, self.asks_alone)
+        connection.rested_s = self.rested_s
         self.connections.append(connection)
         task = asyncio.create_task(connection.live())
         task.add_done_callback(lambda _: self._gone(connection))
@@ -123,7 +121,7 @@ class Shard:
         deadline = time.monotonic() + OVERLAP_S_MAX
         names = {c.venue_symbol for c in self.channels if c not in self.refused}
         while time.monotonic() < deadline and not names <= successor.spoken and not its.done() and not task.done():
-            await asyncio.sleep(0.2)
+            await asyncio.wait([its, task], timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
         if its.done():
             return old, task
         await old.close("another took its place")
@@ -132,6 +130,7 @@ class Shard:
     def _gone(self, connection: Connection) -> None:
         self.connections.remove(connection)
         self.ended.append(connection)
+        self.rested_s = connection.rested_s
         self._look_at_refusals(connection)
 
     def _look_at_refusals(self, connection: Connection) -> None:

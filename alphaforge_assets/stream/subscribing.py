@@ -1,4 +1,4 @@
-"""What is heard where: the instruments of a universe, their names on the streams, and the feeds that tell their bars."""
+"""What is heard where: the instruments of a universe, their names on streams, and the feeds that tell their bars."""
 
 import datetime as dt
 import json

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS analytics.stream_connections
     connection String COMMENT 'Identity of the connection, as in the names of journals',
     instruments UInt32 COMMENT 'Instruments that were asked for',
     messages UInt64 COMMENT 'Messages that came',
-    unknown UInt64 COMMENT 'Messages that nobody here understands; they are in the segments',
+    unknown UInt64 COMMENT 'Messages that nobody here understands, they are in the segments',
     lost UInt64 COMMENT 'Messages that the journal did not take',
     opened_at DateTime64(3, 'UTC') COMMENT 'When it was opened',
     ended_at DateTime64(3, 'UTC') COMMENT 'When it ended',
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS analytics.stream_segments
 (
     venue LowCardinality(String) COMMENT 'Venue, such as binance_spot',
     dataset LowCardinality(String) COMMENT 'Dataset the messages are of, such as bars',
-    symbol LowCardinality(String) COMMENT 'Symbol as the path has it, such as BTC-USDT; _connection of what concerns none',
+    symbol LowCardinality(String) COMMENT 'Symbol as the path has it, such as BTC-USDT, _connection of what concerns none',
     hour DateTime64(3, 'UTC') COMMENT 'Hour the messages came in',
     connection String COMMENT 'Connection they came by',
     path String COMMENT 'Where the file is, below the place of segments',
