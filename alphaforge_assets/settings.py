@@ -35,6 +35,7 @@ class Settings:
     reports: str  # a directory, or s3://bucket/prefix
     s3_endpoint: str | None  # None: the one of AWS
     live_updates: bool = True  # whether the daemon keeps the warehouse up to date by itself
+    stream: bool = True  # whether `up` hears the venues' streams, where live updates are on
     alerts: "tuple[Webhook, ...]" = ()  # who is told of trouble; nobody, if empty
     alert_score: float = ALERT_SCORE  # days of a lower quality score are trouble
     raw: Path | None = None  # where what venues said of trades is kept word for word; None: nowhere
@@ -61,10 +62,10 @@ def server_of_environment() -> str | None:
 
 
 def settings_from_environment() -> Settings:
-    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_ALERTS,
-    ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_RAW, ALPHAFORGE_UI, the keys (ALPHAFORGE_<VENUE>_KEY), and
-    AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks. ALPHAFORGE_FAIL, for tests, goes to
-    failpoints at once.
+    """Read ALPHAFORGE_HOME, CLICKHOUSE_URL, ALPHAFORGE_VENUES, ALPHAFORGE_UNIVERSE, ALPHAFORGE_LIVE, ALPHAFORGE_STREAM,
+    ALPHAFORGE_ALERTS, ALPHAFORGE_ALERT_SCORE, ALPHAFORGE_REPORTS, ALPHAFORGE_RAW, ALPHAFORGE_UI, the keys
+    (ALPHAFORGE_<VENUE>_KEY), and AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), which Arrow's S3 client overlooks.
+    ALPHAFORGE_FAIL, for tests, goes to failpoints at once.
 
     Raises BadInput for a malformed value.
     """
@@ -82,9 +83,8 @@ def settings_from_environment() -> Settings:
         except BadInput as error:
             raise BadInput(f"ALPHAFORGE_VENUES is neither `live` nor the base URL of a sandbox: {error}") from error
     failpoints.arm(os.environ.get("ALPHAFORGE_FAIL", ""), is_sandbox=venues != "live")
-    live = os.environ.get("ALPHAFORGE_LIVE") or "on"
-    if live not in ("on", "off"):
-        raise BadInput(f"ALPHAFORGE_LIVE {live!r}: on, or off for a daemon that fetches only what is asked for")
+    live = _switch("ALPHAFORGE_LIVE", "a daemon that fetches only what is asked for")
+    stream = _switch("ALPHAFORGE_STREAM", "an `up` that hears no streams")
     # The venues limit an address, not a project: every home of this user draws on the same budgets.
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     keys = {v: os.environ.get(f"ALPHAFORGE_{v.upper()}_KEY", "") for v in VENUES}
@@ -97,7 +97,8 @@ def settings_from_environment() -> Settings:
         universe_file=Path(os.environ.get("ALPHAFORGE_UNIVERSE") or DEFAULT_FILE),
         governor_file=state / "alphaforge" / "governor.sqlite3",
         keys={venue: SecretStr(key) for venue, key in keys.items() if key},
-        live_updates=live == "on",
+        live_updates=live,
+        stream=stream,
         alerts=read_webhooks(os.environ.get("ALPHAFORGE_ALERTS", "")),
         alert_score=_score(os.environ.get("ALPHAFORGE_ALERT_SCORE", "")),
         raw=None if raw == "off" else Path(raw).absolute() if raw else home / "raw",
@@ -105,6 +106,14 @@ def settings_from_environment() -> Settings:
         reports=os.environ.get("ALPHAFORGE_REPORTS") or str(home / "reports"),
         s3_endpoint=_address("AWS_ENDPOINT_URL_S3") or _address("AWS_ENDPOINT_URL"),
     )
+
+
+def _switch(name: str, off: str) -> bool:
+    """Whether a setting is on, as it is if nobody says. `off` is what it is for."""
+    text = os.environ.get(name) or "on"
+    if text not in ("on", "off"):
+        raise BadInput(f"{name} {text!r}: on, or off for {off}")
+    return text == "on"
 
 
 def _address(name: str) -> str | None:

@@ -100,3 +100,7 @@ def main() -> None:
       ALPHAFORGE_REPORTS   a directory, or s3://bucket/prefix   (ALPHAFORGE_HOME/reports)
       ALPHAFORGE_RAW       words of venues, of trades; or off   (ALPHAFORGE_HOME/raw)
     """
+
+
+if __name__ == "__main__":  # as a part of `up`
+    main()

@@ -50,6 +50,7 @@ class Part:
     command: Sequence[str]
     settings: Settings
     before_again: Callable[[], bool]
+    is_vital: bool  # nothing goes on without it
     process: "subprocess.Popen[bytes]"
     said: Said
     started_at: dt.datetime
@@ -104,9 +105,11 @@ class Parts:
         settings: Settings,
         ready: Callable[[], bool],
         before_again: Callable[[], bool] = lambda: True,
+        *,
+        is_vital: bool = True,
     ) -> None:
         """Start a module with its arguments and wait until it is ready. Raises Permanent if it never is."""
-        part = self._spawned(name, command, settings, before_again)
+        part = self._spawned(name, command, settings, before_again, is_vital=is_vital)
         self.started.append(part)
         self._write()
         deadline = time.monotonic() + START_S_MAX
@@ -135,7 +138,7 @@ class Parts:
     def _again(self, part: Part, deaths: list[float]) -> Part:
         now = time.monotonic()
         deaths[:] = [*(death for death in deaths if death > now - DEATHS_WITHIN_S), now]
-        if len(deaths) > DEATHS_MAX:
+        if len(deaths) > DEATHS_MAX and part.is_vital:
             often = f"the {len(deaths)}th time within {DEATHS_WITHIN_S / 60:.0f} minutes"
             raise self._gave_up(part, f"{part.end}, {often}, so everything was ended{part.last_words}")
         pause = 0.0 if len(deaths) == 1 else min(PAUSE_S_MAX, 2.0 ** len(deaths))
@@ -147,7 +150,7 @@ class Parts:
         # A receiver that does not answer must not keep the part down.
         threading.Thread(target=self._tell, args=(part, about, lives.LOGS), name="alert", daemon=True).start()
         time.sleep(pause)
-        return self._spawned(part.name, part.command, part.settings, part.before_again)
+        return self._spawned(part.name, part.command, part.settings, part.before_again, is_vital=part.is_vital)
 
     def _gave_up(self, part: Part, why: str) -> Permanent:
         """Leave word of why everything ends, tell the receivers, and return the error to raise."""
@@ -187,7 +190,15 @@ class Parts:
         for part in reversed(self.started):
             part.stop()
 
-    def _spawned(self, name: str, command: Sequence[str], settings: Settings, before_again: Callable[[], bool]) -> Part:
+    def _spawned(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings,
+        before_again: Callable[[], bool],
+        *,
+        is_vital: bool,
+    ) -> Part:
         environment = os.environ | {
             "ALPHAFORGE_HOME": str(settings.home),
             "ALPHAFORGE_VENUES": settings.venues_url or "live",
@@ -209,7 +220,7 @@ class Parts:
         assert process.stdout is not None  # noqa: S101 - a pipe, by the line above
         log = settings.home / "logs" / f"{name.lower()}.log"
         said = written(process.stdout, name, log, self.journal.file.form)
-        return Part(name, command, settings, before_again, process, said, dt.datetime.now(dt.UTC))
+        return Part(name, command, settings, before_again, is_vital, process, said, dt.datetime.now(dt.UTC))
 
 
 @contextlib.contextmanager

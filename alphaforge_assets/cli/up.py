@@ -47,18 +47,20 @@ def up(
     log_format: "Form",
     systemd_unit: bool,
 ) -> None:
-    """Run everything on this machine: warehouse, sandbox if asked, Dagster UI and daemon. One Ctrl-C ends it all.
+    """Run everything on this machine: warehouse, sandbox if asked, Dagster UI, daemon and streams. Ctrl-C ends it all.
 
-    A part that dies is started again and told of; one that dies more than five times in ten minutes ends everything.
+    A part that dies is started again and told of; one that dies more than five times in ten minutes ends everything,
+    but for the streams (ALPHAFORGE_STREAM=off goes without), in whose place bars come every few minutes.
     How it is: `/healthz` of the UI, and `alphaforge doctor`.
     """
     from alphaforge_assets import instance
     from alphaforge_assets.cli.logs import journal
     from alphaforge_assets.cli.processes import Parts, alone, answers, free_port, notify_ready, refuse_taken, stoppable
     from alphaforge_assets.cli.unit import unit
+    from alphaforge_assets.stream.subscribing import streamed
     from alphaforge_assets.warehouse.origins import refuse_mixing
 
-    settings, _ = environment()
+    settings, universe = environment()
     if venues == "live":
         settings = replace(settings, venues_url=None)
     if live is not None:
@@ -95,6 +97,8 @@ def up(
             return True
 
         parts.start("daemon", command, settings, lambda: True, before_again)
+        if settings.live_updates and settings.stream and streamed(universe):
+            parts.start("stream", ["alphaforge_assets.cli.main", "stream"], settings, lambda: True, is_vital=False)
         _announce(parts, settings)
         notify_ready()
         parts.watch()

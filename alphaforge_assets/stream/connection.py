@@ -138,7 +138,7 @@ class Connection:
         elif notice.what == "refused":
             channels = notice.channels or self._asked.get(notice.asked if notice.asked is not None else -1, ())
             if len(channels) == 1 or notice.channels:
-                self.refused |= dict.fromkeys(channels, notice.reason)
+                self.refused |= {c: notice.reason for c in channels if c in self.channels}
             else:
                 self.refused_together = notice.reason or "no reason given"
 

@@ -65,8 +65,9 @@ class Shard:
         closer = asyncio.create_task(self._close_what_is_due())
         try:
             pause = 0.0
-            while True:
+            while len(self.refused) < len(self.channels):
                 pause = await self._one_life(pause)
+            await asyncio.Event().wait()  # there is nothing to hear
         finally:
             closer.cancel()
             await asyncio.gather(*(c.close("the end") for c in self.connections), return_exceptions=True)

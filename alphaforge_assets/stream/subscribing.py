@@ -48,9 +48,9 @@ def names_of(client: Client, exchanges: Exchanges, venue: str, its: Sequence[Ins
         with exchanges.open(REST[venue]) as connection:
             publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
         known = venue_symbols(client, [venue], its)
-    rows = statements.rows(client, "reads/instruments", venues=[venue])
-    infos = {row["symbol"]: row.get("info", "") for row in rows}
     named = bar_feeds(venue)[0].named
+    rows = statements.rows(client, "reads/listing_infos", venues=[venue]) if named else []
+    infos = {row["symbol"]: row["info"] for row in rows}
     heard = []
     for instrument in its:
         name = known.get((instrument.venue, instrument.symbol))
