@@ -42,7 +42,7 @@ def pack_away(client: Client, file: Path, feed: Feed, heard: Sequence[Heard], pl
     segments = pack(file, feed.venue, concerns, place)
     if segments:
         rows = pa.Table.from_pylist([asdict(s) for s in segments], _SEGMENTS)
-        statements.insert(client, "stream_segments", rows, "".join(s.sha256 for s in segments)[:4096])
+        statements.insert(client, "stream_segments", rows, f"{file.name}|{segments[0].sha256}|{len(segments)}")
     file.unlink()
     return segments
 

@@ -7,6 +7,7 @@ are over. Whichever of them stands still, messages are received and journalled: 
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import os
 import threading
 import time
@@ -63,6 +64,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.folder: Path = self.settings.home / "stream" / "journal"
+        self.left = self.folder.with_name("left")
         self.governor = Governor(self.settings.governor_file, self.settings.venues_url or "live")
         self.loader = Loader(self.loading, self.settings.dagster_home)
         self.last: dict[str, status.Last] = {}
@@ -71,7 +73,8 @@ class Stream:
         self.trouble = ""
         self._names: dict[int, dict[str, Heard]] = {}  # of each shard
         self._lock = threading.Lock()
-        self._closed: list[tuple[Heard, Closed]] = []
+        self._closed: dict[int, tuple[Heard, Closed]] = {}  # by the order they came in
+        self._numbers = itertools.count()
         self._missing: list[Missing] = []
         self._repaired: list[tuple[Instrument, int, int]] = []  # landed by REST, to be published
         self._started_at = time.time()
@@ -79,6 +82,7 @@ class Stream:
 
     async def live(self) -> None:
         """Run until `stop`, then bring what was heard to disk and into the warehouse."""
+        self._set_aside()
         work = [self._sync, self._load, self._mend, self._tell]
         threads = [threading.Thread(target=self._ever, args=(w,), name=w.__name__.strip("_")) for w in work]
         for thread in threads:
@@ -145,26 +149,29 @@ class Stream:
         names = {h.instrument.instrument_id: h.name for h in heard}
         return heard, {names[i]: ms + MINUTE_MS for i, ms in last.items() if i in names}
 
+    def _set_aside(self) -> None:
+        """Take the journals of processes before us out of the way of ours."""
+        self.left.mkdir(parents=True, exist_ok=True)
+        for file in left_over(self.folder):
+            file.rename(self.left / file.name)
+
     def _replay(self, venue: str, heard: Sequence[Heard]) -> None:
         """Load what a process before us had on disk, and pack its journals away."""
         loader = Loader(self.mending, self.settings.dagster_home)
-        for file in left_over(self.folder):
+        for file in left_over(self.left):
             feed = feed_of(file)
-            if feed is not None and feed.venue == venue and not self._is_ours(file):
+            if feed is not None and feed.venue == venue:
                 loader.load(bars_of(file, feed, heard), is_replayed=True)
                 loader.publish(wait_s=60.0)
                 pack_away(self.mending, file, feed, heard, self.place)
         self.loader.loaded += loader.loaded
-
-    def _is_ours(self, file: Path) -> bool:
-        return any(c.id in file.name for shard in self.shards for c in (*shard.connections, *shard.ended))
 
     # What shards tell, in the loop.
 
     def _note_closed(self, shard: Shard, closed: Closed) -> None:
         its = self._names[id(shard)].get(closed.event.venue_symbol)
         if its is not None:
-            self._closed.append((its, closed))
+            self._closed[next(self._numbers)] = its, closed
 
     def _note_missing(self, shard: Shard, holes: list[Hole]) -> None:
         names = self._names[id(shard)]
@@ -208,15 +215,16 @@ class Stream:
         while self._repaired:
             instrument, start, end = self._repaired.pop()
             self.loader.note([instrument], start, end)
-        ready = [one for one in list(self._closed) if one[1].n <= one[1].connection.journal.synced]
+        waiting = list(self._closed.items())
+        ready = {n: one for n, one in waiting if one[1].n <= one[1].connection.journal.synced}
         if not ready:
             self.loader.publish()
             return TICK_S / 2
-        bars = [Bar(h.instrument, c.event.open_ms, c.event.record, c.connection.id, c.at) for h, c in ready]
+        bars = [Bar(h.instrument, c.event.open_ms, c.event.record, c.connection.id, c.at) for h, c in ready.values()]
         self.loader.load(bars, is_replayed=bool(self.trouble))
         now = time.time()
-        for its, closed in ready:
-            self._closed.remove((its, closed))
+        for number, (its, closed) in ready.items():
+            del self._closed[number]
             at = closed.at / 1e9
             self.last[its.instrument.key] = status.Last(its.instrument.key, closed.event.open_ms, at, now)
             self.latency.append(now - at)
@@ -245,7 +253,7 @@ class Stream:
 
     def _pack(self) -> None:
         """Bring hours that are over, and connections that ended, away from the journal."""
-        waits = {c.connection.id for _, c in list(self._closed)}
+        waits = {c.connection.id for _, c in list(self._closed.values())}
         hour = (time.time_ns() - PACKED_AFTER_NS) // HOUR_NS
         for shard, connection in list(self._connections()):
             heard = list(self._names[id(shard)].values())
