@@ -33,6 +33,8 @@ def stream(shows_status: bool) -> None:
     with loading():
         import asyncio
 
+        import stamina
+
         from alphaforge_assets.backup.place import place
         from alphaforge_assets.stream.process import Stream, alone
         from alphaforge_assets.stream.subscribing import streamed
@@ -43,6 +45,7 @@ def stream(shows_status: bool) -> None:
     if not its:
         say("no instrument of the universe has bars of 1m that a stream tells: nothing to hear")
         return
+    stamina.instrumentation.set_on_retry_hooks([])  # what is asked again and again is said once
     exchanges = Exchanges(settings.origin, settings.venues_url, settings.governor_file, settings.keys)
     settings.dagster_home.mkdir(parents=True, exist_ok=True)  # has the locks of publishing
     with alone(settings.home), warehouse(settings) as loading_client, warehouse(settings) as mending:

@@ -41,6 +41,7 @@ from alphaforge_assets.warehouse import statements
 TICK_S = 0.1  # after the first close: the others of its minute come with it
 AGAIN_WAREHOUSE_S = 5.0
 NAMES_AGAIN_S = 30.0
+SAID_AGAIN_S = 600.0
 PACK_EVERY_S = 60.0
 PACKED_AFTER_NS = 90 * 1_000_000_000  # an hour's last bars are loaded by then
 # What was missed for longer is left to the tail and to backfills, which bring it faster.
@@ -75,6 +76,7 @@ class Stream:
         self._lock = threading.Lock()
         self._closed: dict[int, tuple[Heard, Closed]] = {}  # by the order they came in
         self._numbers = itertools.count()
+        self._said: dict[str, float] = {}  # kind of trouble -> when it was last there, steady seconds
         self._missing: list[Missing] = []
         self._repaired: list[tuple[Instrument, int, int]] = []  # landed by REST, to be published
         self._started_at = time.time()
@@ -104,15 +106,12 @@ class Stream:
     async def _venue(self, venue: str) -> None:
         """Hear a venue's instruments: as soon as their names are known, for ever."""
         its = [i for i in streamed(self.universe) if i.venue == venue]
-        told = ""
         while True:
             try:
                 found = await asyncio.to_thread(self._found, venue, its)
                 break
             except AlphaForgeError as error:
-                if str(error) != told:
-                    told = str(error)
-                    self.say(f"{venue}: its instruments are not known yet: {told}")
+                self._say_once(venue, f"not heard yet, its list cannot be had: {error}", "list")
                 await asyncio.sleep(NAMES_AGAIN_S)
         heard, resume = found
         for unlisted in sorted({i.key for i in its} - {h.instrument.key for h in heard}):
@@ -130,7 +129,7 @@ class Stream:
                         self.governor,
                         self._note_closed,
                         self._note_missing,
-                        self.say,
+                        lambda name, why: self._say_once(name, why, why),
                         stop=self.stop,
                     )
                     self._names[id(shard)] = {h.name: h for h in part}
@@ -139,15 +138,28 @@ class Stream:
 
     def _found(self, venue: str, its: Sequence[Instrument]) -> tuple[list[Heard], dict[str, int]]:
         """Names of instruments, and the minute from which on each one's bars are wanted, by its stream's name."""
-        with self._lock:
-            heard = names_of(self.mending, self.exchanges, venue, its)
+        heard = names_of(self._mender, self.exchanges, venue, its)
+        with self._mender() as client:
             self._replay(venue, heard)
             since = dt.datetime.now(dt.UTC) - RESUME
             ids = [h.instrument.instrument_id for h in heard]
-            rows = statements.rows(self.mending, "reads/streamed_until", instruments=ids, since=since)
+            rows = statements.rows(client, "reads/streamed_until", instruments=ids, since=since)
         last = {row["instrument_id"]: round(row["last"].timestamp() * 1000) for row in rows}
         names = {h.instrument.instrument_id: h.name for h in heard}
         return heard, {names[i]: ms + MINUTE_MS for i, ms in last.items() if i in names}
+
+    @contextlib.contextmanager
+    def _mender(self) -> Iterator[Client]:
+        """The client of repairs, for one at a time."""
+        with self._lock:
+            yield self.mending
+
+    def _say_once(self, name: str, what: str, kind: str) -> None:
+        """Say what may befall all venues at once, as a network that is gone does, of the first alone."""
+        now = time.monotonic()
+        if now - self._said.get(kind, -SAID_AGAIN_S) >= SAID_AGAIN_S:
+            self.say(f"{name}: {what}")
+        self._said[kind] = now
 
     def _set_aside(self) -> None:
         """Take the journals of processes before us out of the way of ours."""

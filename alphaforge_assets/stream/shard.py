@@ -48,7 +48,7 @@ class Shard:
     governor: Governor
     closed: Callable[["Shard", Closed], None]
     missing: Callable[["Shard", list[Hole]], None]
-    said: Callable[[str], None]
+    said: Callable[[str, str], None]
     connections: list[Connection] = field(default_factory=list)  # those that live
     ended: list[Connection] = field(default_factory=list)  # whose journals are still to be packed
     reconnects: int = 0
@@ -94,7 +94,7 @@ class Shard:
         if current.opened_at:
             self.closing.broke(why)
         if why != self.last_words:
-            self.said(f"{name_of(self.feed)}: {why}")
+            self.said(name_of(self.feed), why)
         self.last_words = why
         self.reconnects += 1
         return PAUSE_S_MIN if lasted else min(PAUSE_S_MAX, max(PAUSE_S_MIN, pause * 2))
@@ -138,7 +138,7 @@ class Shard:
         for channel, why in connection.refused.items():
             if channel not in self.refused:
                 self.refused[channel] = why
-                self.said(f"{name_of(self.feed)}: {channel.venue_symbol} {channel.kind} is refused: {why}")
+                self.said(name_of(self.feed), f"{channel.venue_symbol} {channel.kind} is refused: {why}")
 
     def _heard(self, connection: Connection, n: int, at: int, event: Event) -> None:
         self.events[event.kind] += 1

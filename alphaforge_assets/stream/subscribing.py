@@ -2,7 +2,8 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
@@ -11,10 +12,12 @@ from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.feed import Feed
 from alphaforge_assets.venues.feeds import FEEDS
+from alphaforge_assets.venues.source import Patience
 from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.listings import publish_listings, venue_symbols
 
 INTERVAL = "1m"
+PATIENCE = Patience(request_s=10.0, total_s=10.0, attempts=2)  # who waits for it asks again
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,25 @@ def streamed(universe: Universe) -> list[Instrument]:
     return [i for i in universe.instruments if i.listed_until is None and bar_feeds(i.venue)]
 
 
-def names_of(client: Client, exchanges: Exchanges, venue: str, its: Sequence[Instrument]) -> list[Heard]:
+def names_of(
+    warehouse: Callable[[], AbstractContextManager[Client]], exchanges: Exchanges, venue: str, its: Sequence[Instrument]
+) -> list[Heard]:
     """The names of instruments of a venue; it is asked for its list if we never saw it.
 
-    What it does not list is left out. Raises what `Connection` raises, WarehouseDown, WarehouseRefused.
+    What it does not list is left out; `warehouse` is not held while a venue is asked. Raises what `Connection` raises,
+    WarehouseDown, WarehouseRefused.
     """
-    known = venue_symbols(client, [venue], its)
-    if not all((i.venue, i.symbol) in known for i in its):
-        with exchanges.open(REST[venue]) as connection:
-            publish_listings(client, connection.fetch_listings(), dt.datetime.now(dt.UTC))
+    with warehouse() as client:
         known = venue_symbols(client, [venue], its)
+    if not all((i.venue, i.symbol) in known for i in its):
+        with exchanges.open(REST[venue], PATIENCE) as connection:
+            listings = connection.fetch_listings()
+        with warehouse() as client:
+            publish_listings(client, listings, dt.datetime.now(dt.UTC))
+            known = venue_symbols(client, [venue], its)
     named = bar_feeds(venue)[0].named
-    rows = statements.rows(client, "reads/listing_infos", venues=[venue]) if named else []
+    with warehouse() as client:
+        rows = statements.rows(client, "reads/listing_infos", venues=[venue]) if named else []
     infos = {row["symbol"]: row["info"] for row in rows}
     heard = []
     for instrument in its:
