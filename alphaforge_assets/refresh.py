@@ -4,6 +4,7 @@ A run of the assets does the same, a step a link; the live tail and the tests ca
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from clickhouse_connect.driver.client import Client
@@ -32,6 +33,7 @@ def refresh(
     until: dt.datetime = NO_END,
     wish: str = BEST,
     since: dt.datetime = EVER,
+    intervals: Sequence[str] | None = None,
     only_gaps: bool = False,
     reached: Reached | None = None,
     lock: Lock = lambda dataset: nullcontext(),
@@ -40,10 +42,12 @@ def refresh(
     """Bring everything of a rectangle up to date. What was landed is returned, failures included; the rest follows.
 
     `refetch` asks again for what was answered, `wish` is as of `land`, `only_gaps` for nothing but open gaps, `until`
-    only for what closed before and `since` for what opened from then on, `reached` is an open source, `lock` what is
+    only for what closed before and `since` for what opened from then on, `intervals` for those alone (None: all of the
+    dataset), `reached` is an open source, `lock` what is
     held while the dataset is published. Raises what `land` raises.
     """
-    intervals, comment = dataset.intervals(universe), {"run_id": run_id, "refresh": dataset.name}
+    intervals = dataset.intervals(universe) if intervals is None else intervals
+    comment = {"run_id": run_id, "refresh": dataset.name}
     landed = land(
         client,
         exchanges,

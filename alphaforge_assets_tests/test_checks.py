@@ -86,6 +86,7 @@ BREAKS = {
     "answers_do_not_contradict": LAND.format("close * 1.001 AS close, high * 1.002 AS high") + ONE_BAR,
     "archives_agree": LAND.format("'archive_monthly' AS source, close * 1.001 AS close, high * 1.002 AS high")
     + ONE_BAR,
+    "stream_agrees_with_rest": LAND.format("'ws' AS source, close * 1.001 AS close, high * 1.002 AS high") + ONE_BAR,
     "key_is_unique": PUBLISH.format("toUInt32(1) AS instrument_id"),
     "ohlc_is_sane": PUBLISH.format("intDiv(low_e8, 2) AS high_e8, version + 1 AS version"),
     "prices_are_positive": PUBLISH.format("0 AS low_e8, version + 1 AS version"),

@@ -77,6 +77,12 @@ BARS = Dataset(
             "months, days and REST were found to differ; the higher rank is published, somebody should look",
             layer="landing",
         ),
+        Rule(
+            "stream_agrees_with_rest",
+            "WARN",
+            "a stream may lose trades or be corrected; REST's is published, and we see which venue's stream to trust",
+            layer="landing",
+        ),
         Rule("key_is_unique", "ERROR", "researchers join on the key; two rows of one key can only be our bug"),
         Rule("ohlc_is_sane", "ERROR", OURS, shared="every_bars"),
         Rule("prices_are_positive", "ERROR", OURS),

@@ -4,11 +4,14 @@
 short downtime left; whole days are day_close's. A fresh warehouse starts at yesterday's midnight: history is a backfill
 that somebody asks for. Each venue is refreshed by itself, so a slow one keeps no other waiting. One run costs a few
 dozen events, whatever the number of instruments.
+
+1m bars of instruments whose stream speaks are left to it, but once an hour: then REST is asked for all that no answer
+covers, which proves what is there and what is not.
 """
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +20,7 @@ import dagster as dg
 from clickhouse_connect.driver.client import Client
 
 from alphaforge_assets.catalog import row_counts
+from alphaforge_assets.datasets.bars import BARS
 from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS
 from alphaforge_assets.errors import AlphaForgeError
@@ -31,6 +35,7 @@ from alphaforge_assets.universe import Instrument, Universe
 from alphaforge_assets.upkeep.runs import LIVE_TAIL
 from alphaforge_assets.venues.directory import REST, Exchanges
 from alphaforge_assets.venues.source import Patience
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.origins import refuse_mixing
 from alphaforge_assets.warehouse.windows import Window, unanswered
 
@@ -40,17 +45,29 @@ EVERY = dt.timedelta(minutes=4)
 # A venue that does not answer by then is asked again by the next run; the rest of this one must not wait.
 PATIENCE = Patience(request_s=10.0, total_s=40.0, attempts=3)
 
+# What the stream tells. It speaks of an instrument when a bar came within QUIET that opened within LIVE: a journal that
+# is read again tells older ones. Two bars may be late or left out before REST is asked.
+STREAMED = "1m"
+QUIET = dt.timedelta(seconds=180)
+LIVE = dt.timedelta(minutes=10)
+# An hour is asked of REST when it is over for so long: its last bars have settled, and the stream's have come.
+AUDIT_AFTER = dt.timedelta(minutes=3)
+
 FAILED_TAG = "alphaforge/failed_instruments"
 NAMED_MAX = 20
 
 
 @dataclass
 class Tailed:
-    """What became of one venue: what was landed by dataset, and why it could not be reached if it could not."""
+    """What became of one venue: what was landed by dataset, and why it could not be reached if it could not.
+
+    `streamed` is of how many instruments the 1m bars were left to the stream.
+    """
 
     venue: str
     landed: dict[str, Landed] = field(default_factory=dict)
     unreachable: str = ""
+    streamed: int = 0
 
     def add(self, dataset: Dataset, landed: Landed) -> None:
         """What was landed of a part of a dataset."""
@@ -60,6 +77,16 @@ class Tailed:
     def failed(self) -> dict[str, str]:
         """Instrument key -> why."""
         return {f.window.instrument.key: f.error for its in self.landed.values() for f in its.failures}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a run asks of a dataset of a venue: the windows of `part` on `intervals`, from `since` on."""
+
+    dataset: Dataset
+    part: Rectangle
+    intervals: tuple[str, ...]
+    since: dt.datetime
 
 
 def tail(client: Client, exchanges: Exchanges, universe: Universe, *, run_id: str, lock: Lock) -> list[Tailed]:
@@ -93,56 +120,105 @@ def _tail(client: Client, exchanges: Exchanges, universe: Universe, venue: str, 
         except AlphaForgeError as error:
             its.unreachable = f"{type(error).__name__}: {error}"
             now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
-            for dataset, part, since in _parts(client, universe, venue, now):
-                left = _left(client, dataset, part, universe, now)
-                left = [replace(w, start=max(w.start, since)) for w in left if w.end > since]
-                its.add(dataset, not_reached(
-                    client, dataset, left, error, origin=exchanges.origin, source=source.name, run_id=run_id
+            streamed = _left_to_the_stream(client, universe, instruments, now)
+            its.streamed = len(streamed)
+            for asked in _questions(client, universe, venue, now, streamed):
+                left = _left(client, asked.dataset, asked.part, asked.intervals, now)
+                left = [replace(w, start=max(w.start, asked.since)) for w in left if w.end > asked.since]
+                its.add(asked.dataset, not_reached(
+                    client, asked.dataset, left, error, origin=exchanges.origin, source=source.name, run_id=run_id
                 ))  # fmt: skip
             return its
         passing("tail.reached")
-        for dataset, part, since in _parts(client, universe, venue, reached.clock):
+        streamed = _left_to_the_stream(client, universe, instruments, reached.clock)
+        its.streamed = len(streamed)
+        for asked in _questions(client, universe, venue, reached.clock, streamed):
+            ends = asked.dataset.tail
             landed = refresh(
                 client,
                 exchanges,
                 universe,
-                part,
-                dataset,
+                asked.part,
+                asked.dataset,
                 run_id=run_id,
-                until=dataset.tail.until(reached.clock - dataset.settle) if dataset.tail else reached.clock,
-                since=since,
+                until=ends.until(reached.clock - asked.dataset.settle) if ends else reached.clock,
+                since=asked.since,
+                intervals=asked.intervals,
                 reached=reached,
                 lock=lock,
                 is_judged=False,  # the open day is judged when it closes, and by healing
             )
-            its.add(dataset, landed)
+            its.add(asked.dataset, landed)
     return its
 
 
-def _parts(
-    client: Client, universe: Universe, venue: str, now: dt.datetime
-) -> Iterator[tuple[Dataset, Rectangle, dt.datetime]]:
-    """Yesterday and today of each dataset that a venue has, and from when on: EVER but for what has a cold start."""
+def _left_to_the_stream(
+    client: Client, universe: Universe, instruments: Sequence[Instrument], now: dt.datetime
+) -> frozenset[Instrument]:
+    """Instruments whose 1m bars REST is not asked for: the stream speaks of them, and their audit is not due.
+
+    The audit is due while anything before the last whole hour is without an answer, so it comes once an hour, and one
+    that failed or was missed is made up for by the next run.
+    """
+    if STREAMED not in BARS.intervals(universe):
+        return frozenset()
+    found = statements.rows(
+        client,
+        "reads/streamed_lately",
+        instruments=sorted(i.instrument_id for i in instruments),
+        opened=now - LIVE,
+        came=dt.datetime.now(dt.UTC) - QUIET,
+    )
+    spoken = {row["instrument_id"] for row in found}
+    told = tuple(i for i in instruments if i.instrument_id in spoken)
+    if not told:
+        return frozenset()
+    hour = (now - AUDIT_AFTER).replace(minute=0, second=0, microsecond=0)
+    due = {
+        w.instrument
+        for w in _left(
+            client, BARS, replace(_days(told, now), end=hour.date() + dt.timedelta(days=1)), (STREAMED,), hour
+        )
+    }
+    return frozenset(told) - due
+
+
+def _days(instruments: tuple[Instrument, ...], now: dt.datetime) -> Rectangle:
+    """Yesterday and today."""
+    return Rectangle(instruments, now.date() - dt.timedelta(days=1), now.date() + dt.timedelta(days=1))
+
+
+def _questions(
+    client: Client, universe: Universe, venue: str, now: dt.datetime, streamed: Collection[Instrument]
+) -> Iterator[Question]:
+    """Yesterday and today of each dataset that a venue has, and from when on: EVER but for what has a cold start.
+
+    Of `streamed` 1m bars are left out.
+    """
     for dataset in tailed():
         instruments = tuple(i for i in dataset.instruments(universe) if i.venue == venue)
         if not instruments:
             continue
-        day = now.date()
-        whole = Rectangle(instruments, day - dt.timedelta(days=1), day + dt.timedelta(days=1))
+        every = tuple(dataset.intervals(universe))
+        whole = _days(instruments, now)
         since = dict.fromkeys(instruments, EVER)
         if dataset.tail and dataset.tail.cold_start:
             minute = now.replace(second=0, microsecond=0)
-            since |= _ended(client, dataset, whole, universe, minute, minute - dataset.tail.cold_start)
-        for moment in sorted(set(since.values())):
-            yield dataset, replace(whole, instruments=tuple(i for i in instruments if since[i] == moment)), moment
+            since |= _ended(client, dataset, whole, every, minute, minute - dataset.tail.cold_start)
+        shorter = {i: tuple(x for x in every if x != STREAMED) for i in streamed} if dataset is BARS else {}
+        ways = {i: (since[i], shorter.get(i, every)) for i in instruments}
+        for moment, intervals in sorted(set(ways.values())):
+            if intervals:
+                its = tuple(i for i in instruments if ways[i] == (moment, intervals))
+                yield Question(dataset, replace(whole, instruments=its), intervals, moment)
 
 
 def _ended(
-    client: Client, dataset: Dataset, part: Rectangle, universe: Universe, now: dt.datetime, cold: dt.datetime
+    client: Client, dataset: Dataset, part: Rectangle, intervals: Sequence[str], now: dt.datetime, cold: dt.datetime
 ) -> dict[Instrument, dt.datetime]:
     """Where the answers to each instrument end, and `cold` where there are none since yesterday."""
     left: dict[Instrument, dt.datetime] = {}
-    for window in _left(client, dataset, part, universe, now):  # in order of time
+    for window in _left(client, dataset, part, intervals, now):  # in order of time
         if window.end == now:
             left[window.instrument] = window.start
     return {
@@ -155,9 +231,11 @@ def _midnight(instrument: Instrument) -> dt.datetime:
     return dt.datetime.combine(instrument.listed_from, dt.time(), dt.UTC)
 
 
-def _left(client: Client, dataset: Dataset, part: Rectangle, universe: Universe, now: dt.datetime) -> list[Window]:
+def _left(
+    client: Client, dataset: Dataset, part: Rectangle, intervals: Sequence[str], now: dt.datetime
+) -> list[Window]:
     """What should have been asked of a venue by now, in windows that end where an answer begins."""
-    wanted = served.windows(dataset, part, dataset.intervals(universe), now)
+    wanted = served.windows(dataset, part, intervals, now)
     return served.still(dataset, unanswered(client, dataset.name, wanted, chunk="year"), now)
 
 
@@ -213,6 +291,7 @@ def _metadata(tails: list[Tailed], failed: Mapping[str, str]) -> dict[str, dg.Me
     return {
         "rows_fetched": dg.MetadataValue.int(sum(x.rows for x in every)),
         "requests": dg.MetadataValue.int(sum(x.cost.requests for x in every)),
+        "left_to_the_stream": dg.MetadataValue.int(sum(t.streamed for t in tails)),
         "by_venue": dg.MetadataValue.table(table),
         "failed_instruments": dg.MetadataValue.json(dict(failed)),
     }
