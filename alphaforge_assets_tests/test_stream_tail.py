@@ -1,4 +1,4 @@
-"""The open day beside a stream: what the tail leaves to it, what REST is asked for all the same, what the ledger says."""
+"""The open day beside a stream: what the tail leaves to it, what it asks of REST all the same, what the ledger says."""
 
 import datetime as dt
 import json
