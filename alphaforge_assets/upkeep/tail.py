@@ -174,12 +174,7 @@ def _left_to_the_stream(
     if not told:
         return frozenset()
     hour = (now - AUDIT_AFTER).replace(minute=0, second=0, microsecond=0)
-    due = {
-        w.instrument
-        for w in _left(
-            client, BARS, replace(_days(told, now), end=hour.date() + dt.timedelta(days=1)), (STREAMED,), hour
-        )
-    }
+    due = {w.instrument for w in _left(client, BARS, _days(told, now), (STREAMED,), hour)}
     return frozenset(told) - due
 
 
