@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
-from alphaforge_assets.datasets.dataset import Dataset
 from alphaforge_assets.datasets.registry import DATASETS, READABLE
 from alphaforge_assets.errors import BadInput
 from alphaforge_assets.intervals import MINUTE, PRICE_TYPES
