@@ -3,6 +3,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# The tests start hundreds of processes, and each would compile the package anew: a tenth of all their time.
+unexport PYTHONDONTWRITEBYTECODE
+# One more than cores: while a test waits for a process, a venue's clock or the daemon, another computes.
+WORKERS ?= 3
 READY := .venv/.ready
 
 # The test files of `make check`: those that tell most for their seconds, from pure functions to the whole pipeline.
@@ -13,7 +17,8 @@ FAST := $(patsubst %,alphaforge_assets_tests/test_%.py, \
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("alphaforge needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m compileall -q -j 0 .venv/lib
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -26,17 +31,17 @@ up: setup  ## warehouse, sandbox, Dagster UI and daemon, until Ctrl-C
 	@$(BIN)/alphaforge up --venues sandbox
 
 check: setup lint  ## style, types, import contracts and the fast tests: before a commit (a minute or two)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(FAST)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(FAST)
 
 test: setup lint  ## every check and test but the slow ones (some twenty minutes on two cores)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults"
 
 faults: setup  ## faults on demand and random schedules of them, each held against the truth (half an hour)
 	FAULTS_PAGE=$(PAGE) FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -p no:randomly alphaforge_assets_tests/test_faults
 
 coverage: setup  ## which lines of the package `make test` runs, in the processes it starts too (half an hour)
 	rm -f .coverage .coverage.*
-	-$(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(ONLY)
+	-$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not tools and not faults" $(ONLY)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90
 
