@@ -1,5 +1,6 @@
 """What every test may ask for: a warehouse, recorded data, and a process environment of its own."""
 
+import contextlib
 import datetime as dt
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
+from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from alphaforge_assets.sandbox import process as sandbox
@@ -43,13 +45,17 @@ RECORDED = Path(__file__).parents[1].parent / "shared"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Files that take minutes, whatever their number of tests: begun last, one of them would keep a single worker busy.
-LONG = ("test_bench.py", "test_cli.py", "test_up.py", "test_readme.py", "test_docs.py", "test_backup.py", "test_ui.py",
-        "test_migrations.py", "test_coverage.py", "test_live_up.py", "test_health.py", "test_crash.py")  # fmt: skip
-
-
 # Files that share a running `up`: a second one, with its backfill, costs two minutes.
 OF_UP = ("test_up.py", "test_ui.py", "test_webserver.py", "test_health.py", "test_audit.py")
+
+# Files of half a minute or more, whatever their number of tests: begun last, one of them would keep a single worker
+# busy. Those of `up` are one to the workers, and the longest.
+LONG = (*OF_UP, "test_cli.py", "test_bench.py", "test_archive_landing.py", "test_coverage.py", "test_backup.py",
+        "test_readme.py", "test_answers.py", "test_cli_read.py", "test_exchanges.py", "test_trades_read.py",
+        "test_trades_venues.py", "test_pipeline.py", "test_trade_archive.py", "test_migrations.py", "test_live.py",
+        "test_trades.py", "test_snapshots.py", "test_price_archives.py", "test_price_bars.py", "test_crash.py",
+        "test_rows.py", "test_sandbox_streams.py", "test_derived.py", "test_venues_connection.py", "test_docs.py",
+        "test_live_up.py")  # fmt: skip
 
 
 class ByFile(LoadFileScheduling):
@@ -139,7 +145,14 @@ def open_venue(name: str, *, base_url: str | None, governor_file: Path, **more: 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ALPHAFORGE_HOME with our schema and no server: copied in half a second, where making one takes four."""
-    return home_with_schema(tmp_path_factory.mktemp("template") / "home")
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the workers share one
+    home, made = root / "template", root / "template.made"
+    with FileLock(root / "template.lock"):
+        if not made.exists():
+            home_with_schema(home)
+            made.touch()
+    return home
 
 
 @pytest.fixture
@@ -188,11 +201,23 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchanges]:
         yield lifted(url, tmp_path_factory.mktemp("governor") / "governor.sqlite3")
 
 
+OF_THE_UP = pytest.StashKey[contextlib.ExitStack]()
+
+
 @pytest.fixture(scope="session")
-def up(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A running `alphaforge up --venues sandbox`, for the whole session, with a backfill under way."""
-    with started_up(Installed(tmp_path_factory.mktemp("up")).furnished(template)) as running:
-        yield launched(running)
+def up(template: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Up]:
+    """A running `alphaforge up --venues sandbox`, with a backfill under way, until the last file of `up` is done."""
+    with request.session.stash.setdefault(OF_THE_UP, contextlib.ExitStack()) as stack:
+        running = started_up(Installed(tmp_path_factory.mktemp("up")).furnished(template))
+        yield launched(stack.enter_context(running))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End `up` once no file of its own is next: with nothing to do it takes a tenth of a core, from all the others."""
+    is_last = nextitem is None or nextitem.path.name not in OF_UP
+    if item.path.name in OF_UP and is_last and OF_THE_UP in item.session.stash:
+        item.session.stash[OF_THE_UP].close()
 
 
 @pytest.fixture(scope="session")
