@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 
+from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.local import is_held
 from alphaforge_assets.warehouse.schema import open_current
 
@@ -44,6 +45,12 @@ class Installed:
         """The same with a home that has our schema already: making that takes seconds, and is not the subject."""
         shutil.copytree(template, self.home, symlinks=True)
         return self
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator["Installed"]:
+        """The same with its warehouse kept up: starting one for each command costs a second, and is not the subject."""
+        with open_warehouse(self.home):
+            yield self
 
     def environment(self, **more: str | None) -> dict[str, str]:
         """What a process of ours sees: nothing of the developer's, and a key that must never show."""

@@ -62,8 +62,11 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
-    with sandbox.start(now=NOW, budget_scale=LIFTED) as url, pytest.MonkeyPatch.context() as patch:
-        installed = Installed(tmp_path_factory.mktemp("audited"), url).furnished(template)
+    with (
+        sandbox.start(now=NOW, budget_scale=LIFTED) as url,
+        pytest.MonkeyPatch.context() as patch,
+        Installed(tmp_path_factory.mktemp("audited"), url).furnished(template).served() as installed,
+    ):
         Tried(installed, url, []).environment(patch)
         fault(url, path="/api/v3/klines", kind="status", status=403, symbol="ETHUSDT", times=1000)
         question = ask(["bars"], ["binance_spot.BTC-USDT", "binance_spot.ETH-USDT"], DAY, DAY + dt.timedelta(days=1))

@@ -33,11 +33,11 @@ ASSETS = ("landing_bars", "staging_bars", "bars", "coverage")
 @pytest.fixture(scope="module")
 def original(template: Path, tmp_path_factory: pytest.TempPathFactory, exchange: Exchanges) -> Iterator[Installed]:
     """Three days of two instruments, one snapshot of them, and a backup of it all in the folder `backup`."""
-    installed = Installed(tmp_path_factory.mktemp("original"), exchange.base_url).furnished(template)
-    installed.well("backfill", *ASKED)
-    installed.well("pin", "study1", *ASKED, "--interval", "1m")
-    installed.well("backup", str(installed.root / "backup"))
-    return installed
+    with Installed(tmp_path_factory.mktemp("original"), exchange.base_url).furnished(template).served() as installed:
+        installed.well("backfill", *ASKED)
+        installed.well("pin", "study1", *ASKED, "--interval", "1m")
+        installed.well("backup", str(installed.root / "backup"))
+        yield installed
 
 
 def held(home: Path) -> list[manifest.Piece]:

@@ -41,19 +41,19 @@ def alphaforge(tmp_path: Path, venues: str) -> Installed:
 
 
 @pytest.fixture(scope="module")
-def filled(template: Path, tmp_path_factory: pytest.TempPathFactory, venues: str) -> Installed:
+def filled(template: Path, tmp_path_factory: pytest.TempPathFactory, venues: str) -> Iterator[Installed]:
     """The command with a home that holds two days of two instruments; each test that adds takes other instruments."""
-    installed = Installed(tmp_path_factory.mktemp("filled"), venues).furnished(template)
-    installed.well(
-        "backfill",
-        "--instruments",
-        "binance_spot.BTC-USDT,okx_spot.BTC-USDT",
-        "--from",
-        "2025-05-01",
-        "--to",
-        "2025-05-03",
-    )
-    return installed
+    with Installed(tmp_path_factory.mktemp("filled"), venues).furnished(template).served() as installed:
+        installed.well(
+            "backfill",
+            "--instruments",
+            "binance_spot.BTC-USDT,okx_spot.BTC-USDT",
+            "--from",
+            "2025-05-01",
+            "--to",
+            "2025-05-03",
+        )
+        yield installed
 
 
 @pytest.fixture
@@ -197,7 +197,8 @@ def test_home_that_is_a_file_is_refused(alphaforge: Installed) -> None:
         assert str(alphaforge.home) in done.stderr
 
 
-def test_absent_sandbox_is_named_at_once(alphaforge: Installed) -> None:
+def test_absent_sandbox_is_named_at_once(alphaforge: Installed, template: Path) -> None:
+    alphaforge.furnished(template)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     for command in (["backfill", *RANGE, "--instruments", "binance_spot.*"], ["refresh"]):

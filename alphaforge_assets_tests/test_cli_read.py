@@ -45,9 +45,9 @@ def venues() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def alphaforge(tmp_path_factory: pytest.TempPathFactory, venues: str) -> Iterator[Installed]:
+def alphaforge(template: Path, tmp_path_factory: pytest.TempPathFactory, venues: str) -> Iterator[Installed]:
     """The command with an empty home, its warehouse kept up so that each command starts at once."""
-    installed = Small(tmp_path_factory.mktemp("read"), venues)
+    installed = Small(tmp_path_factory.mktemp("read"), venues).furnished(template)
     (installed.root / "universe.yaml").write_text(UNIVERSE)
     with open_warehouse(installed.home):
         yield installed

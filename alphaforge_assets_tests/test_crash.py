@@ -4,6 +4,7 @@ import datetime as dt
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -36,8 +37,13 @@ def environment(home: Path, url: str) -> dict[str, str]:
     return os.environ | {"ALPHAFORGE_HOME": str(home), "ALPHAFORGE_VENUES": url}
 
 
-def test_killed_five_times_the_bars_are_those_of_an_undisturbed_run(tmp_path: Path, exchange: Exchanges) -> None:
+def test_killed_five_times_the_bars_are_those_of_an_undisturbed_run(
+    template: Path, tmp_path: Path, exchange: Exchanges
+) -> None:
+    """The schema is there: of migrations that are killed test_migrations_processes tells."""
     instruments = ("binance_spot.BTC-USDT", "bybit_spot.ETH-USDT")
+    for name in ("calm", "killed"):
+        shutil.copytree(template, tmp_path / name, symlinks=True)
     calm = environment(tmp_path / "calm", exchange.base_url)
     began = time.monotonic()
     subprocess.run(command(*instruments), env=calm, check=True, capture_output=True, timeout=240)

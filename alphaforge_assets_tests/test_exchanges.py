@@ -358,8 +358,10 @@ def test_from_outside(template: Path, tmp_path: Path) -> None:
     )
     today = dt.datetime.now(dt.UTC).date()
     days = ("--from", str(today - 2 * DAY), "--to", str(today - DAY))
-    with sandbox.start(budget_scale=LIFTED) as address:
-        alphaforge = Installed(tmp_path / "out", address).furnished(template)
+    with (
+        sandbox.start(budget_scale=LIFTED) as address,
+        Installed(tmp_path / "out", address).furnished(template).served() as alphaforge,
+    ):
 
         def well(*words: str) -> str:
             return alphaforge.well(*words, ALPHAFORGE_UNIVERSE=str(file), COLUMNS="200")
