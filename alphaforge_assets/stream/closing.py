@@ -58,7 +58,8 @@ class Closing:
         self._over: list[tuple[int, float]] = []  # minutes before this one are over since then, steady seconds
         self._whole_since = 0  # since this minute no connection broke
         self._is_new = True  # nobody has spoken on this connection
-        self._broke = ""  # why the one before ended, as long as it may have left holes
+        # Why the one before ended, as long as it may have left holes.
+        self._broke = "nobody listened" if resume else ""
 
     def told(self, event: Event, now: float) -> list[Event]:
         """Take in one event of bars. Returns the bars it closes: most often none, or itself."""
@@ -91,8 +92,10 @@ class Closing:
         self.frontier = minute
 
     def broke(self, reason: str) -> None:
-        """The connection went, and with it what was told meanwhile."""
+        """The connection went, and with it what was told meanwhile: what an open bar lacks, nobody knows."""
         self._is_new, self._broke = True, reason
+        for series in self._series.values():
+            series.open = None
 
     def due(self, now: float) -> tuple[list[Event], list[Hole]]:
         """What time alone ends: bars whose minute is over for long, and minutes that were waited for long enough."""

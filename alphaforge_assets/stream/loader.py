@@ -58,10 +58,10 @@ class Loader:
         Raises WarehouseDown, WarehouseRefused; the same bars may be loaded again then.
         """
         for start in range(0, len(bars), ROWS_PER_TICK):
-            some = list(bars[start : start + ROWS_PER_TICK])
-            if is_replayed:
-                some = self._unknown(some)
-            self._land(some)
+            some = bars[start : start + ROWS_PER_TICK]
+            self._land(self._unknown(some) if is_replayed else some)
+            for bar in some:  # also what had landed: it may not be published
+                self.note([bar.instrument], bar.open_ms, bar.open_ms + MINUTE_MS)
         self.publish()
 
     def publish(self, wait_s: float = LOCK_WAIT_S) -> bool:
@@ -75,8 +75,10 @@ class Loader:
         try:
             with locks.publishing(self.folder, BARS.name).acquire(timeout=wait_s):
                 passing("publish.before")
-                for statement in BARS.publishes:
-                    statements.execute(self.client, statement, comment, **bounds, **BARS.tables)
+                first, second = BARS.publishes
+                statements.execute(self.client, first, comment, **bounds, **BARS.tables)
+                passing("publish.between")
+                statements.execute(self.client, second, comment, **bounds, **BARS.tables)
                 if BARS.derives:
                     days = {"start": _day(bounds["start"]), "end": _day(bounds["end"]) + dt.timedelta(days=1)}
                     statements.execute(self.client, BARS.derives, comment, **(bounds | days))
@@ -100,8 +102,6 @@ class Loader:
         passing("landing.before")
         statements.insert(self.client, "landing_bars", rows, str(uuid.uuid4()))
         passing("landing.after")
-        for bar in bars:
-            self.note([bar.instrument], bar.open_ms, bar.open_ms + MINUTE_MS)
         self.loaded += len(tables)
 
     def _rows(self, bar: Bar) -> pa.Table | None:

@@ -81,16 +81,21 @@ class Stream:
         self._repaired: list[tuple[Instrument, int, int]] = []  # landed by REST, to be published
         self._started_at = time.time()
         self._packed_at = time.monotonic()
+        self._is_unsure = False  # whether what was loaded last has landed
+        self._failure: BaseException | None = None
 
     async def live(self) -> None:
-        """Run until `stop`, then bring what was heard to disk and into the warehouse."""
+        """Run until `stop`, then bring what was heard to disk and into the warehouse.
+
+        Raises what ended it, if that was another thing: a fault of ours.
+        """
         self._set_aside()
         work = [self._sync, self._load, self._mend, self._tell]
         threads = [threading.Thread(target=self._ever, args=(w,), name=w.__name__.strip("_")) for w in work]
         for thread in threads:
             thread.start()
         venues = dict.fromkeys(i.venue for i in streamed(self.universe))
-        tasks = [asyncio.create_task(self._venue(venue)) for venue in venues]
+        tasks = [asyncio.create_task(self._hear(venue)) for venue in venues]
         try:
             await asyncio.to_thread(self.stop.wait)
         finally:
@@ -102,6 +107,16 @@ class Stream:
                 await asyncio.to_thread(thread.join)
             self._tell_once()
             self.governor.close()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _hear(self, venue: str) -> None:
+        """A venue that is heard no more for a fault of ours ends everything: whoever started us starts us again."""
+        try:
+            await self._venue(venue)
+        except Exception as error:
+            self._failure = error
+            self.stop.set()
 
     async def _venue(self, venue: str) -> None:
         """Hear a venue's instruments: as soon as their names are known, for ever."""
@@ -206,9 +221,10 @@ class Stream:
                 if str(error) != self.trouble:
                     self.say(str(error))
                 self.trouble, pause = str(error), AGAIN_WAREHOUSE_S
-            except BaseException:
+            except BaseException as error:
+                self._failure = error
                 self.stop.set()
-                raise
+                return
             if is_over:
                 return
             self.stop.wait(pause)
@@ -233,8 +249,9 @@ class Stream:
             self.loader.publish()
             return TICK_S / 2
         bars = [Bar(h.instrument, c.event.open_ms, c.event.record, c.connection.id, c.at) for h, c in ready.values()]
-        self.loader.load(bars, is_replayed=bool(self.trouble))
-        now = time.time()
+        is_again, self._is_unsure = self._is_unsure, True
+        self.loader.load(bars, is_replayed=is_again)
+        self._is_unsure, now = False, time.time()
         for number, (its, closed) in ready.items():
             del self._closed[number]
             at = closed.at / 1e9
@@ -250,14 +267,15 @@ class Stream:
             for part in by_venue(wanted):
                 for outcome in repair(self.mending, self.exchanges, part, self.loader.run_id):
                     its = outcome.missing
-                    self._missing.remove(its)
                     if outcome.rows is None and time.time() - its.noted_at < REPAIR_S and not self.stop.is_set():
                         self._missing.append(_later(its))
+                        self._missing.remove(its)
                         continue
                     start, end = (round(t.timestamp() * 1000) for t in (its.start, its.end))
                     self._repaired.append((its.instrument, start, end))
                     self.repaired += outcome.rows or 0
                     note(self.mending, [outcome])
+                    self._missing.remove(its)
             if self.stop.is_set() or now - self._packed_at > PACK_EVERY_S:
                 self._pack()
                 self._packed_at = now

@@ -129,8 +129,8 @@ class Shard:
         return successor, its
 
     def _gone(self, connection: Connection) -> None:
+        self.ended.append(connection)  # first: threads look for it here or there
         self.connections.remove(connection)
-        self.ended.append(connection)
         self.rested_s = connection.rested_s
         self._look_at_refusals(connection)
 
