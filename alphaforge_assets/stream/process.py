@@ -82,6 +82,7 @@ class Stream:
         self._started_at = time.time()
         self._packed_at = time.monotonic()
         self._is_unsure = False  # whether what was loaded last has landed
+        self._ended = threading.Event()  # no connection is left
         self._failure: BaseException | None = None
 
     async def live(self) -> None:
@@ -103,8 +104,11 @@ class Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._ended.set()
             for thread in threads:
                 await asyncio.to_thread(thread.join)
+            for last in (self._sync, self._load, self._mend):  # in this order: what is told last is loaded too
+                await asyncio.to_thread(self._once, last)
             self._tell_once()
             self.governor.close()
         if self._failure is not None:
@@ -210,24 +214,24 @@ class Stream:
     # What threads do, each again and again.
 
     def _ever(self, work: Callable[[], float]) -> None:
-        """`work` returns how long it may rest. Once more when all is over; what it raises for good ends everything."""
-        while True:
-            is_over = self.stop.is_set()
-            try:
-                pause = work()
-                if work == self._load:
-                    self.trouble = ""
-            except AlphaForgeError as error:
-                if str(error) != self.trouble:
-                    self.say(str(error))
-                self.trouble, pause = str(error), AGAIN_WAREHOUSE_S
-            except BaseException as error:
-                self._failure = error
-                self.stop.set()
-                return
-            if is_over:
-                return
-            self.stop.wait(pause)
+        """`work` returns how long it may rest."""
+        while not self._ended.is_set():
+            self._ended.wait(self._once(work))
+
+    def _once(self, work: Callable[[], float]) -> float:
+        """What it raises for good ends everything."""
+        try:
+            pause = work()
+            if work == self._load:
+                self.trouble = ""
+        except AlphaForgeError as error:
+            if str(error) != self.trouble:
+                self.say(str(error))
+            self.trouble, pause = str(error), AGAIN_WAREHOUSE_S
+        except BaseException as error:
+            self._failure, pause = error, 0.0
+            self.stop.set()
+        return pause
 
     def _connections(self) -> Iterator[tuple[Shard, Connection]]:
         for shard in list(self.shards):
