@@ -191,7 +191,7 @@ def test_each_minute_is_there_once_whatever_the_venues_do(world: World) -> None:
     assert world.assert_true() == [("ws", "rest")]
 
 
-KILLS = ("journal.synced=kill@9", "landing.before=kill@2", "landing.after=kill@2", "publish.between=kill@2")
+KILLS = ("journal.synced=kill@9", "streamed.before=kill@2", "streamed.landed=kill@2", "streamed.between=kill@2")
 
 
 def test_killed_anywhere_it_goes_on_where_it_was(world: World) -> None:
@@ -259,7 +259,7 @@ def test_what_landed_and_no_more_is_published_when_its_journal_is_read_again(emp
         "0",
     ]
     bar = Bar(instrument, opens, row, "c1", time.time_ns())
-    failpoints.arm("landing.after=raise", is_sandbox=True)
+    failpoints.arm("streamed.landed=raise", is_sandbox=True)
     try:
         with pytest.raises(Transient):
             Loader(emptied, tmp_path).load([bar])

@@ -74,15 +74,13 @@ class Loader:
         statements.execute(self.client, "staging/rejected", comment, **bounds, **BARS.tables)
         try:
             with locks.publishing(self.folder, BARS.name).acquire(timeout=wait_s):
-                passing("publish.before")
                 first, second = BARS.publishes
                 statements.execute(self.client, first, comment, **bounds, **BARS.tables)
-                passing("publish.between")
+                passing("streamed.between")
                 statements.execute(self.client, second, comment, **bounds, **BARS.tables)
                 if BARS.derives:
                     days = {"start": _day(bounds["start"]), "end": _day(bounds["end"]) + dt.timedelta(days=1)}
                     statements.execute(self.client, BARS.derives, comment, **(bounds | days))
-                passing("publish.after")
         except Timeout:
             return False
         self.unpublished = {}
@@ -99,9 +97,9 @@ class Loader:
         if not tables:
             return
         rows = pa.concat_tables(tables)
-        passing("landing.before")
+        passing("streamed.before")
         statements.insert(self.client, "landing_bars", rows, str(uuid.uuid4()))
-        passing("landing.after")
+        passing("streamed.landed")
         self.loaded += len(tables)
 
     def _rows(self, bar: Bar) -> pa.Table | None:
