@@ -25,6 +25,7 @@ from alphaforge_assets.sandbox.process import start
 from alphaforge_assets.stream import status
 from alphaforge_assets.stream.loader import Bar, Loader
 from alphaforge_assets.universe import Instrument, Universe, load_universe
+from alphaforge_assets.warehouse import statements
 from alphaforge_assets.warehouse.client import open_warehouse
 from alphaforge_assets.warehouse.local import running
 from alphaforge_assets_tests.conftest import LIFTED, lifted
@@ -241,32 +242,35 @@ def test_a_warehouse_that_goes_and_comes_back_has_lost_nothing(template: Path, t
         assert world.assert_true() == []
 
 
+BTC = Instrument("binance_spot", "BTC/USDT", dt.date(2025, 1, 1))
+BEGIN_MS = 1_735_812_000_000
+
+
+def bar(minute: int) -> Bar:
+    opens = BEGIN_MS + minute * MINUTE_MS
+    row = [opens, "94000.1", "94100", "93900", "94050", "12.5", opens + MINUTE_MS - 1, "1175000", 30, "6", "564000"]
+    return Bar(BTC, opens, row, "c1", time.time_ns())
+
+
 def test_what_landed_and_no_more_is_published_when_its_journal_is_read_again(emptied: Client, tmp_path: Path) -> None:
-    instrument = Instrument("binance_spot", "BTC/USDT", dt.date(2025, 1, 1))
-    opens = 1_735_812_000_000
-    row = [
-        opens,
-        "94000.1",
-        "94100",
-        "93900",
-        "94050",
-        "12.5",
-        opens + MINUTE_MS - 1,
-        "1175000",
-        30,
-        "6",
-        "564000",
-        "0",
-    ]
-    bar = Bar(instrument, opens, row, "c1", time.time_ns())
+    its = bar(0)
     failpoints.arm("streamed.landed=raise", is_sandbox=True)
     try:
         with pytest.raises(Transient):
-            Loader(emptied, tmp_path).load([bar])
+            Loader(emptied, tmp_path).load([its])
     finally:
         failpoints.arm("", is_sandbox=True)
     for _ in range(2):
-        Loader(emptied, tmp_path).load([bar], is_replayed=True)
+        Loader(emptied, tmp_path).load([its], is_replayed=True)
         for table in ("landing_bars", "bars_history", "v_bars"):
             count = emptied.query("SELECT count() FROM analytics.{t:Identifier}", parameters={"t": table})
             assert count.result_rows == [(1,)], table
+
+
+def test_a_stream_goes_on_before_the_first_minute_that_is_missing(emptied: Client, tmp_path: Path) -> None:
+    since = dt.datetime.fromtimestamp(BEGIN_MS / 1000, dt.UTC)
+    loader = Loader(emptied, tmp_path)
+    for minutes, last in (((0, 1), 1), ((3, 4), 1), ((2,), 4)):
+        loader.load([bar(minute) for minute in minutes])
+        rows = statements.rows(emptied, "reads/streamed_until", instruments=[BTC.instrument_id], since=since)
+        assert [row["last"] for row in rows] == [since + dt.timedelta(minutes=last)]
