@@ -34,6 +34,7 @@ ENVIRONMENT = (
     "ALPHAFORGE_UNIVERSE",
     "ALPHAFORGE_REPORTS",
     "ALPHAFORGE_RAW",
+    "ALPHAFORGE_STREAM",
     "CLICKHOUSE_URL",
     "DAGSTER_HOME",
     "DAGSTER_EVENT_BATCH_SIZE",
@@ -55,7 +56,7 @@ LONG = (*OF_UP, "test_cli.py", "test_bench.py", "test_archive_landing.py", "test
         "test_trades_venues.py", "test_pipeline.py", "test_trade_archive.py", "test_migrations.py", "test_live.py",
         "test_trades.py", "test_snapshots.py", "test_price_archives.py", "test_price_bars.py", "test_crash.py",
         "test_rows.py", "test_sandbox_streams.py", "test_derived.py", "test_venues_connection.py", "test_docs.py",
-        "test_live_up.py")  # fmt: skip
+        "test_live_up.py", "test_stream_faults.py", "test_stream_tail.py")  # fmt: skip
 
 
 class ByFile(LoadFileScheduling):
