@@ -23,6 +23,7 @@ MESSAGE_BYTES_MAX = 16 << 20
 LOOK_S = 1.0
 # A market that rests is silent too: what was ever silent for so long and spoke again is given thrice as long.
 SILENCE_FACTOR = 3
+SPEAKS_S = 1.0
 SILENCE_S_MAX = 70.0  # a minute's close comes, whatever rests
 
 
@@ -53,6 +54,7 @@ class Connection:
     unknown: int = 0
     lost: int = 0  # messages that the journal did not take
     rested_s: float = 0.0  # the longest silence after which it, or one before it, spoke again
+    before_at: float = 0.0  # when the one before it was last heard, steady seconds; 0: it did not end for its silence
     refused: dict[Channel, str] = field(default_factory=dict)
     refused_together: str = ""
     spoken: set[str] = field(default_factory=set)  # instruments that were told of
@@ -61,6 +63,7 @@ class Connection:
     ends_soon: bool = False  # the venue said so
     ended_at: float = 0.0  # Unix seconds
     why: str = ""  # it ended
+    was_silent: bool = False  # so it was ended
     journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,11 @@ class Connection:
             self.ended_at, self.why = time.time(), self.why or "it was closed"
         return self.why
 
+    @property
+    def heard_at(self) -> float:
+        """When it was last heard, steady seconds."""
+        return self._heard_at
+
     async def close(self, why: str) -> None:
         """End it; `live` returns `why`."""
         self.why = self.why or why
@@ -117,14 +125,19 @@ class Connection:
             return
         for told in self.feed.parse(message):
             if type(told) is Event:
-                now = time.monotonic()
-                if now - self._heard_at > 1.0:
-                    self.rested_s = max(self.rested_s, now - self._heard_at)
-                self._heard_at = now
+                self._rest(time.monotonic())
                 self.spoken.add(told.venue_symbol)
                 self.heard(self, n, at, told)
             elif isinstance(told, Notice):
                 self._note(told)
+
+    def _rest(self, now: float) -> None:
+        """Note how long it was silent. Who speaks at once when it is asked anew had not rested, but stood still."""
+        rested = now - self._heard_at
+        if rested > SPEAKS_S:
+            since = self.before_at if self.before_at and not self.spoken else self._heard_at
+            self.rested_s = max(self.rested_s, now - since)
+        self._heard_at = now
 
     def _note(self, notice: Notice) -> None:
         if notice.what == "unknown":
@@ -164,7 +177,7 @@ class Connection:
             silent = time.monotonic() - self._heard_at
             limit = max(self.feed.silence_s, min(SILENCE_S_MAX, SILENCE_FACTOR * self.rested_s))
             if silent > limit:
-                self.rested_s = max(self.rested_s, silent)
+                self.was_silent = True
                 await self.close(f"silent for {silent:.0f} s")
 
     async def _ping(self) -> None:

@@ -105,7 +105,7 @@ class Journal:
         self.folder, self.name, self.connection = folder, name, connection
         self.added = 0  # messages
         self.synced = 0  # the last number that is on disk
-        self.lost = 0  # messages that never came on disk
+        self.lost = 0  # messages that were not taken
         self.bytes = 0
         self._waiting: list[tuple[int, bytes]] = []  # (hour, line)
         self._size = 0
@@ -128,7 +128,7 @@ class Journal:
     def sync(self) -> int:
         """Bring what waits to disk. Returns the number of the last message that is there.
 
-        Raises Permanent where the disk is full: what waited is lost then, and the file ends with its last whole line.
+        Raises Permanent where the disk is full: what waited waits on, and the file ends with its last whole line.
         """
         with self._lock:
             waiting, self._waiting, self._size = self._waiting, [], 0
@@ -140,10 +140,14 @@ class Journal:
             by_hour.setdefault(hour, []).append(text)
         try:
             passing("journal.before")
-            for hour, texts in by_hour.items():
-                self._write(hour, b"".join(texts))
+            for hour in list(by_hour):
+                self._write(hour, b"".join(by_hour[hour]))
+                del by_hour[hour]
         except OSError as error:
-            self.lost += len(waiting)
+            left = [(hour, text) for hour, text in waiting if hour in by_hour]
+            with self._lock:
+                self._waiting = left + self._waiting
+                self._size += sum(len(text) for _, text in left)
             raise Permanent(f"journal in {self.folder}: {error.strerror}; free some room") from error
         self.synced = last
         passing("journal.synced")

@@ -19,11 +19,11 @@ from alphaforge_assets.venues.feed import Channel, Event, Feed
 from alphaforge_assets.venues.governor import Governor
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 30.0
-LASTED_S = 60.0  # a connection that held so long does not count as a failure
 OVERLAP_S_MAX = 70.0
 LIFE_SHARE = 23 / 24  # of what the venue grants; no two shards at once
 DUE_EVERY_S = 0.25
 TAKE_PATIENCE_S = 300.0
+AHEAD_S_MAX = 7200.0  # of our clock, which may be an hour wrong: what is later is no time of now
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ class Shard:
     events: Counter[str] = field(default_factory=Counter)
     last_words: str = ""  # why it is not connected
     asks_alone: bool = False
-    rested_s: float = 0.0
+    rested_s: float = 0.0  # both as of `Connection`
+    before_at: float = 0.0
     refused: dict[Channel, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     _told: dict[str, tuple[Connection, int, int]] = field(default_factory=dict)  # open bars: the message of each
@@ -90,14 +91,13 @@ class Shard:
                 break
             current, task = await self._replaced(current, task)
         why = task.result()
-        lasted = current.opened_at and time.time() - current.opened_at > LASTED_S
         if current.opened_at:
             self.closing.broke(why)
         if why != self.last_words:
             self.said(name_of(self.feed), why)
         self.last_words = why
         self.reconnects += 1
-        return PAUSE_S_MIN if lasted else min(PAUSE_S_MAX, max(PAUSE_S_MIN, pause * 2))
+        return PAUSE_S_MIN if current.spoken else min(PAUSE_S_MAX, max(PAUSE_S_MIN, pause * 2))
 
     async def _opened(self) -> tuple[Connection, "asyncio.Task[str]"]:
         """A new connection, within the venue's budget for them."""
@@ -110,7 +110,7 @@ class Shard:
                 await asyncio.sleep(PAUSE_S_MAX)
         channels = [c for c in self.channels if c not in self.refused]
         connection = Connection(self.feed, self.url, channels, self.folder, self._heard, self.asks_alone)
-        connection.rested_s = self.rested_s
+        connection.rested_s, connection.before_at = self.rested_s, self.before_at
         self.connections.append(connection)
         task = asyncio.create_task(connection.live())
         task.add_done_callback(lambda _: self._gone(connection))
@@ -132,6 +132,8 @@ class Shard:
         self.ended.append(connection)  # first: threads look for it here or there
         self.connections.remove(connection)
         self.rested_s = connection.rested_s
+        last = connection.heard_at if connection.spoken else connection.before_at or connection.heard_at
+        self.before_at = last if connection.was_silent else 0.0
         self._look_at_refusals(connection)
 
     def _look_at_refusals(self, connection: Connection) -> None:
@@ -141,6 +143,9 @@ class Shard:
                 self.said(name_of(self.feed), f"{channel.venue_symbol} {channel.kind} is refused: {why}")
 
     def _heard(self, connection: Connection, n: int, at: int, event: Event) -> None:
+        if max(event.at_ms, event.open_ms) / 1000 > time.time() + AHEAD_S_MAX:
+            connection.unknown += 1  # one such time would end all minutes until then; it is in the journal
+            return
         self.events[event.kind] += 1
         if event.kind != "bars":
             if event.at_ms and not event.is_snapshot:
