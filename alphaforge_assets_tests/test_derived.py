@@ -90,6 +90,7 @@ MINUTES = st.lists(
 def test_any_order_of_publishing_makes_what_a_rebuild_makes(migrated: Client) -> None:
     @hypothesis.settings(max_examples=15, deadline=None)
     @hypothesis.given(st.lists(MINUTES, min_size=1, max_size=4))
+    @hypothesis.example([[(86_399_999, 4.8669, 0.0, None)], [(0, 0.0001, 0.0, None)]])
     def law(rounds: list[list[tuple[int, float, float, float | None]]]) -> None:
         emptied_bars(migrated)
         for number, told in enumerate(rounds):

@@ -80,7 +80,7 @@ class Loader:
                 statements.execute(self.client, second, comment, **bounds, **BARS.tables)
                 if BARS.derives:
                     days = {"start": _day(bounds["start"]), "end": _day(bounds["end"]) + dt.timedelta(days=1)}
-                    statements.execute(self.client, BARS.derives, comment, **(bounds | days))
+                    statements.execute(self.client, f"mart/{BARS.derives}", comment, **(bounds | days))
         except Timeout:
             return False
         self.unpublished = {}

@@ -62,10 +62,11 @@ FROM
         (
             SELECT * EXCEPT timestamp, timestamp AS opens
             FROM analytics.bars_history
+            -- Whole seconds beside milliseconds: the server leaves out what is in the last second before a bound that is a DateTime.
             WHERE published_at <= {as_of:DateTime64(3, 'UTC')}
                 AND instrument_id IN {instruments:Array(UInt32)} AND interval = '1m'
                 AND timestamp >= toStartOfDay({start:DateTime64(3, 'UTC')})
-                AND timestamp < toStartOfDay({end:DateTime64(3, 'UTC')} - INTERVAL 1 MILLISECOND) + INTERVAL 1 DAY
+                AND timestamp < toDateTime64(toStartOfDay({end:DateTime64(3, 'UTC')} - INTERVAL 1 MILLISECOND) + INTERVAL 1 DAY, 3, 'UTC')
             ORDER BY instrument_id, interval, timestamp, version DESC, published_at
             LIMIT 1 BY instrument_id, interval, timestamp
         ) AS m
@@ -82,7 +83,7 @@ INNER JOIN
     FROM analytics.bars_history
     WHERE instrument_id IN {instruments:Array(UInt32)} AND interval = '1m'
         AND timestamp >= toStartOfDay({start:DateTime64(3, 'UTC')})
-        AND timestamp < toStartOfDay({end:DateTime64(3, 'UTC')} - INTERVAL 1 MILLISECOND) + INTERVAL 1 DAY
+        AND timestamp < toDateTime64(toStartOfDay({end:DateTime64(3, 'UTC')} - INTERVAL 1 MILLISECOND) + INTERVAL 1 DAY, 3, 'UTC')
     GROUP BY instrument_id
 ) AS named ON bucket.instrument_id = named.instrument_id
 WHERE bucket.starts >= toUnixTimestamp64Milli({start:DateTime64(3, 'UTC')}) AND bucket.starts < toUnixTimestamp64Milli({end:DateTime64(3, 'UTC')})

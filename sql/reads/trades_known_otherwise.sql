@@ -3,4 +3,4 @@
 SELECT count() AS trades, min(timestamp) AS first, max(timestamp) AS last
 FROM analytics.landing_trades
 WHERE instrument_id = {instrument:UInt32} AND (trade_uuid LIKE '~%') = {is_numbered:Bool}
-    AND timestamp >= toStartOfHour({start:DateTime64(3, 'UTC')}) AND timestamp < toStartOfHour({end:DateTime64(3, 'UTC')}) + INTERVAL 1 HOUR
+    AND timestamp >= toStartOfHour({start:DateTime64(3, 'UTC')}) AND timestamp < toDateTime64(toStartOfHour({end:DateTime64(3, 'UTC')}) + INTERVAL 1 HOUR, 6, 'UTC')
