@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--status", "shows_status", is_flag=True, help="Show how the running stream of this home goes, and end.")
 def stream(shows_status: bool) -> None:
-    """Hear the venues' streams and publish each bar of 1m within a second of its close. `up` runs it by itself.
+    """Hear the venues' streams and publish each bar of 1m within a second of the word that it closed.
 
-    What venues say is kept word for word below the home; minutes that a stream did not tell are asked of REST. Ctrl-C
-    ends it, with everything heard on disk. Without a network it waits, and says so once.
+    `up` runs it by itself. What venues say is kept word for word below the home; minutes that a stream did not tell are
+    asked of REST. Ctrl-C ends it, with everything heard on disk. Without a network it waits, and says so once.
     """
     settings, universe = environment(opens_warehouse=not shows_status)
     if shows_status:
@@ -96,7 +96,7 @@ def _bars(status: "Status") -> "Table":
         table.add_column(name, justify="left" if name == "instrument" else "right")
     for last in status.last:
         opened = dt.datetime.fromtimestamp(last.open_ms / 1000, dt.UTC)
-        table.add_row(last.key, f"{opened:%H:%M}", f"{last.lag_s:.1f} s", f"{last.loaded_at - last.at:.2f} s")
+        table.add_row(last.key, f"{opened:%H:%M}", f"{last.lag_s:.1f} s", f"{last.published_at - last.at:.2f} s")
     return table
 
 

@@ -28,6 +28,7 @@ INTERVAL = "1m"
 SOURCE = "ws"
 LOCK_WAIT_S = 0.5  # whoever publishes now may take long; then with the next bars
 ROWS_PER_TICK = 20_000
+LAST_BARS_MS = 90_000  # the last bars of an hour have come by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class Loader:
     unpublished: dict[Instrument, tuple[int, int]] = field(default_factory=dict)  # landed minutes [from, until), ms
     run_id: str = field(default_factory=lambda: f"stream:{uuid.uuid4()}")
 
-    def load(self, bars: Sequence[Bar], *, is_replayed: bool = False) -> None:
-        """Append bars to landing and publish them. Those of a journal that is read again are looked for first.
+    def load(self, bars: Sequence[Bar], *, is_replayed: bool = False) -> bool:
+        """Append bars to landing and publish them, as of `publish`; those of a journal read again are looked for first.
 
         Raises WarehouseDown, WarehouseRefused; the same bars may be loaded again then.
         """
@@ -62,7 +63,7 @@ class Loader:
             self._land(self._unknown(some) if is_replayed else some)
             for bar in some:  # also what had landed: it may not be published
                 self.note([bar.instrument], bar.open_ms, bar.open_ms + MINUTE_MS)
-        self.publish()
+        return self.publish()
 
     def publish(self, wait_s: float = LOCK_WAIT_S) -> bool:
         """Stage and publish what has landed; False where somebody else publishes for longer than we wait."""
@@ -103,7 +104,7 @@ class Loader:
         self.loaded += len(tables)
 
     def _rows(self, bar: Bar) -> pa.Table | None:
-        """One row as landing has it; None where it cannot be read, which is in the journal and asked of REST."""
+        """One row as landing has it; None where it cannot be read: it is in the journal, and REST is asked later."""
         its = bar.instrument
         try:
             row = parse_rows(VENUES[its.venue].bars.layout, [bar.record], MINUTE_MS, TIME_MS_MAX)
@@ -145,7 +146,7 @@ class Loader:
 
     def write_ledger(self, client: Client, instruments: Sequence[Instrument], origin: str, since: dt.datetime) -> None:
         """Note the batches of hours that are over. Of any thread. Raises WarehouseDown, WarehouseRefused."""
-        now = int(time.time() * 1000)
+        now = int(time.time() * 1000) - LAST_BARS_MS
         statements.execute(
             client,
             "stream/ledger",

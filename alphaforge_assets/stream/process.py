@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,6 +74,7 @@ class Stream:
         self.trouble = ""
         self._names: dict[int, dict[str, Heard]] = {}  # of each shard
         self._lock = threading.Lock()
+        self._landed: list[tuple[Heard, Closed]] = []  # not known to be published
         self._closed: dict[int, tuple[Heard, Closed]] = {}  # by the order they came in
         self._numbers = itertools.count()
         self._said: dict[str, float] = {}  # kind of trouble -> when it was last there, steady seconds
@@ -250,18 +251,28 @@ class Stream:
         waiting = list(self._closed.items())
         ready = {n: one for n, one in waiting if one[1].n <= one[1].connection.journal.synced}
         if not ready:
-            self.loader.publish()
+            self._note_published(is_published=self.loader.publish())
             return TICK_S / 2
         bars = [Bar(h.instrument, c.event.open_ms, c.event.record, c.connection.id, c.at) for h, c in ready.values()]
         is_again, self._is_unsure = self._is_unsure, True
-        self.loader.load(bars, is_replayed=is_again)
-        self._is_unsure, now = False, time.time()
-        for number, (its, closed) in ready.items():
+        is_published = self.loader.load(bars, is_replayed=is_again)
+        self._is_unsure = False
+        for number, one in ready.items():
             del self._closed[number]
+            self._landed.append(one)
+        self._note_published(is_published=is_published)
+        return TICK_S
+
+    def _note_published(self, *, is_published: bool) -> None:
+        """What landed is published now, unless somebody else held the lock for too long."""
+        if not is_published:
+            return
+        now = time.time()
+        for its, closed in self._landed:
             at = closed.at / 1e9
             self.last[its.instrument.key] = status.Last(its.instrument.key, closed.event.open_ms, at, now)
             self.latency.append(now - at)
-        return TICK_S
+        self._landed = []
 
     def _mend(self) -> float:
         """Ask REST for what is missing; pack hours that are over, once in a while."""
@@ -272,7 +283,7 @@ class Stream:
                 for outcome in repair(self.mending, self.exchanges, part, self.loader.run_id):
                     its = outcome.missing
                     if outcome.rows is None and time.time() - its.noted_at < REPAIR_S and not self.stop.is_set():
-                        self._missing.append(_later(its))
+                        self._missing.append(replace(its, not_before=time.monotonic() + AGAIN_S))
                         self._missing.remove(its)
                         continue
                     start, end = (round(t.timestamp() * 1000) for t in (its.start, its.end))
@@ -368,13 +379,6 @@ def alone(home: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise Occupied(f"a stream of {home} runs already: `alphaforge stream --status` shows it") from error
-
-
-def _later(missing: Missing) -> Missing:
-    return Missing(
-        missing.instrument, missing.venue_symbol, missing.start, missing.end, missing.reason, missing.noted_at,
-        time.monotonic() + AGAIN_S,
-    )  # fmt: skip
 
 
 def _moment(seconds: float) -> dt.datetime:

@@ -7,7 +7,6 @@ import asyncio
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +51,6 @@ class Shard:
     connections: list[Connection] = field(default_factory=list)  # those that live
     ended: list[Connection] = field(default_factory=list)  # whose journals are still to be packed
     reconnects: int = 0
-    events: Counter[str] = field(default_factory=Counter)
     last_words: str = ""  # why it is not connected
     asks_alone: bool = False
     rested_s: float = 0.0  # both as of `Connection`
@@ -124,6 +122,7 @@ class Shard:
         while time.monotonic() < deadline and not names <= successor.spoken and not its.done() and not task.done():
             await asyncio.wait([its, task], timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
         if its.done():
+            await asyncio.wait([task], timeout=PAUSE_S_MAX)  # not at once again: it was not let in
             return old, task
         await old.close("another took its place")
         return successor, its
@@ -146,7 +145,6 @@ class Shard:
         if max(event.at_ms, event.open_ms) / 1000 > time.time() + AHEAD_S_MAX:
             connection.unknown += 1  # one such time would end all minutes until then; it is in the journal
             return
-        self.events[event.kind] += 1
         if event.kind != "bars":
             if event.at_ms and not event.is_snapshot:
                 self.closing.passed(event.at_ms, time.monotonic())

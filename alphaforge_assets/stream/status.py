@@ -34,13 +34,12 @@ class Wire:
 
 @dataclass(frozen=True)
 class Last:
-    """The last closed bar of an instrument: its open time (ms), when its close came (Unix s), and its close price."""
+    """The last published bar of an instrument: when it opened (ms), its close came and it was published (Unix s)."""
 
     key: str
     open_ms: int
     at: float
-    loaded_at: float
-    close: float | None = None
+    published_at: float
 
     @property
     def lag_s(self) -> float:
